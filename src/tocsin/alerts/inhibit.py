@@ -1,0 +1,78 @@
+"""Inhibition: while one alert fires, those it explains are not told.
+
+As in Prometheus Alertmanager (inhibit/inhibit.go): all `equal` labels must be equal, a missing
+label equals an empty one, and an alert that matches both sides of a rule is not inhibited by
+another that does, so that two of them cannot silence each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from tocsin.domain.errors import TocsinError
+
+Values = Mapping[str, str | float]
+Predicate = Callable[[Values], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Inhibition:
+    """A rule with its two conditions compiled. mutes=False only adds a note to the target."""
+
+    name: str
+    source: Predicate
+    target: Predicate
+    equal: tuple[str, ...] = ()
+    mutes: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Inhibited:
+    """Why one alert is inhibited: by which rule and which other alert (fingerprint)."""
+
+    rule: str
+    by: str
+    mutes: bool
+
+
+def inhibited(
+    alerts: Mapping[str, Values], rules: Sequence[Inhibition]
+) -> dict[str, tuple[Inhibited, ...]]:
+    """For each inhibited alert of `alerts` (fingerprint -> labels) the rules that say so, in order.
+
+    alerts: every firing alert, silenced ones included: they explain as well as others do. A rule
+    that cannot be applied to an alert inhibits nothing there: telling too much is the safe side.
+    """
+    found: dict[str, list[Inhibited]] = {}
+    for rule in rules:
+        sources = {key for key, labels in alerts.items() if _holds(rule.source, labels)}
+        targets = {key for key, labels in alerts.items() if _holds(rule.target, labels)}
+        explaining = _by_equal_labels(alerts, sorted(sources), rule.equal)
+        one_sided = _by_equal_labels(alerts, sorted(sources - targets), rule.equal)
+        for key in sorted(targets):
+            candidates = one_sided if key in sources else explaining
+            causes = candidates.get(_equal_labels(alerts[key], rule.equal), [])
+            if causes:
+                found.setdefault(key, []).append(Inhibited(rule.name, causes[0], rule.mutes))
+    return {key: tuple(rules_found) for key, rules_found in found.items()}
+
+
+def _by_equal_labels(
+    alerts: Mapping[str, Values], keys: Sequence[str], equal: tuple[str, ...]
+) -> dict[tuple[str, ...], list[str]]:
+    index: dict[tuple[str, ...], list[str]] = {}
+    for key in keys:
+        index.setdefault(_equal_labels(alerts[key], equal), []).append(key)
+    return index
+
+
+def _equal_labels(labels: Values, equal: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(str(labels.get(name, "")) for name in equal)
+
+
+def _holds(condition: Predicate, labels: Values) -> bool:
+    try:
+        return condition(labels)
+    except TocsinError:
+        return False

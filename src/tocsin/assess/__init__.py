@@ -1,0 +1,1 @@
+"""Counts in, verdicts out: what is normal, what is promised, and whether either is broken. Pure."""

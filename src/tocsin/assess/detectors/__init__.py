@@ -1,0 +1,44 @@
+"""Detectors: what is unusual, each kind in one file with its settings, all listed here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from tocsin.assess.detectors.count_scan import CountScan, CountScanConfig
+from tocsin.assess.detectors.pace_shift import PaceShift, PaceShiftConfig
+from tocsin.assess.monitor import DetectorConfig, Monitor
+from tocsin.assess.window import Window
+from tocsin.domain.findings import Verdict
+from tocsin.domain.registry import Registry
+
+__all__ = [
+    "DETECTORS", "CountScan", "CountScanConfig", "Detector", "DetectorKind", "PaceShift",
+    "PaceShiftConfig",
+]  # fmt: skip
+
+
+class Detector(Protocol):
+    """All monitors of one kind of detector, judged together."""
+
+    def judge(self, window: Window, minute: int) -> list[Verdict]:
+        """BREACH and UNKNOWN verdicts at `minute`; a monitor that is not named is OK."""
+        ...
+
+
+class DetectorKind(Protocol):
+    """A kind of detector: its settings, and how to set up all monitors that use it."""
+
+    @property
+    def config(self) -> type[DetectorConfig]:
+        """The frozen dataclass of its settings; YAML validation and reference come from it."""
+        ...
+
+    def __call__(self, monitors: Sequence[Monitor]) -> Detector:
+        """Prepare `monitors`, whose methods are all of type `config`."""
+        ...
+
+
+DETECTORS: Registry[DetectorKind] = Registry("detector")
+DETECTORS.add("count_scan", CountScan)
+DETECTORS.add("pace_shift", PaceShift)

@@ -1,0 +1,111 @@
+"""What is watched: a monitor is a series of counts and the method that judges it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+from tocsin.domain.findings import Labels
+from tocsin.domain.series import Ratio, SeriesId
+
+Severity = Literal["page", "ticket"]
+
+
+@dataclass(frozen=True, slots=True)
+class BurnStep:
+    """Alert when the budget burns faster than `factor` over both windows (minutes)."""
+
+    severity: Severity
+    long_minutes: int
+    short_minutes: int
+    factor: float
+
+
+@dataclass(frozen=True, slots=True)
+class Guards:
+    """What a burn alert must prove beyond its ratio, so that one error at night pages nobody.
+
+    min_bad: bad calls in the long window. evidence: confidence of the one-sided Clopper-Pearson
+    bound that must lie above the budgeted share; 0 switches it off. min_events: calls in the long
+    window below which a page is lowered to a ticket.
+    """
+
+    min_bad: int = 3
+    evidence: float = 0.95
+    min_events: int = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """A service-level objective in share form: at least `target` of the calls are good.
+
+    target: in (0, 1). window_minutes: the rolling period of the budget. steps: burn-rate alerts,
+    see `burn.presets`. metric: what the share is of, for people (latency, availability, cost, ...).
+    """
+
+    target: float
+    window_minutes: int
+    steps: tuple[BurnStep, ...]
+    guards: Guards = field(default_factory=Guards)
+    metric: str = "availability"
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.target < 1.0:
+            raise ValueError(f"a target is a share above 0 and below 1, not {self.target}")
+
+    @property
+    def budget(self) -> float:
+        """The share of calls that may be bad, without the dust of binary fractions."""
+        return round(1.0 - self.target, 12)
+
+
+@dataclass(frozen=True, slots=True)
+class DetectorConfig:
+    """What the settings of every kind of detector have in common.
+
+    kind: its name in `detectors.DETECTORS`. needs: "counts" when it judges the monitor's series,
+    "pace" when it judges the latency histograms of the monitor's service.
+    """
+
+    kind: ClassVar[str] = ""
+    needs: ClassVar[Literal["counts", "pace"]] = "counts"
+
+
+@dataclass(frozen=True, slots=True)
+class Monitor:
+    """One thing that is watched by one method.
+
+    name: "slo/<name>" or "detector/<name>", unique. signal: the routing vocabulary. severity: what
+    a detector asks for; the steps of an objective each have their own. series, ratio: the counts
+    that are judged; None for a detector that judges a service's latency histograms. labels: copied
+    onto verdicts (env, team, exposure, provider, regulated, ...).
+    """
+
+    name: str
+    title: str
+    service: str
+    signal: str
+    severity: Severity
+    series: SeriesId | None
+    ratio: Ratio | None
+    method: Objective | DetectorConfig
+    labels: Labels = field(default_factory=dict)
+
+
+def ratios(monitors: tuple[Monitor, ...] | list[Monitor]) -> Mapping[SeriesId, Ratio]:
+    """Every series that `monitors` judge, once each, in order of first appearance.
+
+    ValueError when two monitors give one series two meanings.
+    """
+    wanted: dict[SeriesId, Ratio] = {}
+    for monitor in monitors:
+        if monitor.series is None or monitor.ratio is None:
+            continue
+        known = wanted.setdefault(monitor.series, monitor.ratio)
+        if known != monitor.ratio:
+            raise ValueError(
+                f"{monitor.name}: series {monitor.series} already counts {known}, "
+                f"not {monitor.ratio}; give one of the two indicators another name"
+            )
+    return wanted

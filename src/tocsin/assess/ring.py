@@ -1,0 +1,140 @@
+"""Counts of the last minutes, kept so that the sum over any window is one subtraction."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+Counts = npt.NDArray[np.int64]
+Rows = npt.NDArray[np.intp]
+
+LATE_MINUTES = 15  # how far back a block may still correct minutes that are already held
+MINUTES_PER_HOUR = 60
+
+
+class MinuteRing:
+    """Running totals [minute, (bad, total), row] of the last `reach` minutes.
+
+    Totals are kept modulo 2^32: their differences are exact as long as one window holds fewer than
+    4.29 billion calls (600,000 a minute for almost five days), at half the memory of 64 bits.
+    """
+
+    def __init__(self, rows: int, reach: int) -> None:
+        self.rows = rows
+        self.capacity = reach + LATE_MINUTES + MINUTES_PER_HOUR + 2
+        self.start = 0
+        self.end = 0
+        self._sums = np.zeros((self.capacity, 2, rows), np.uint32)
+        self._present = np.zeros(self.capacity, np.bool_)
+
+    def begin(self, minute: int) -> None:
+        """Forget everything; the next minute to arrive is `minute`."""
+        self.start = self.end = minute
+        self._sums[:] = 0
+        self._present[:] = False
+
+    def put(self, start: int, counts: npt.NDArray[np.uint32], *, present: bool = True) -> None:
+        """Write minutes [start, start + len(counts)) of `counts[minute, 2, row]`.
+
+        `start` lies at `end` or up to LATE_MINUTES before it; minutes already held are replaced.
+        At most an hour at once.
+        """
+        stop = start + len(counts)
+        slots = np.arange(start, stop) % self.capacity
+        fresh = counts.cumsum(axis=0, dtype=np.uint32)
+        fresh += self._sums[(start - 1) % self.capacity]
+        if stop < self.end:
+            later = np.arange(stop, self.end) % self.capacity
+            self._sums[later] += fresh[-1] - self._sums[slots[-1]]
+        self._sums[slots] = fresh
+        self._present[slots] = present
+        self.end = max(self.end, stop)
+
+    def sums(self, end: int, width: int, rows: Rows | None = None) -> Counts:
+        """Counts [(bad, total), row] of minutes [end - width, end), of all rows or of some.
+
+        Minutes before the first one held count nothing. ValueError when the window reaches past
+        what the ring holds.
+        """
+        first = max(end - width, self.start)
+        if end > self.end or (first <= self.end - self.capacity):
+            raise ValueError(
+                f"minutes [{first}, {end}) are not held: the ring has "
+                f"({self.end - self.capacity}, {self.end})"
+            )
+        if end <= first:
+            return np.zeros((2, self.rows if rows is None else len(rows)), np.int64)
+        some = slice(None) if rows is None else rows
+        last = self._sums[(end - 1) % self.capacity, :, some]
+        # With row numbers numpy puts their axis first.
+        difference = last - self._sums[(first - 1) % self.capacity, :, some]
+        counts: Counts = (difference if rows is None else difference.T).astype(np.int64)
+        return counts
+
+    def cumulative(self, start: int, stop: int) -> Counts:
+        """Running totals after each minute of [start - 1, stop), counted from minute `start`.
+
+        Shape [stop - start + 1, 2, row]; entry i minus entry j is the sum of the minutes between.
+        """
+        slots = np.arange(start - 1, stop) % self.capacity
+        held = self._sums[slots]
+        totals: Counts = (held - held[0]).astype(np.int64)
+        return totals
+
+    def is_silent(self, end: int, width: int) -> bool:
+        """Whether no telemetry at all was read for minutes [end - width, end)."""
+        first = max(end - width, self.start)
+        if end <= first:
+            return True
+        return not self._present[np.arange(first, end) % self.capacity].any()
+
+
+class PeriodCounts:
+    """Sums over windows of minutes, exact to the minute, and over periods of months, to the hour.
+
+    reach: minutes for which any window is exact. hours: how far back longer periods go.
+    """
+
+    def __init__(self, rows: int, reach: int, hours: int) -> None:
+        self.reach = reach
+        self.ring = MinuteRing(rows, reach)
+        self._totals = np.zeros((2, rows), np.int64)
+        self._at_hour = np.zeros((hours + 3, 2, rows), np.int64)
+        self._first_hour = 0
+
+    def begin(self, minute: int) -> None:
+        """Forget everything; the next minute to arrive is `minute`."""
+        self.ring.begin(minute)
+        self._totals = np.zeros_like(self._totals)
+        self._at_hour[:] = 0
+        self._first_hour = -(-minute // MINUTES_PER_HOUR)
+
+    def put(self, start: int, counts: npt.NDArray[np.uint32], *, present: bool = True) -> None:
+        """As `MinuteRing.put`; hours that the write corrects are recorded anew."""
+        ring = self.ring
+        replaced = ring.sums(ring.end, ring.end - start)
+        ring.put(start, counts, present=present)
+        self._totals = self._totals + ring.sums(ring.end, ring.end - start) - replaced
+        for hour in range(start // MINUTES_PER_HOUR + 1, ring.end // MINUTES_PER_HOUR + 1):
+            since = ring.sums(ring.end, ring.end - hour * MINUTES_PER_HOUR)
+            self._at_hour[hour % len(self._at_hour)] = self._totals - since
+
+    def sums(self, end: int, width: int, rows: Rows | None = None) -> Counts:
+        """Counts [(bad, total), row] of minutes [end - width, end), of all rows or of some.
+
+        A width beyond `reach` starts at the first whole hour inside the window.
+        """
+        if width <= self.reach:
+            return self.ring.sums(end, width, rows)
+        some = slice(None) if rows is None else rows
+        since = self.ring.sums(self.ring.end, self.ring.end - end, rows)
+        until_end: Counts = self._totals[:, some] - since
+        hour = -(-(end - width) // MINUTES_PER_HOUR)
+        if hour <= self._first_hour:
+            return until_end
+        counts: Counts = until_end - self._at_hour[hour % len(self._at_hour)][:, some]
+        return counts
+
+    def covered(self, end: int, width: int) -> int:
+        """How many of the minutes [end - width, end) lie after the first one ever held."""
+        return max(min(width, end - self.ring.start), 0)

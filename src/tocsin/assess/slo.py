@@ -1,0 +1,294 @@
+"""Objectives judged on counts: multi-window burn alerts, and where each budget stands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from tocsin.assess.burn import burn_rate, burns_faster, span
+from tocsin.assess.monitor import BurnStep, Monitor, Objective
+from tocsin.assess.ring import Counts, Rows
+from tocsin.assess.tails import clopper_pearson_lower, clopper_pearson_upper
+from tocsin.assess.window import Window
+from tocsin.assess.wording import counted, percent
+from tocsin.domain.findings import Judgement, Verdict
+
+Floats = npt.NDArray[np.float64]
+Standing = Literal["met", "breached", "inconclusive", "no_data"]
+_URGENCY = {"page": 0, "ticket": 1}
+
+
+class ObjectiveGroup:
+    """All objectives at once: one row per (objective, burn step), judged without a Python loop.
+
+    Windows are closed: W minutes ending with the judged one. A step fires when the burn rate lies
+    strictly above its factor over both of its windows and the guards hold.
+    """
+
+    def __init__(self, monitors: Sequence[Monitor]) -> None:
+        self.monitors = tuple(monitors)
+        found = [
+            (at, monitor.method, step)
+            for at, monitor in enumerate(self.monitors)
+            if isinstance(monitor.method, Objective)
+            for step in sorted(monitor.method.steps, key=lambda step: _URGENCY[step.severity])
+        ]
+        self._steps = [step for _, _, step in found]
+        self._monitor = np.array([at for at, _, _ in found], np.intp)
+        self._budget = np.array([objective.budget for _, objective, _ in found], np.float64)
+        self._factor = np.array([step.factor for step in self._steps], np.float64)
+        self._is_page = np.array([step.severity == "page" for step in self._steps], np.bool_)
+        guards = [objective.guards for _, objective, _ in found]
+        self._min_bad = np.array([guard.min_bad for guard in guards], np.int64)
+        self._evidence = np.array([guard.evidence for guard in guards], np.float64)
+        self._min_events = np.array([guard.min_events for guard in guards], np.int64)
+        windows = [(step.long_minutes, step.short_minutes) for step in self._steps]
+        self._widths = sorted({width for pair in windows for width in pair})
+        place = {width: index for index, width in enumerate(self._widths)}
+        self._long = np.array([place[long] for long, _ in windows], np.intp)
+        self._short = np.array([place[short] for _, short in windows], np.intp)
+        self._bound: tuple[Window, Rows] | None = None
+
+    def judge(self, window: Window, minute: int) -> list[Verdict]:
+        """BREACH for objectives of which a step fires, UNKNOWN where that cannot be said."""
+        if not self._steps:
+            return []
+        rows = self._rows(window)
+        sums = np.stack([window.burn.sums(minute + 1, width) for width in self._widths])
+        long = sums[self._long, :, rows].T
+        short = sums[self._short, :, rows].T
+        burning = burns_faster(long[0], long[1], self._budget, self._factor) & (
+            long[0] >= self._min_bad
+        )
+        burning &= self._is_proven(long, burning)
+        fires = burning & burns_faster(short[0], short[1], self._budget, self._factor)
+        # Burning over the long window with the short one empty: nobody knows whether it is over.
+        blind = burning & (short[1] == 0)
+        silent = np.bincount(self._monitor, long[1], len(self.monitors)) == 0
+        verdicts = []
+        for mine in _by_monitor(np.flatnonzero(fires), self._monitor):
+            verdicts.append(self._breach(window, minute, mine, long, short))
+        quiet = np.bincount(self._monitor[blind], minlength=len(self.monitors)) > 0
+        fired = np.bincount(self._monitor[fires], minlength=len(self.monitors)) > 0
+        for at in np.flatnonzero((silent | quiet) & ~fired):
+            verdicts.append(self._unknown(int(at), minute, never=bool(silent[at])))
+        return verdicts
+
+    def _rows(self, window: Window) -> Rows:
+        if self._bound is None or self._bound[0] is not window:
+            rows = window.burn_rows(monitor.series for monitor in self.monitors)
+            self._bound = (window, rows[self._monitor])
+        return self._bound[1]
+
+    def _is_proven(self, long: Counts, asking: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+        """Whether the exact lower bound of the long window's share lies above the budget."""
+        proven = np.ones(len(asking), np.bool_)
+        asked = np.flatnonzero(asking & (self._evidence > 0))
+        bound = clopper_pearson_lower(long[0, asked], long[1, asked], self._evidence[asked])
+        proven[asked] = bound > self._budget[asked]
+        return proven
+
+    def _breach(
+        self, window: Window, minute: int, mine: npt.NDArray[np.intp], long: Counts, short: Counts
+    ) -> Verdict:
+        thin = long[1, mine] < self._min_events[mine]
+        urgent = mine[self._is_page[mine] & ~thin]
+        chosen = int(urgent[0]) if urgent.size else int(mine[0])
+        monitor = self.monitors[self._monitor[chosen]]
+        step, bad, total = self._steps[chosen], int(long[0, chosen]), int(long[1, chosen])
+        status = objective_status(window, monitor, minute)
+        burn = bad / total / self._budget[chosen]
+        evidence: dict[str, Any] = {
+            "bad": bad,
+            "total": total,
+            "budget": float(self._budget[chosen]),
+            "long_minutes": step.long_minutes,
+            "short_minutes": step.short_minutes,
+            "burn_long": round(burn, 4),
+            "burn_short": round(short[0, chosen] / short[1, chosen] / self._budget[chosen], 4),
+            "factor": step.factor,
+            "budget_remaining": status.remaining,
+            "minutes_to_exhaustion": status.minutes_to_exhaustion,
+            "steps_firing": [
+                f"{span(s.long_minutes)} / {span(s.short_minutes)} {s.severity}"
+                for s in (self._steps[index] for index in mine)
+            ],
+        }
+        if not urgent.size and self._is_page[chosen]:
+            evidence["lowered"] = f"fewer than {self._min_events[chosen]} calls: a ticket, no page"
+        return Verdict(
+            monitor=monitor.name,
+            service=monitor.service,
+            signal=monitor.signal,
+            judgement=Judgement.BREACH,
+            minute=minute,
+            severity="page" if urgent.size else "ticket",
+            value=burn,
+            expected=step.factor,
+            unit="x budget",
+            window=(minute + 1 - step.long_minutes, minute + 1),
+            reason=_reason(monitor, step, bad, total, burn, status),
+            labels=monitor.labels,
+            evidence=evidence,
+        )
+
+    def _unknown(self, at: int, minute: int, *, never: bool) -> Verdict:
+        monitor = self.monitors[at]
+        method = monitor.method
+        steps = method.steps if isinstance(method, Objective) else ()
+        widest = max((step.long_minutes for step in steps), default=0)
+        reason = (
+            f"no calls to judge in {span(widest)}"
+            if never
+            else "the budget was burning, and no calls have come since to say whether it still is"
+        )
+        return Verdict(
+            monitor=monitor.name,
+            service=monitor.service,
+            signal=monitor.signal,
+            judgement=Judgement.UNKNOWN,
+            minute=minute,
+            severity=monitor.severity,
+            unit="x budget",
+            window=(minute + 1 - widest, minute + 1),
+            reason=reason,
+            labels=monitor.labels,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class BurnNow:
+    """One burn step as it stands; None where a window had no calls."""
+
+    step: BurnStep
+    long_burn: float | None
+    short_burn: float | None
+    is_over: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectiveStatus:
+    """Everything there is to say about one objective at one minute.
+
+    sli: share of good calls over the period, None without calls. remaining: share of the budget
+    that is left, below 0 when overspent. minutes_to_exhaustion: at the speed of the first step's
+    long window; 0 when the budget is gone, None when it is not being spent. covered_minutes: how
+    much of the period is held at all. standing: exact 95 % bounds on the period's counts.
+    """
+
+    monitor: str
+    service: str
+    title: str
+    metric: str
+    target: float
+    period_minutes: int
+    covered_minutes: int
+    bad: int
+    total: int
+    sli: float | None
+    remaining: float | None
+    minutes_to_exhaustion: float | None
+    standing: Standing
+    burns: tuple[BurnNow, ...]
+
+
+def objective_status(window: Window, monitor: Monitor, minute: int) -> ObjectiveStatus:
+    """Where one objective stands after `minute`. TypeError for a monitor that is no objective."""
+    objective = monitor.method
+    if not isinstance(objective, Objective):
+        raise TypeError(f"{monitor.name} is a detector and has no budget")
+    row = window.burn_rows([monitor.series])
+
+    def counts(width: int) -> tuple[int, int]:
+        bad, total = window.burn.sums(minute + 1, width, row)[:, 0]
+        return int(bad), int(total)
+
+    bad, total = counts(objective.window_minutes)
+    burns = tuple(
+        _burn_now(step, objective.budget, counts(step.long_minutes), counts(step.short_minutes))
+        for step in objective.steps
+    )
+    remaining = 1.0 - bad / total / objective.budget if total else None
+    return ObjectiveStatus(
+        monitor=monitor.name,
+        service=monitor.service,
+        title=monitor.title,
+        metric=objective.metric,
+        target=objective.target,
+        period_minutes=objective.window_minutes,
+        covered_minutes=window.burn.covered(minute + 1, objective.window_minutes),
+        bad=bad,
+        total=total,
+        sli=1.0 - bad / total if total else None,
+        remaining=remaining,
+        minutes_to_exhaustion=_minutes_left(remaining, burns, objective.window_minutes),
+        standing=standing(bad, total, objective.budget),
+        burns=burns,
+    )
+
+
+def objective_statuses(
+    window: Window, monitors: Iterable[Monitor], minute: int
+) -> list[ObjectiveStatus]:
+    """`objective_status` of every objective among `monitors`, in their order."""
+    return [
+        objective_status(window, monitor, minute)
+        for monitor in monitors
+        if isinstance(monitor.method, Objective)
+    ]
+
+
+def standing(bad: int, total: int, budget: float, confidence: float = 0.95) -> Standing:
+    """met when the share of bad calls is surely within the budget, breached when surely beyond."""
+    if total == 0:
+        return "no_data"
+    if float(clopper_pearson_upper(bad, total, confidence)) <= budget:
+        return "met"
+    if float(clopper_pearson_lower(bad, total, confidence)) > budget:
+        return "breached"
+    return "inconclusive"
+
+
+def _by_monitor(
+    steps: npt.NDArray[np.intp], monitor: npt.NDArray[np.intp]
+) -> list[npt.NDArray[np.intp]]:
+    """`steps`, which are in order of their monitors, split where the monitor changes."""
+    if not steps.size:
+        return []
+    return np.split(steps, np.flatnonzero(np.diff(monitor[steps])) + 1)
+
+
+def _burn_now(
+    step: BurnStep, budget: float, long: tuple[int, int], short: tuple[int, int]
+) -> BurnNow:
+    rates = [float(burn_rate(*counts, budget)) if counts[1] else None for counts in (long, short)]
+    over = all(bool(burns_faster(*counts, budget, step.factor)) for counts in (long, short))
+    return BurnNow(step, rates[0], rates[1], over)
+
+
+def _minutes_left(remaining: float | None, burns: Sequence[BurnNow], period: int) -> float | None:
+    if remaining is None or not burns:
+        return None
+    if remaining <= 0:
+        return 0.0
+    speed = burns[0].long_burn
+    return remaining * period / speed if speed else None
+
+
+def _reason(
+    monitor: Monitor, step: BurnStep, bad: int, total: int, burn: float, status: ObjectiveStatus
+) -> str:
+    allowed = percent(round(1.0 - status.target, 12))
+    text = (
+        f"{counted(bad, total, monitor.ratio)} in {span(step.long_minutes)} "
+        f"({percent(bad / total)}), the objective allows {allowed}: "
+        f"the {span(status.period_minutes)} error budget burns {burn:.3g} times too fast"
+    )
+    left = status.minutes_to_exhaustion
+    if left == 0:
+        return f"{text} and is used up"
+    return f"{text} and lasts {span(max(round(left), 1))}" if left else text

@@ -1,0 +1,87 @@
+"""Surges that last: the count scan at the judged minute and at the minutes before it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from tocsin.assess.baseline import Usual
+from tocsin.assess.ring import Counts, MinuteRing, Rows
+from tocsin.assess.scan import WIDTHS, Bools, Limits, Scores, scan
+
+
+@dataclass(frozen=True, slots=True)
+class Surge:
+    """The strongest window of one series: its counts, width in minutes, evidence and rho."""
+
+    row: int
+    width: int
+    bad: int
+    total: int
+    score: float
+    rho: float
+
+
+def persistent_surges(
+    ring: MinuteRing,
+    rows: Rows,
+    end: int,
+    usual: Usual,
+    limits: Limits,
+    persistence: npt.NDArray[np.int64],
+) -> tuple[list[Surge], Bools]:
+    """Surges over windows ending at minute `end` (exclusive), and which rows had no calls at all.
+
+    usual, limits, persistence: one entry per entry of `rows`; `Surge.row` counts in the same way. A
+    surge must have been one at each of the last `persistence` minutes.
+    """
+    counts = _counts(ring, rows, end)
+    quiet: Bools = counts[-1, 1] == 0
+    found = scan(counts[:, 0], counts[:, 1], usual.rate, usual.rho, limits)
+    if not found.is_breach.any():
+        return [], quiet
+    best = _strongest(found)
+    lasting = [row for row in best if persistence[row] == 1]
+    waiting = np.array([row for row in best if persistence[row] > 1], np.intp)
+    back = 1
+    while waiting.size:
+        waiting = waiting[_surges_at(ring, rows, end - back, usual, limits, waiting)]
+        back += 1
+        lasting += [int(row) for row in waiting[persistence[waiting] <= back]]
+        waiting = waiting[persistence[waiting] > back]
+    return [_surge(row, *best[row], counts, usual) for row in sorted(lasting)], quiet
+
+
+def _counts(ring: MinuteRing, rows: Rows, end: int) -> Counts:
+    """Counts [width, (bad, total), row] of the windows that end at `end`."""
+    return np.stack([ring.sums(end, width)[:, rows] for width in WIDTHS])
+
+
+def _strongest(found: Scores) -> dict[int, tuple[int, float]]:
+    """Row -> (index of the width, score) of its most surprising breach."""
+    widths, rows = found.breaching
+    best: dict[int, tuple[int, float]] = {}
+    for width, row, score in zip(widths, rows, found.score[found.is_breach], strict=True):
+        if int(row) not in best or score > best[int(row)][1]:
+            best[int(row)] = (int(width), float(score))
+    return best
+
+
+def _surges_at(
+    ring: MinuteRing, rows: Rows, end: int, usual: Usual, limits: Limits, some: Rows
+) -> Bools:
+    """Which of `some` already surged in the windows that end at `end`."""
+    counts = np.stack([ring.sums(end, width, rows[some]) for width in WIDTHS])
+    narrowed = Limits(*(np.asarray(x)[some] for x in limits.each()))
+    found = scan(counts[:, 0], counts[:, 1], usual.rate[some], usual.rho[:, some], narrowed)
+    surging = np.zeros(len(some), np.bool_)
+    surging[found.breaching[1]] = True
+    return surging
+
+
+def _surge(row: int, width: int, score: float, counts: Counts, usual: Usual) -> Surge:
+    bad, total = counts[width, :, row]
+    rho = float(usual.rho[width, row])
+    return Surge(row, WIDTHS[width], int(bad), int(total), score, float(f"{rho:.3g}"))

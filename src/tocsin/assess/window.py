@@ -1,0 +1,260 @@
+"""What is held of the past: counts per minute, budgets, baselines and latencies of all monitors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+
+from tocsin.assess.baseline import LEARN_AFTER, Baseline, Usual
+from tocsin.assess.histograms import HistogramHistory
+from tocsin.assess.monitor import Monitor, Objective, ratios
+from tocsin.assess.ring import (
+    LATE_MINUTES,
+    MINUTES_PER_HOUR,
+    Counts,
+    MinuteRing,
+    PeriodCounts,
+    Rows,
+)
+from tocsin.assess.scan import WIDTHS, Floats
+from tocsin.domain.buckets import LATENCY, PACE
+from tocsin.domain.series import MinuteBlock, Ratio, SeriesId
+
+MAX_WINDOW = 3 * 24 * MINUTES_PER_HOUR  # longest burn window that is exact to the minute
+MAX_PERIOD = 90 * 24 * MINUTES_PER_HOUR  # longest period of an objective
+MAX_PERSISTENCE = 60  # longest `for_minutes` of a detector
+MIN_PACE_CALLS = 500
+_SCAN_REACH = max(WIDTHS) + MAX_PERSISTENCE + 2 * MINUTES_PER_HOUR
+# Where the share of slow calls starts from: it weighs as much as this many calls.
+_PACE_PRIOR_CALLS = 200.0
+_PACE_PRIOR_FLOOR = 0.005
+_TAIL = 0.95
+
+
+class Window:
+    """Everything `judge` looks at, kept up to date minute by minute.
+
+    A function of the minutes given to it and of nothing else: given at once, one by one, or with
+    overlaps of up to LATE_MINUTES, the same minutes make the same window. A minute that no block
+    covers is silence, which is not the same as a minute without calls.
+
+    monitors: whose series to hold. services: whose latency histograms to hold, besides those that
+    monitors name.
+    """
+
+    def __init__(self, monitors: Iterable[Monitor], services: Sequence[str] = ()) -> None:
+        held = tuple(monitors)
+        self.ratios: Mapping[SeriesId, Ratio] = ratios(held)
+        objectives = [m for m in held if isinstance(m.method, Objective)]
+        detectors = [m for m in held if not isinstance(m.method, Objective)]
+        pace = [m.service for m in detectors if m.series is None]
+        self.services = tuple(dict.fromkeys([*services, *pace]))
+        self._burn_row = _numbered(m.series for m in objectives)
+        self._scan_row = _numbered(m.series for m in detectors)
+        self._service_row = {name: row for row, name in enumerate(self.services)}
+        self.burn = _period_counts([m.method for m in objectives], len(self._burn_row))
+        rows = len(self._scan_row) + len(self.services)
+        self.scan = MinuteRing(rows, _SCAN_REACH)
+        self.baseline = Baseline(rows)
+        self.pace = HistogramHistory(len(self.services), PACE)
+        self.latency = HistogramHistory(len(self.services), LATENCY)
+        self.has_durations = False
+        self.start: int | None = None
+        self.end = 0
+        self._learned = 0  # the next hour to learn
+        self._slow: dict[int, npt.NDArray[np.int64]] = {}
+        self._sources: dict[int, tuple[tuple[SeriesId, ...], Rows, Rows]] = {}
+        self._usual: tuple[int, Usual] | None = None
+
+    def advance(self, block: MinuteBlock) -> int:
+        """Take in the minutes of `block`; says how many were too old to be taken.
+
+        Minutes up to LATE_MINUTES before `end` replace what is held. A block that begins after
+        `end` leaves silence between. Series of the window that the block lacks count nothing.
+        """
+        if block.width == 0:
+            return 0
+        if self.start is None:
+            self._begin(block.start)
+        stop = block.start + block.width
+        first = max(block.start, self.end - LATE_MINUTES, self.start or 0)
+        for start, end in _hours(self.end, block.start):
+            self._put(start, *self._nothing(end - start), present=False)
+        for start, end in _hours(first, stop):
+            here = slice(start - block.start, end - block.start)
+            self._put(start, *self._rows_of(block, here), present=True)
+        return min(first, stop) - block.start
+
+    def usual(self) -> Usual:
+        """What is usual for every scanned row, before any monitor's own prior; see `pace_rows`."""
+        if self._usual is None or self._usual[0] != self.baseline.version:
+            rate = np.full(self.scan.rows, 0.5)
+            calls = np.ones(self.scan.rows)
+            pace = slice(len(self._scan_row), None)
+            rate[pace], calls[pace] = self._slow_share(), _PACE_PRIOR_CALLS
+            self._usual = (self.baseline.version, self.baseline.usual(rate, calls))
+        return self._usual[1]
+
+    def is_silent(self, end: int, width: int) -> bool:
+        """Whether no block covered any of the minutes [end - width, end)."""
+        return self.scan.is_silent(end, width)
+
+    def burn_rows(self, series: Iterable[SeriesId | None]) -> Rows:
+        """Rows of objectives' series in `burn`. KeyError for a series that is not held."""
+        return np.array([self._burn_row[name] for name in series if name], np.intp)
+
+    def scan_rows(self, series: Iterable[SeriesId | None]) -> Rows:
+        """Rows of detectors' series in `scan` and `baseline`."""
+        return np.array([self._scan_row[name] for name in series if name], np.intp)
+
+    def service_rows(self, services: Iterable[str]) -> Rows:
+        """Rows of services in `pace` and `latency`."""
+        return np.array([self._service_row[name] for name in services], np.intp)
+
+    def pace_rows(self, services: Iterable[str]) -> Rows:
+        """Rows in `scan` and `baseline` of services' (slow calls, all calls).
+
+        A call is slow when its pace lies above the service's usual 95th percentile.
+        """
+        return self.service_rows(services) + len(self._scan_row)
+
+    def _begin(self, minute: int) -> None:
+        self.start = self.end = minute
+        self._learned = minute // MINUTES_PER_HOUR
+        for held in (self.burn, self.scan, self.baseline, self.pace, self.latency):
+            held.begin(minute)
+
+    def _nothing(self, width: int) -> tuple[Counts, Counts, Counts, Counts]:
+        services = len(self.services)
+        return (
+            np.zeros((width, 2, len(self._burn_row)), np.int64),
+            np.zeros((width, 2, len(self._scan_row)), np.int64),
+            np.zeros((services, width, PACE.count), np.int64),
+            np.zeros((services, width, LATENCY.count), np.int64),
+        )
+
+    def _rows_of(self, block: MinuteBlock, here: slice) -> tuple[Counts, Counts, Counts, Counts]:
+        """The minutes `here` of a block in this window's order: burn, scan, pace, latency."""
+        burn_at, scan_at = self._source_rows(block.series)
+        counts = np.stack([block.bad[:, here], block.total[:, here]]).transpose(2, 0, 1)
+        padded = np.concatenate([counts, np.zeros((*counts.shape[:2], 1), np.int64)], axis=2)
+        pace, latency = (
+            _in_order(self.services, block.services, histogram, here, scale.count)
+            for histogram, scale in ((block.pace, PACE), (block.latency, LATENCY))
+        )
+        self.has_durations = self.has_durations or block.pace.shape[-1] > 0
+        return padded[:, :, burn_at], padded[:, :, scan_at], pace, latency
+
+    def _source_rows(self, series: tuple[SeriesId, ...]) -> tuple[Rows, Rows]:
+        """Where in a block each burn and scan row comes from; one past its end: nowhere."""
+        known = self._sources.get(id(series))
+        if known is None or known[0] is not series:
+            at = {name: row for row, name in enumerate(series)}
+            burn, scan = (
+                np.array([at.get(name, len(series)) for name in rows], np.intp)
+                for rows in (self._burn_row, self._scan_row)
+            )
+            self._sources = {id(series): (series, burn, scan)}
+            return burn, scan
+        return known[1], known[2]
+
+    def _put(
+        self,
+        start: int,
+        burn: Counts,
+        scan: Counts,
+        pace: Counts,
+        latency: Counts,
+        *,
+        present: bool,
+    ) -> None:
+        """Write minutes that lie in one hour, then learn the hours that are ready."""
+        self.burn.put(start, burn.astype(np.uint32), present=present)
+        slow = self._slow_calls(start // MINUTES_PER_HOUR, pace)
+        self.scan.put(start, np.concatenate([scan, slow], 2).astype(np.uint32), present=present)
+        self.pace.put(start, pace, self.end)
+        self.latency.put(start, latency, self.end)
+        self.end = max(self.end, start + len(burn))
+        while (self._learned + 1) * MINUTES_PER_HOUR + LEARN_AFTER <= self.end:
+            self._learn(self._learned)
+            self._learned += 1
+
+    def _learn(self, hour: int) -> None:
+        begin = hour * MINUTES_PER_HOUR
+        lead = max(WIDTHS) - 1
+        held = self.scan.cumulative(begin - lead, begin + MINUTES_PER_HOUR + lead)
+        normal, anew = self.baseline.learn(hour, held, self.usual())
+        pace = slice(len(self._scan_row), None)
+        self.pace.learn(hour, normal[pace], anew[pace])
+        self.latency.learn(hour, normal[pace], anew[pace])
+
+    def _slow_calls(self, hour: int, pace: Counts) -> Counts:
+        """(slow, all) calls [minute, 2, service] against the reference of this hour."""
+        if hour not in self._slow:
+            self._slow = {h: first for h, first in self._slow.items() if h >= hour - 1}
+            self._slow[hour] = self._first_slow_bucket()
+        first = self._slow[hour]
+        mask = np.arange(PACE.count) >= first[:, None]
+        slow = np.einsum("vmb,vb->mv", pace, mask.astype(np.int64))
+        calls = pace.sum(axis=2).T * (first < PACE.count)
+        return np.stack([slow, calls], axis=1)
+
+    def _first_slow_bucket(self) -> npt.NDArray[np.int64]:
+        """The first bucket above the usual 95th percentile; past the end where it is unknown."""
+        reached = self.pace.usual.cumsum(axis=1)
+        calls = reached[:, -1]
+        tail = (reached < np.ceil(_TAIL * calls)[:, None]).sum(axis=1)
+        first: npt.NDArray[np.int64] = np.where(calls >= MIN_PACE_CALLS, tail + 1, PACE.count)
+        return first
+
+    def _slow_share(self) -> Floats:
+        """The share of usual calls above the usual 95th percentile, where the scan starts from."""
+        first = self._first_slow_bucket()
+        usual = self.pace.usual
+        slow = (usual * (np.arange(PACE.count) >= first[:, None])).sum(axis=1)
+        share: Floats = np.maximum(slow / np.maximum(usual.sum(axis=1), 1), _PACE_PRIOR_FLOOR)
+        return share
+
+
+def _numbered(series: Iterable[SeriesId | None]) -> dict[SeriesId, int]:
+    return {s: row for row, s in enumerate(dict.fromkeys(s for s in series if s is not None))}
+
+
+def _period_counts(methods: Sequence[object], rows: int) -> PeriodCounts:
+    objectives = [method for method in methods if isinstance(method, Objective)]
+    periods = [objective.window_minutes for objective in objectives]
+    steps = [step.long_minutes for objective in objectives for step in objective.steps]
+    reach = max([p for p in periods if p <= MAX_WINDOW] + steps, default=MINUTES_PER_HOUR)
+    if reach > MAX_WINDOW or max(periods, default=0) > MAX_PERIOD:
+        raise ValueError(
+            f"burn windows reach at most {MAX_WINDOW} minutes (3 d), objectives at most "
+            f"{MAX_PERIOD} (90 d); asked for {max(reach, *periods)}"
+        )
+    return PeriodCounts(rows, reach, -(-max(periods, default=0) // MINUTES_PER_HOUR))
+
+
+def _hours(start: int, stop: int) -> list[tuple[int, int]]:
+    """[start, stop) cut at every full hour."""
+    cuts = range((start // MINUTES_PER_HOUR + 1) * MINUTES_PER_HOUR, stop, MINUTES_PER_HOUR)
+    edges = [start, *cuts, stop] if start < stop else []
+    return list(pairwise(edges))
+
+
+def _in_order(
+    wanted: tuple[str, ...], given: tuple[str, ...], counts: Counts, here: slice, buckets: int
+) -> Counts:
+    """Histograms [wanted service, minute, bucket]; zeros for services the block does not have."""
+    width = here.stop - here.start
+    if counts.shape[-1] != buckets:
+        return np.zeros((len(wanted), width, buckets), np.int64)
+    if wanted == given:
+        return counts[:, here]
+    at = {name: row for row, name in enumerate(given)}
+    ordered = np.zeros((len(wanted), width, buckets), np.int64)
+    for row, name in enumerate(wanted):
+        if name in at:
+            ordered[row] = counts[at[name], here]
+    return ordered

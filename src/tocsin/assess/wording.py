@@ -1,0 +1,58 @@
+"""How findings are put to a person at three in the morning."""
+
+from __future__ import annotations
+
+from tocsin.domain.series import Ratio
+
+_FLAGS = {
+    "failed": "failed",
+    "error": "ended in an error",
+    "truncated": "were cut off",
+    "feedback_negative": "were rated badly",
+    "empty_result": "found nothing",
+}
+_NOUNS = {
+    "llm": "calls",
+    "retriever": "retrievals",
+    "embedding": "embeddings",
+    "tool": "tool calls",
+}
+
+
+def percent(share: float) -> str:
+    """A share as a percentage with two significant digits: 0.4 %, 15 %, 0.02 %."""
+    value = 100.0 * share
+    if value == 0:
+        return "0 %"
+    if value >= 99.5:
+        return f"{value:.4g} %"
+    return f"{float(f'{value:.2g}'):.10f}".rstrip("0").rstrip(".") + " %"
+
+
+def duration(milliseconds: float) -> str:
+    """A latency: 850 ms, 2 s, 9.2 s."""
+    if milliseconds < 1000:
+        return f"{milliseconds:.3g} ms"
+    return f"{milliseconds / 1000:.2g} s" if milliseconds < 9950 else f"{milliseconds / 1000:.0f} s"
+
+
+def counted(bad: int, total: int, ratio: Ratio | None) -> str:
+    """The counts as the beginning of a sentence: "9 of 61 calls failed"."""
+    noun = _NOUNS.get(ratio.kind if ratio else "llm", f"{ratio.kind} calls" if ratio else "calls")
+    return f"{bad:,} of {total:,} {noun} {_predicate(ratio)}"
+
+
+def _predicate(ratio: Ratio | None) -> str:
+    if ratio is None:
+        return "were bad"
+    if ratio.column in _FLAGS:
+        return _FLAGS[ratio.column]
+    limit = ratio.threshold
+    amount = {
+        "duration_ms": f"took {duration(limit)}",
+        "ttft_ms": f"waited {duration(limit)} for the first token",
+        "cost_usd": f"cost ${limit:g}",
+        "input_tokens": f"had {limit:g} input tokens",
+        "output_tokens": f"had {limit:g} output tokens",
+    }[ratio.column]
+    return f"{amount} or more" if ratio.op == "ge" else amount.replace(" ", " more than ", 1)

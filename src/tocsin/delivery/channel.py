@@ -1,0 +1,36 @@
+"""What a channel is: a class and its frozen configuration in one file under `channels/`."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+import httpx
+
+from tocsin.delivery.message import Message
+from tocsin.delivery.outcome import Delivered, Outcome
+
+
+@runtime_checkable
+class Channel(Protocol):
+    """Sends messages to one receiver. It never sees the store, and keeps no state between calls.
+
+    Config: the frozen dataclass it is built from. is_idempotent: whether the receiver recognises a
+    message that arrives twice under one key. rate_per_s: how much it takes for long.
+    """
+
+    Config: ClassVar[type[Any]]
+    is_idempotent: ClassVar[bool]
+    rate_per_s: ClassVar[float]
+
+    async def send(self, message: Message, http: httpx.AsyncClient) -> Outcome:
+        """Try once. An exception counts as ambiguous and is a defect of the channel."""
+        ...
+
+
+@runtime_checkable
+class Reconciling(Protocol):
+    """A channel that can look whether a message arrived whose sending ended ambiguously."""
+
+    async def reconcile(self, message: Message, http: httpx.AsyncClient) -> Delivered | None:
+        """What the receiver has under this key; None if nothing, or if it cannot be told."""
+        ...

@@ -1,0 +1,20 @@
+"""Every receiver type that Tocsin can send to, by the name it has in configuration."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tocsin.delivery.channels.email import Email
+from tocsin.delivery.channels.none import Nobody
+from tocsin.delivery.channels.pagerduty import PagerDuty
+from tocsin.delivery.channels.slack import Slack
+from tocsin.delivery.channels.webhook import Webhook
+from tocsin.domain.registry import Registry
+
+# A class with a `Config` whose instances are `tocsin.delivery.channel.Channel`.
+CHANNELS: Registry[type[Any]] = Registry("receiver type")
+CHANNELS.add("email", Email)
+CHANNELS.add("none", Nobody)
+CHANNELS.add("pagerduty", PagerDuty)
+CHANNELS.add("slack", Slack)
+CHANNELS.add("webhook", Webhook)

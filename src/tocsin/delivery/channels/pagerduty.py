@@ -1,0 +1,154 @@
+"""`pagerduty`: Events API v2, one PagerDuty alert per episode of an incident.
+
+https://developer.pagerduty.com/docs/events-api-v2/: events of one `dedup_key` sent with one routing
+key belong to one alert while it is open, so a repeated trigger changes nothing and an episode has a
+key of its own. 202 is accepted, 400 is final, 429 and 5xx are retried. A body of more than 512 KB
+is refused; one that would be is sent without its details.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import httpx
+
+from tocsin.delivery.http import refusal, request
+from tocsin.delivery.message import Message, truncate
+from tocsin.delivery.outcome import Delivered, Outcome, Rejected
+from tocsin.delivery.secret import Secret, secret
+from tocsin.domain.clock import iso
+
+LARGEST_BODY = 512_000
+LONGEST_SUMMARY = 1024
+LONGEST_KEY = 255
+# Ours, so that what is not in the details is certain to fit.
+LONGEST_LINK_TEXT = 200
+LONGEST_HREF = 2000
+MOST_LINKS = 50
+_ACTIONS = {
+    "trigger": "trigger",
+    "update": "trigger",
+    "acknowledge": "acknowledge",
+    "resolve": "resolve",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class PagerDutyConfig:
+    """routing_key: the 32-character key of an Events API v2 integration.
+
+    url: https://events.eu.pagerduty.com/v2/enqueue for the EU service region.
+    """
+
+    routing_key: Secret
+    url: str = "https://events.pagerduty.com/v2/enqueue"
+    client: str = "Tocsin"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "routing_key", secret(self.routing_key))
+        if len(self.routing_key.reveal()) != 32:
+            raise ValueError("routing_key: an Events API v2 integration key has 32 characters")
+
+
+class PagerDuty:
+    """Triggers, acknowledges and resolves PagerDuty alerts."""
+
+    Config: ClassVar[type[PagerDutyConfig]] = PagerDutyConfig
+    is_idempotent: ClassVar[bool] = True
+    rate_per_s: ClassVar[float] = 10.0
+    can_acknowledge: ClassVar[bool] = True
+
+    def __init__(self, config: PagerDutyConfig) -> None:
+        self.config = config
+
+    async def send(self, message: Message, http: httpx.AsyncClient) -> Outcome:
+        """One event. A digest is refused: nobody is to be paged for what can wait."""
+        action = _ACTIONS.get(message.action)
+        if action is None:
+            return Rejected(f"PagerDuty takes no {message.action}")
+        response = await request(
+            http,
+            "POST",
+            self.config.url,
+            headers={"Content-Type": "application/json"},
+            content=self._body(message, action),
+        )
+        if not isinstance(response, httpx.Response):
+            return response
+        refused = refusal(response, message.at, [self.config.routing_key])
+        return refused or Delivered({"dedup_key": dedup_key(message.subject)})
+
+    def _body(self, message: Message, action: str) -> bytes:
+        event: dict[str, Any] = {
+            "routing_key": self.config.routing_key.reveal(),
+            "event_action": action,
+            "dedup_key": dedup_key(message.subject),
+        }
+        if action == "trigger":
+            event |= self._details(message)
+        body = json.dumps(event).encode()
+        if len(body) > LARGEST_BODY:
+            event["payload"]["custom_details"] = {"note": "left out: the event was over 512 KB"}
+            body = json.dumps(event).encode()
+        return body
+
+    def _details(self, message: Message) -> dict[str, Any]:
+        event: dict[str, Any] = {
+            "payload": {
+                "summary": truncate(_summary(message), LONGEST_SUMMARY),
+                "source": truncate(message.service, LONGEST_SUMMARY) or "tocsin",
+                "severity": message.severity,
+                "timestamp": iso(message.since or message.at),
+                "component": message.service,
+                "group": message.labels.get("env", ""),
+                "class": message.labels.get("signal", ""),
+                "custom_details": _custom_details(message),
+            },
+            "client": self.config.client,
+            "links": [
+                {"href": href, "text": truncate(text, LONGEST_LINK_TEXT)}
+                for text, href in message.links[:MOST_LINKS]
+                if len(href) <= LONGEST_HREF
+            ],
+        }
+        if message.url:
+            event["client_url"] = message.url
+        if message.image.startswith("https://"):  # PagerDuty shows images over HTTPS only
+            event["images"] = [
+                {"src": message.image, "alt": truncate(message.title, LONGEST_LINK_TEXT)}
+            ]
+        return event
+
+
+def dedup_key(subject: str) -> str:
+    """The key of an incident's episode; a long one keeps its beginning and ends in a hash."""
+    if len(subject) <= LONGEST_KEY:
+        return subject
+    return f"{subject[:200]}-{hashlib.sha256(subject.encode()).hexdigest()[:32]}"
+
+
+def _summary(message: Message) -> str:
+    return (
+        message.title
+        if message.summary in message.title
+        else (f"{message.title}: {message.summary}")
+    )
+
+
+def _custom_details(message: Message) -> dict[str, Any]:
+    details: dict[str, Any] = {"what": message.summary, **dict(message.evidence)}
+    for name, value in (
+        ("just before", list(message.changes)),
+        ("first steps", list(message.first_steps)),
+        ("runbook", message.runbook),
+        ("for", list(message.who)),
+        ("also told", list(message.told)),
+        ("note", message.note),
+        ("labels", dict(message.labels)),
+    ):
+        if value:
+            details[name] = value
+    return details

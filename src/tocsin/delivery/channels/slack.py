@@ -1,0 +1,225 @@
+"""`slack`: one message per incident, kept current, with the story in its thread.
+
+With a bot token (https://docs.slack.dev/reference/methods/chat.postMessage, chat.update): the first
+message stands for the incident and is updated in place, every later message is a reply in its
+thread. Slack has no idempotency key, so the effect's key travels in the message's metadata, and
+after an ambiguous try the channel's history is searched for it (scopes chat:write and, for that,
+channels:history and metadata.message:read). With an incoming webhook every message is a new one.
+Slack answers HTTP 200 with ok:false for most errors.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, ClassVar
+
+import httpx
+
+from tocsin.delivery.http import refusal, request, retry_after
+from tocsin.delivery.message import Message
+from tocsin.delivery.outcome import Ambiguous, Delivered, Outcome, Rejected, Retry
+from tocsin.delivery.secret import Secret, scrub, secret
+from tocsin.delivery.slack_blocks import blocks_of, escape, headline
+
+EVENT_TYPE = "tocsin_effect"
+_ROOT_PART, _REPLY_PART = "message", "reply"
+
+# Answers after which the same request may work later; of the second group it may have worked.
+_LATER = frozenset({"ratelimited", "rate_limited", "service_unavailable", "team_added_to_org"})
+_UNCLEAR = frozenset({"internal_error", "fatal_error", "request_timeout"})
+_GONE = frozenset({"message_not_found", "cant_update_message", "edit_window_closed"})
+_HISTORY_MARGIN = timedelta(hours=24)
+
+
+@dataclass(frozen=True, slots=True)
+class SlackConfig:
+    """Either `token` (xoxb-…) and `channel`, or `url` of an incoming webhook.
+
+    channel: the channel's id (C…); a name works too, but then an ambiguous send cannot be looked
+    up and is repeated. api_url: only to be changed for tests.
+    """
+
+    token: Secret | None = None
+    channel: str = ""
+    url: Secret | None = None
+    api_url: str = "https://slack.com/api"
+
+    def __post_init__(self) -> None:
+        if (self.token is None) == (self.url is None):
+            raise ValueError("set either token and channel (a bot), or url (an incoming webhook)")
+        if self.token is not None:
+            object.__setattr__(self, "token", secret(self.token))
+            if not self.channel:
+                raise ValueError("channel: a bot needs a channel to post to")
+        if self.url is not None:
+            object.__setattr__(self, "url", secret(self.url))
+
+
+class Slack:
+    """Posts and updates messages of one channel."""
+
+    Config: ClassVar[type[SlackConfig]] = SlackConfig
+    is_idempotent: ClassVar[bool] = False
+    rate_per_s: ClassVar[float] = 1.0
+    can_acknowledge: ClassVar[bool] = True
+
+    def __init__(self, config: SlackConfig) -> None:
+        self.config = config
+        self._secrets = [config.token, config.url]
+
+    async def send(self, message: Message, http: httpx.AsyncClient) -> Outcome:
+        """A new message, or the first one updated and a reply in its thread."""
+        if self.config.url is not None:
+            return await self._post_to_webhook(message, http)
+        thread = _thread_of(message)
+        if thread is None:
+            return await self._post(message, http, None, _ROOT_PART)
+        updated = await self._call(
+            "chat.update",
+            http,
+            message,
+            {**thread, "text": headline(message), "blocks": blocks_of(message)},
+        )
+        if isinstance(updated, Rejected) and _error_of(updated) in _GONE:
+            return await self._post(message, http, None, _ROOT_PART)
+        if not isinstance(updated, dict):
+            return updated
+        replied = await self._post(message, http, thread, _REPLY_PART)
+        return Delivered(thread) if isinstance(replied, Delivered) else replied
+
+    async def reconcile(self, message: Message, http: httpx.AsyncClient) -> Delivered | None:
+        """Look for the effect's key in what was posted to the channel, or to the thread."""
+        thread = _thread_of(message)
+        channel = thread["channel"] if thread else self.config.channel
+        if self.config.token is None or channel[:1] not in {"C", "G", "D"}:
+            return None
+        query = {
+            "channel": channel,
+            "include_all_metadata": "true",
+            "limit": "100",
+            "oldest": f"{(message.at - _HISTORY_MARGIN).timestamp():.6f}",
+        }
+        method = "conversations.history"
+        if thread:
+            method, query = "conversations.replies", {**query, "ts": thread["ts"]}
+        response = await request(
+            http,
+            "GET",
+            f"{self.config.api_url.rstrip('/')}/{method}",
+            headers=self._headers(),
+            params=query,
+        )
+        found = self._read(response, message)
+        if not isinstance(found, dict):
+            return None
+        for each in found.get("messages", ()):
+            if _key_of(each) == message.key:
+                return Delivered(thread or {"channel": channel, "ts": each["ts"]})
+        return None
+
+    async def _post(
+        self,
+        message: Message,
+        http: httpx.AsyncClient,
+        thread: Mapping[str, str] | None,
+        part: str,
+    ) -> Outcome:
+        body: dict[str, Any] = {
+            "channel": thread["channel"] if thread else self.config.channel,
+            "text": headline(message),
+            "unfurl_links": False,
+            "metadata": {
+                "event_type": EVENT_TYPE,
+                "event_payload": {"key": message.key, "part": part, "subject": message.subject},
+            },
+        }
+        if thread:
+            body |= {
+                "thread_ts": thread["ts"],
+                "text": f"{headline(message)}\n{escape(message.summary)}",
+                # Whoever is paged again has to see it in the channel, not only in the thread.
+                "reply_broadcast": message.action == "trigger",
+            }
+        else:
+            body["blocks"] = blocks_of(message)
+        answer = await self._call("chat.postMessage", http, message, body)
+        if not isinstance(answer, dict):
+            return answer
+        return Delivered({"channel": str(answer["channel"]), "ts": str(answer["ts"])})
+
+    async def _call(
+        self, method: str, http: httpx.AsyncClient, message: Message, body: Mapping[str, Any]
+    ) -> dict[str, Any] | Outcome:
+        response = await request(
+            http,
+            "POST",
+            f"{self.config.api_url.rstrip('/')}/{method}",
+            headers={**self._headers(), "Content-Type": "application/json; charset=utf-8"},
+            content=json.dumps(body).encode(),
+        )
+        return self._read(response, message)
+
+    def _read(
+        self, response: httpx.Response | Outcome, message: Message
+    ) -> dict[str, Any] | Outcome:
+        if not isinstance(response, httpx.Response):
+            return response
+        refused = refusal(response, message.at, self._secrets)
+        if refused is not None:
+            return refused
+        try:
+            answer = response.json()
+        except ValueError:
+            return Ambiguous("Slack answered with something that is not JSON")
+        if not isinstance(answer, dict):
+            return Ambiguous("Slack answered with something that is not an object")
+        if answer.get("ok") is True:
+            return answer
+        error = scrub(str(answer.get("error", "unknown_error"))[:100], self._secrets)
+        reason = f"Slack: {error}"
+        if error in _LATER:
+            return Retry(reason, retry_after(response, message.at))
+        return Ambiguous(reason) if error in _UNCLEAR else Rejected(reason)
+
+    async def _post_to_webhook(self, message: Message, http: httpx.AsyncClient) -> Outcome:
+        url = self.config.url.reveal() if self.config.url else ""
+        response = await request(
+            http,
+            "POST",
+            url,
+            headers={"Content-Type": "application/json"},
+            content=json.dumps({"text": headline(message), "blocks": blocks_of(message)}).encode(),
+        )
+        if not isinstance(response, httpx.Response):
+            return response
+        refused = refusal(response, message.at, self._secrets)
+        if refused is None and response.text.strip() != "ok":
+            return Ambiguous("the incoming webhook did not answer ok")
+        return refused or Delivered({})
+
+    def _headers(self) -> dict[str, str]:
+        token = self.config.token.reveal() if self.config.token else ""
+        return {"Authorization": f"Bearer {token}"}
+
+
+# --- private -----------------------------------------------------------------------------------
+
+
+def _thread_of(message: Message) -> dict[str, str] | None:
+    thread = message.thread
+    if thread and thread.get("channel") and thread.get("ts"):
+        return {"channel": str(thread["channel"]), "ts": str(thread["ts"])}
+    return None
+
+
+def _key_of(posted: Mapping[str, Any]) -> str:
+    metadata = posted.get("metadata") or {}
+    payload = metadata.get("event_payload") or {}
+    return str(payload.get("key", "")) if metadata.get("event_type") == EVENT_TYPE else ""
+
+
+def _error_of(outcome: Rejected) -> str:
+    return outcome.reason.removeprefix("Slack: ")

@@ -1,0 +1,121 @@
+"""One HTTP request to a receiver, and what its answer means.
+
+No redirects, bounded time, and never a secret in a reason: the text of transport errors is our own,
+because theirs may quote the address, and an answer that is quoted is scrubbed first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import httpx
+
+from tocsin.delivery.message import truncate
+from tocsin.delivery.outcome import Ambiguous, Outcome, Rejected, Retry
+from tocsin.delivery.secret import Secret, scrub
+
+TIMEOUT = httpx.Timeout(8.0, connect=5.0)
+USER_AGENT = "Tocsin/0.1"
+_QUOTED = 200
+
+# Nothing can have been accepted when the connection was never made or never given out.
+_NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
+_MALFORMED = (httpx.UnsupportedProtocol, httpx.InvalidURL, httpx.LocalProtocolError)
+# A gateway that lost its server, or a server that fell over, may have done the work before.
+_UNCLEAR = frozenset({500, 502, 504})
+
+
+def client(transport: httpx.AsyncBaseTransport | None = None) -> httpx.AsyncClient:
+    """The client that all channels of a process share."""
+    return httpx.AsyncClient(
+        transport=transport,
+        timeout=TIMEOUT,
+        follow_redirects=False,
+        headers={"User-Agent": USER_AGENT},
+        limits=httpx.Limits(max_connections=100, max_keepalive_connections=20),
+    )
+
+
+async def request(
+    http: httpx.AsyncClient,
+    method: str,
+    url: str,
+    *,
+    headers: Mapping[str, str],
+    content: bytes | None = None,
+    params: Mapping[str, str] | None = None,
+    extensions: Mapping[str, Any] | None = None,
+) -> httpx.Response | Retry | Ambiguous | Rejected:
+    """The response, or what the failure to get one means."""
+    try:
+        return await http.request(
+            method,
+            url,
+            headers=dict(headers),
+            content=content,
+            params=dict(params) if params else None,
+            extensions=dict(extensions) if extensions else None,
+            follow_redirects=False,
+        )
+    except _NOT_SENT as error:
+        return Retry(f"no connection ({type(error).__name__})")
+    except _MALFORMED as error:
+        return Rejected(f"the address cannot be used ({type(error).__name__})")
+    except httpx.TimeoutException as error:
+        return Ambiguous(f"no answer in time ({type(error).__name__})")
+    except httpx.HTTPError as error:
+        return Ambiguous(f"the connection broke ({type(error).__name__})")
+
+
+def refusal(
+    response: httpx.Response, at: datetime, secrets: Iterable[Secret | None] = ()
+) -> Outcome | None:
+    """What an answer that is not a 2xx means; None for a 2xx.
+
+    408, 429, 503 and other 5xx are retried, 500, 502 and 504 are ambiguous, redirects and other
+    4xx are final. at: when the request was made, for a Retry-After that is a date.
+    """
+    status = response.status_code
+    if 200 <= status < 300:
+        return None
+    reason = f"HTTP {status}{_quote(response, secrets)}"
+    if 300 <= status < 400:
+        return Rejected(f"HTTP {status}: redirects are not followed")
+    after = retry_after(response, at)
+    if status in _UNCLEAR:
+        return Ambiguous(reason, after)
+    if status in {408, 429} or status >= 500:
+        return Retry(reason, after)
+    return Rejected(reason)
+
+
+def retry_after(response: httpx.Response, at: datetime) -> timedelta | None:
+    """What the Retry-After header asks for (RFC 9110, seconds or a date); never negative."""
+    text = response.headers.get("retry-after", "").strip()
+    if not text:
+        return None
+    if text.isdecimal():
+        return timedelta(seconds=min(int(text), 7 * 86_400))
+    until = _date(text)
+    # Measured on the receiver's own clock if it shows it, so that a skew does not matter.
+    now = _date(response.headers.get("date", "")) or at
+    return max(until - now, timedelta(0)) if until is not None else None
+
+
+# --- private -----------------------------------------------------------------------------------
+
+
+def _date(text: str) -> datetime | None:
+    try:
+        found = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def _quote(response: httpx.Response, secrets: Iterable[Secret | None]) -> str:
+    text = scrub(" ".join(response.text.split()), secrets)
+    return f": {truncate(text, _QUOTED)}" if text else ""

@@ -1,0 +1,313 @@
+"""What a receiver is told: one frozen message that explains itself, rendered at the last moment.
+
+A message is made from the incident as it is when the effect is claimed, not as it was when the
+effect was decided, so that nobody is told old news. It says what broke, since when, against which
+expectation, which slice explains most of it, what changed just before, whether it is the provider
+or us, what is left of the error budget, what to do first, who else knows, and where to look.
+Evidence that is missing is left out; evidence that is unknown is said to be unknown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol
+from urllib.parse import quote
+
+from tocsin.domain.clock import iso, parse_iso
+from tocsin.domain.findings import Incident
+
+SEVERITIES = {1: "critical", 2: "warning", 3: "info"}
+_VERBS = {
+    "trigger": "Firing",
+    "update": "Update",
+    "acknowledge": "Acknowledged",
+    "resolve": "Resolved",
+    "digest": "Digest",
+}
+
+
+class Occasion(Protocol):
+    """The part of an effect that a message is made from."""
+
+    @property
+    def key(self) -> str: ...
+    @property
+    def action(self) -> str: ...
+    @property
+    def receiver(self) -> str: ...
+    @property
+    def payload(self) -> Mapping[str, Any]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One thing to tell one receiver.
+
+    key: the idempotency key, the same over retries. at: when this try is made. action: trigger |
+    update | acknowledge | resolve | digest. subject: what messages about the same thing share (the
+    incident id, or the digest's name). thread: what the receiver calls its message about
+    it. evidence: pairs of label and text. items: the lines of a digest.
+    """
+
+    key: str
+    at: datetime
+    action: str
+    subject: str
+    title: str
+    summary: str
+    tier: int = 2
+    severity: str = "warning"
+    state: str = ""
+    service: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    since: datetime | None = None
+    evidence: tuple[tuple[str, str], ...] = ()
+    links: tuple[tuple[str, str], ...] = ()
+    changes: tuple[str, ...] = ()
+    runbook: str = ""
+    first_steps: tuple[str, ...] = ()
+    told: tuple[str, ...] = ()
+    who: tuple[str, ...] = ()
+    mention: str = ""
+    note: str = ""
+    image: str = ""
+    items: tuple[str, ...] = ()
+    thread: Mapping[str, Any] | None = None
+
+    @property
+    def heading(self) -> str:
+        """The verb and the title: what a subject line says."""
+        return f"{_VERBS.get(self.action, self.action.capitalize())}: {self.title}"
+
+    @property
+    def url(self) -> str:
+        """The one link to follow; "" if there is none."""
+        return self.links[0][1] if self.links else ""
+
+    def text(self) -> str:
+        """Plain text, complete."""
+        return "\n".join(_lines(self, "{label}: {text}", "{text}: {href}", "  - {item}"))
+
+    def markdown(self) -> str:
+        """The same in Markdown; text of others is not interpreted as markup."""
+        body = _lines(self, "**{label}:** {text}", "[{text}]({href})", "- {item}", escape=_escaped)
+        return "\n".join(body)
+
+
+def render(
+    incident: Incident,
+    effect: Occasion,
+    links_base: str,
+    *,
+    at: datetime,
+    thread: Mapping[str, Any] | None = None,
+    told: Sequence[str] = (),
+) -> Message:
+    """The message that `effect` sends about `incident` as it stands.
+
+    links_base: address of the web interface. told: receivers that know of the incident. Evidence
+    keys that are missing or of an unexpected kind are tolerated.
+    """
+    evidence, payload = facts_of(incident), effect.payload
+    others = dict.fromkeys([*told, *incident.receivers])
+    others.pop(effect.receiver, None)
+    return Message(
+        key=effect.key,
+        at=at,
+        action=effect.action,
+        subject=incident.id,
+        title=incident.title,
+        summary=_summary(incident, effect.action, payload),
+        tier=incident.tier,
+        severity=SEVERITIES.get(incident.tier, "info"),
+        state=incident.state.value,
+        service=incident.labels.get("service", ""),
+        labels=dict(incident.labels),
+        since=_since(incident, evidence),
+        evidence=_evidence(incident, evidence),
+        links=_links(incident, links_base, evidence),
+        changes=_texts(evidence.get("changes")),
+        runbook=_text(evidence.get("runbook")),
+        first_steps=_texts(evidence.get("first_steps")),
+        told=tuple(others),
+        who=_texts(payload.get("resolved_who") or payload.get("who")),
+        mention=_text(payload.get("mention")),
+        note=_text(payload.get("note")),
+        image=_text(evidence.get("image")),
+        thread=thread,
+    )
+
+
+def render_digest(effect: Occasion, links_base: str, *, at: datetime) -> Message:
+    """The message of a digest; its lines were fixed when it became due."""
+    payload = effect.payload
+    items = _texts(payload.get("items"))
+    name = _text(payload.get("digest")) or "digest"
+    count = f"{len(items)} {'finding' if len(items) == 1 else 'findings'}"
+    return Message(
+        key=effect.key,
+        at=at,
+        action="digest",
+        subject=f"digest/{name}",
+        title=_text(payload.get("title")) or f"{name}: {count}",
+        summary=f"{count} that did not need anybody at once.",
+        tier=3,
+        severity="info",
+        links=(("All alerts", f"{links_base.rstrip('/')}/alerts"),) if links_base else (),
+        items=items,
+    )
+
+
+def truncate(text: str, limit: int, marker: str = "…") -> str:
+    """At most `limit` characters, cut at a character and marked as cut."""
+    return text if len(text) <= limit else text[: limit - len(marker)] + marker
+
+
+def truncate_bytes(text: str, limit: int, marker: str = "…") -> str:
+    """At most `limit` bytes of UTF-8, cut at a character and marked as cut."""
+    raw = text.encode()
+    if len(raw) <= limit:
+        return text
+    return raw[: limit - len(marker.encode())].decode(errors="ignore") + marker
+
+
+# --- private -----------------------------------------------------------------------------------
+
+
+def facts_of(incident: Incident) -> dict[str, Any]:
+    """What is known about an incident: its own evidence over that of the alert that leads it."""
+    lead = incident.evidence.get("lead")
+    facts: dict[str, Any] = {}
+    if isinstance(lead, Mapping):
+        inner = lead.get("evidence")
+        facts.update(inner if isinstance(inner, Mapping) else {})
+        facts.update({name: value for name, value in lead.items() if name != "evidence"})
+    facts.update(incident.evidence)
+    return facts
+
+
+def _summary(incident: Incident, action: str, payload: Mapping[str, Any]) -> str:
+    if action == "acknowledge":
+        return f"{incident.acknowledged_by or 'Somebody'} is looking at it."
+    if action == "resolve":
+        took = incident.resolved - incident.opened if incident.resolved else None
+        minutes = f" after {max(1, round(took.total_seconds() / 60))} min" if took else ""
+        return f"Over{minutes}."
+    news = _text(payload.get("why")) if action == "update" else ""
+    return news or _text(facts_of(incident).get("reason")) or incident.reason or incident.title
+
+
+def _since(incident: Incident, evidence: Mapping[str, Any]) -> datetime:
+    found = evidence.get("since")
+    if isinstance(found, datetime):
+        return found
+    if isinstance(found, str):
+        try:
+            return parse_iso(found)
+        except ValueError:
+            return incident.opened
+    return incident.opened
+
+
+def _evidence(incident: Incident, evidence: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    unit = _text(evidence.get("unit"))
+    shown = [
+        ("Now", _quantity(evidence, "value", unit)),
+        ("Expected", _quantity(evidence, "expected", unit)),
+        ("Mostly", _text(evidence.get("slice"))),
+        ("Provider or us", _text(evidence.get("provider_note"))),
+        ("Error budget left", _share(_either(evidence, "budget_left", "budget_remaining"))),
+        ("Burning", _times(_either(evidence, "burn", "burn_long"))),
+        ("Acknowledged by", incident.acknowledged_by),
+        ("Route", incident.route),
+    ]
+    return tuple((label, text) for label, text in shown if text)
+
+
+def _either(evidence: Mapping[str, Any], name: str, other: str) -> Any:
+    return evidence.get(name, evidence.get(other))
+
+
+def _quantity(evidence: Mapping[str, Any], name: str, unit: str) -> str:
+    if name not in evidence:
+        return ""
+    value = evidence[name]
+    if value is None:
+        return "unknown"
+    if not _is_number(value):
+        return str(value)
+    if unit in {"share", "ratio", "fraction"}:
+        return f"{100 * value:.3g} %"
+    return f"{value:.4g} {unit}".strip()
+
+
+def _share(value: Any) -> str:
+    return f"{100 * value:.3g} %" if _is_number(value) else _text(value)
+
+
+def _times(value: Any) -> str:
+    return f"{value:.3g} times the sustainable rate" if _is_number(value) else _text(value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else str(value)
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    if value is None or value == "":
+        return ()
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        return (str(value),)
+    return tuple(str(item) for item in value)
+
+
+def _links(
+    incident: Incident, links_base: str, evidence: Mapping[str, Any]
+) -> tuple[tuple[str, str], ...]:
+    links: list[tuple[str, str]] = []
+    if links_base:
+        page = f"{links_base.rstrip('/')}/incidents/{quote(incident.id, safe='')}"
+        links.append(("Incident", page))
+    runbook = _text(evidence.get("runbook"))
+    if runbook.startswith(("https://", "http://")):
+        links.append(("Runbook", runbook))
+    more = evidence.get("links")
+    if isinstance(more, Mapping):
+        links += [(str(text), str(href)) for text, href in more.items()]
+    return tuple(links)
+
+
+def _lines(message: Message, pair: str, link: str, bullet: str, *, escape: Any = str) -> list[str]:
+    lines = [escape(message.heading), escape(message.summary), ""]
+    facts = [*message.evidence]
+    if message.since is not None:
+        facts.insert(0, ("Since", iso(message.since)))
+    if message.who:
+        facts.append(("For", ", ".join(message.who)))
+    if message.told:
+        facts.append(("Also told", ", ".join(message.told)))
+    if message.runbook and not message.runbook.startswith(("https://", "http://")):
+        facts.append(("Runbook", message.runbook))
+    if message.note:
+        facts.append(("Note", message.note))
+    lines += [pair.format(label=label, text=escape(text)) for label, text in facts]
+    for label, items in (
+        ("Just before", message.changes),
+        ("First steps", message.first_steps),
+        ("Findings", message.items),
+    ):
+        if items:
+            lines.append(pair.format(label=label, text="").rstrip())
+            lines += [bullet.format(item=escape(item)) for item in items]
+    lines += [link.format(text=escape(text), href=href) for text, href in message.links]
+    return lines
+
+
+def _escaped(text: str) -> str:
+    return "".join(f"\\{char}" if char in "\\`*_[]<>#|" else char for char in text)

@@ -1,0 +1,93 @@
+"""The edges as the engine sees them; stores and channels implement these, tests may too."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from datetime import datetime
+from typing import Any, Protocol
+
+from tocsin.domain.findings import Alert, Incident, LedgerEvent, NewEffect
+from tocsin.domain.series import Change, MinuteBlock, Ratio, SeriesId
+
+
+class MinuteSource(Protocol):
+    """Where counts per minute come from: ClickHouse, or a file under backtest."""
+
+    def minutes(
+        self, monitored: Mapping[SeriesId, Ratio], services: Sequence[str], start: int, stop: int
+    ) -> MinuteBlock:
+        """Counts of every series and histograms of every service, epoch minutes [start, stop).
+
+        One batch of queries whatever the number of series. Rows of the block follow the order of
+        `monitored` and `services`; a minute without calls is a column of zeros.
+        """
+        ...
+
+    def changes(self, start: int, stop: int) -> Sequence[Change]:
+        """Deploys and other changes in [start, stop), oldest first."""
+        ...
+
+
+class StateTransaction(Protocol):
+    """One atomic write: state, ledger and effects appear together or not at all."""
+
+    def put_alert(self, alert: Alert) -> None:
+        """Insert or replace by fingerprint."""
+        ...
+
+    def put_incident(self, incident: Incident, *, expect_version: int | None) -> None:
+        """Insert (None) or compare-and-set from `expect_version`; raises Conflict."""
+        ...
+
+    def add_effect(self, effect: NewEffect) -> bool:
+        """Insert unless an effect with this key exists; says whether it was new."""
+        ...
+
+    def cancel_effects(self, incident_id: str, *, reason: str, kinds: Sequence[str] = ()) -> int:
+        """Cancel ready effects of an incident (all kinds by default); returns how many."""
+        ...
+
+    def append(self, event: LedgerEvent) -> str:
+        """Add to the hash chain; returns the entry's hash."""
+        ...
+
+    def add_digest_item(self, digest: str, at: datetime, fingerprint: str, text: str) -> None:
+        """A line for the next issue of a digest."""
+        ...
+
+    def get_meta(self, name: str) -> Any:
+        """A small durable value (JSON) as this transaction sees it, or None."""
+        ...
+
+    def set_meta(self, name: str, value: Any) -> None:
+        """Store a small durable value."""
+        ...
+
+
+class State(Protocol):
+    """Durable state of the engine."""
+
+    def transaction(self) -> AbstractContextManager[StateTransaction]:
+        """Commits on normal exit, rolls back on an exception."""
+        ...
+
+    def alerts(self) -> Mapping[str, Alert]:
+        """Every alert that is not resolved, by fingerprint."""
+        ...
+
+    def incidents(self, *, live_only: bool = True) -> Mapping[str, Incident]:
+        """Latest episode per group key, by group key; with `live_only`, not yet closed ones."""
+        ...
+
+    def messages_about(self, incident_id: str) -> Sequence[tuple[str, str]]:
+        """(receiver, action) of messages that were sent, may have arrived, or are under way."""
+        ...
+
+    def get_meta(self, name: str) -> Any:
+        """A small durable value (JSON), or None."""
+        ...
+
+    def set_meta(self, name: str, value: Any) -> None:
+        """Store a small durable value."""
+        ...

@@ -1,0 +1,78 @@
+"""Counts per minute: the only thing decisions are made from.
+
+A monitor never sees a percentage. It sees how many calls there were in a minute and how many of
+them were bad, which is exact at six requests a minute and at six hundred thousand, and which adds
+up over minutes, segments and replicas.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+Column = Literal[
+    "duration_ms", "ttft_ms", "cost_usd", "input_tokens", "output_tokens", "failed", "error",
+    "truncated", "feedback_negative", "empty_result",
+]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Ratio:
+    """A share of calls: which calls count (`total`), and which of those are bad.
+
+    `bad` is one comparison on a typed column, so that it compiles to SQL without any text of the
+    user in it. `failed` is a system failure or a truncated stream, `error` any failure at all.
+    A call whose column is unknown (no price, no first token) is not in `total`.
+    """
+
+    column: Column
+    op: Literal["is", "gt", "ge"] = "is"
+    threshold: float = 0.0
+    kind: str = "llm"
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesId:
+    """One row of counts: a service, an indicator's name, optionally one segment of it."""
+
+    service: str
+    indicator: str
+    segment: tuple[str, str] = ("", "")
+
+
+@dataclass(frozen=True, slots=True)
+class MinuteBlock:
+    """Counts of consecutive minutes [start, start + width).
+
+    start: epoch minute of the first column. bad, total: int64 [series, minute].
+    latency, pace: int64 [service, minute, bucket] on the scales of `domain.buckets`, LLM calls of
+    each service of `services`; width 0 in the bucket axis when the source has no durations.
+    """
+
+    start: int
+    series: tuple[SeriesId, ...]
+    bad: npt.NDArray[np.int64]
+    total: npt.NDArray[np.int64]
+    services: tuple[str, ...] = ()
+    latency: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 0, 0), np.int64))
+    pace: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 0, 0), np.int64))
+
+    @property
+    def width(self) -> int:
+        """Number of minutes."""
+        return int(self.bad.shape[1])
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Something somebody did: a deploy, a prompt version, a model switch, a configuration."""
+
+    at_minute: int
+    service: str
+    kind: str
+    title: str
+    labels: Mapping[str, str] = field(default_factory=dict)

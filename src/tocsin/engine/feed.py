@@ -1,0 +1,118 @@
+"""How counts reach the tick: each minute once, the last few again, history never.
+
+The live server asks its source for a handful of minutes at every tick. The demo and a backtest run
+thousands of ticks a second, so `ReadAhead` asks the same source for hours at once and hands them
+out minute by minute. The tick cannot tell the difference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from tocsin.domain.ports import MinuteSource
+from tocsin.domain.series import Change, MinuteBlock, Ratio, SeriesId
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """What the tick reads: the ratio of every series, and the services with histograms."""
+
+    series: Mapping[SeriesId, Ratio]
+    services: tuple[str, ...]
+
+
+class Feed:
+    """Walks a source forward in time; every block overlaps the last `reread` minutes handed out.
+
+    Calls are exported when they end and may be late; reading the last minutes again lets them
+    count without holding back the verdict on what is already known.
+    """
+
+    def __init__(self, source: MinuteSource, watched: Watched, *, start: int, reread: int) -> None:
+        self._source = source
+        self._watched = watched
+        self._next = start
+        self._first = start
+        self._reread = reread
+
+    @property
+    def position(self) -> int:
+        """The first epoch minute that was not handed out yet."""
+        return self._next
+
+    def up_to(self, stop: int) -> MinuteBlock | None:
+        """Counts up to (excluding) epoch minute `stop`; None when there is no new minute."""
+        if stop <= self._next:
+            return None
+        start = max(self._first, self._next - self._reread)
+        block = self._source.minutes(self._watched.series, self._watched.services, start, stop)
+        self._next = stop
+        return block
+
+
+class ReadAhead:
+    """A MinuteSource that reads `minutes` at a time from another and answers from memory.
+
+    limit: the first epoch minute the inner source cannot answer yet; None when it answers all.
+    """
+
+    def __init__(
+        self, inner: MinuteSource, *, minutes: int = 360, limit: int | None = None
+    ) -> None:
+        self._inner = inner
+        self._span = minutes
+        self._limit = limit
+        self._block: MinuteBlock | None = None
+
+    def extend(self, limit: int) -> None:
+        """The inner source can answer up to (excluding) epoch minute `limit` now."""
+        self._limit = limit
+        self._block = None
+
+    def release(self) -> None:
+        """From now on answer every question from the inner source: minutes still fill up."""
+        self._span = 0
+        self._limit = self._block = None
+
+    def minutes(
+        self, monitored: Mapping[SeriesId, Ratio], services: Sequence[str], start: int, stop: int
+    ) -> MinuteBlock:
+        """As `MinuteSource.minutes`; one read of the inner source per `minutes` of span."""
+        if not self._span:
+            return self._inner.minutes(monitored, services, start, stop)
+        held = self._block
+        if held is None or start < held.start or stop > held.start + held.width:
+            end = max(stop, start + self._span)
+            if self._limit is not None:
+                end = max(stop, min(end, self._limit))
+            held = self._block = self._inner.minutes(monitored, services, start, end)
+        return cut(held, start, stop)
+
+    def changes(self, start: int, stop: int) -> Sequence[Change]:
+        """As the inner source's."""
+        return self._inner.changes(start, stop)
+
+
+def cut(block: MinuteBlock, start: int, stop: int) -> MinuteBlock:
+    """The minutes [start, stop) of a block that contains them; views, no copies."""
+    a, b = start - block.start, stop - block.start
+    if a < 0 or b > block.width or a > b:
+        raise ValueError(f"[{start}, {stop}) is not inside the block at {block.start}")
+    has_histograms = block.latency.size or block.pace.size
+    return replace(
+        block,
+        start=start,
+        bad=block.bad[:, a:b],
+        total=block.total[:, a:b],
+        latency=block.latency[:, a:b] if has_histograms else _no_histogram(block, b - a),
+        pace=block.pace[:, a:b] if has_histograms else _no_histogram(block, b - a),
+    )
+
+
+def _no_histogram(
+    block: MinuteBlock, width: int
+) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
+    return np.zeros((len(block.services), width, 0), np.int64)

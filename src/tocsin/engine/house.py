@@ -1,0 +1,223 @@
+"""One running Tocsin: its stores, its rules, what it holds in memory, and its clock.
+
+The server, the demo and the tests each open one. It is the same object in all of them; they differ
+in the clock they give it and in how often they call `tick`.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import structlog
+
+from tocsin.alerts import responder
+from tocsin.alerts.changes import IncidentChange
+from tocsin.alerts.responder import Refused
+from tocsin.assess.slo import ObjectiveStatus, objective_statuses
+from tocsin.assess.window import Window
+from tocsin.domain.clock import Clock, from_minute, to_minute
+from tocsin.domain.errors import Conflict, TocsinError
+from tocsin.domain.findings import Incident, LedgerEvent, Verdict
+from tocsin.domain.ports import MinuteSource
+from tocsin.engine.commit import respond
+from tocsin.engine.evidence import Witness
+from tocsin.engine.feed import Feed
+from tocsin.engine.naming import Renamed
+from tocsin.engine.rules import Rules, compile_desired
+from tocsin.engine.tick import Decided, tick
+from tocsin.spec.desired import Desired
+from tocsin.store.state import StateStore
+from tocsin.store.telemetry import Telemetry
+
+log = structlog.get_logger(__name__)
+
+WARM_UP_DAYS = 30
+WARM_UP_STEP = 360
+LAST_MINUTE = "engine.last_minute"
+
+
+class NoSuchIncident(TocsinError):
+    """An incident id that names nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What the last tick found: at which minute, every verdict that is not ok, by monitor."""
+
+    minute: int
+    verdicts: Mapping[str, Verdict]
+
+
+class House:
+    """Stores, rules and memory of one process. Threads may share it.
+
+    lateness: how long after its end a minute is judged for the first time. start: the epoch minute
+    to begin at; None begins where the last process stopped.
+    """
+
+    def __init__(
+        self,
+        telemetry: Telemetry,
+        state: StateStore,
+        clock: Clock,
+        desired: Desired,
+        *,
+        lateness: timedelta,
+        reread: int = 3,
+        start: int | None = None,
+        source: Callable[[MinuteSource], MinuteSource] = lambda inner: inner,
+    ) -> None:
+        self.telemetry = telemetry
+        self.state = state
+        self.clock = clock
+        self.lateness = lateness
+        self._reread = reread
+        self._source = source
+        self._lock = threading.RLock()
+        self.adopt(desired, start=start)
+
+    def adopt(self, desired: Desired, *, start: int | None = None) -> None:
+        """Work by `desired` from now on: rules are compiled and history is read into memory.
+
+        Alerts and incidents stay; those of monitors that are gone resolve at the next tick.
+        """
+        rules = compile_desired(desired)
+        names = {service.name: service.service_name for service in desired.services.values()}
+        source = self._source(Renamed(self.telemetry, names))
+        window = Window(rules.monitors.monitors, rules.watched.services)
+        resume = self._resume_at() if start is None else start
+        if start is None:
+            self._warm_up(window, rules, source, resume)
+        with self._lock:
+            self.rules: Rules = rules
+            self.window = window
+            self._minutes = source
+            self._feed = Feed(source, rules.watched, start=resume, reread=self._reread)
+            self.standing = Standing(resume - 1, {})
+
+    @property
+    def desired(self) -> Desired:
+        """The configuration at work."""
+        return self.rules.desired
+
+    def tick(self, now: datetime) -> Decided:
+        """Judge the last complete minute before `now`, commit what follows; see `engine.tick`."""
+        with self._lock:
+            decided = tick(
+                self.rules, self.window, self._feed, self.state, now,
+                lateness=self.lateness, explain=self._witness().explain,
+            )  # fmt: skip
+            minute = self._feed.position - 1
+            self.standing = Standing(minute, {v.monitor: v for v in decided.verdicts})
+        return decided
+
+    def catch_up(self, now: datetime) -> list[Decided]:
+        """One tick for each minute that became complete since the last, oldest first.
+
+        A process that was away judges what it missed, minute by minute, as if it had been there.
+        """
+        last = to_minute(now - self.lateness) - 1
+        due = range(self._feed.position, last + 1)
+        decided = [self.tick(from_minute(minute + 1) + self.lateness) for minute in due]
+        if decided:
+            self.state.set_meta(LAST_MINUTE, last)
+        return decided
+
+    def statuses(self) -> list[ObjectiveStatus]:
+        """Where every objective stands after the last judged minute."""
+        with self._lock:
+            if self.window.start is None:
+                return []
+            return objective_statuses(
+                self.window, self.rules.monitors.monitors, self.standing.minute
+            )
+
+    def acknowledge(self, incident_id: str, actor: str) -> Incident | Refused:
+        """`actor` looks at it: escalation stops until the acknowledgement expires."""
+        now = self.clock.now()
+        return self._respond(
+            incident_id, lambda found: responder.acknowledge(found, actor, now), actor, now
+        )
+
+    def resolve(self, incident_id: str, actor: str, reason: str) -> Incident | Refused:
+        """`actor` says it is over."""
+        now = self.clock.now()
+        return self._respond(
+            incident_id, lambda found: responder.resolve(found, actor, reason, now), actor, now
+        )
+
+    def record_configuration(self, desired: Desired, actor: str, reason: str) -> bool:
+        """Keep `desired` as the configuration in force; False when it already is."""
+        versions = self.state.config_versions(1)
+        if versions and versions[0]["digest"] == desired.digest:
+            return False
+        now = self.clock.now()
+        body = {"text": desired.text}
+        with self.state.transaction() as tx:
+            self.state.record_config(desired.digest, body, actor=actor, now=now, reason=reason)
+            tx.append(
+                LedgerEvent(
+                    now,
+                    "config.applied",
+                    actor,
+                    desired.digest[:16],
+                    reason,
+                    {"digest": desired.digest, "documents": len(desired.documents)},
+                )
+            )
+        return True
+
+    def _respond(
+        self,
+        incident_id: str,
+        ask: Callable[[Incident], IncidentChange | Refused],
+        actor: str,
+        now: datetime,
+    ) -> Incident | Refused:
+        def current() -> Incident:
+            found = self.state.incident(incident_id)
+            if found is None:
+                raise NoSuchIncident(f"there is no incident {incident_id}")
+            return found
+
+        return respond(self.state, self.rules.policy, current, ask, actor, now)
+
+    def _witness(self) -> Witness:
+        return Witness(
+            self.desired.services,
+            self.telemetry.reads,
+            self._minutes.changes,
+            self.standing.verdicts,
+        )
+
+    def _resume_at(self) -> int:
+        """The first minute nobody has judged: after the last tick, or now for a new state."""
+        last = self.state.get_meta(LAST_MINUTE)
+        now = to_minute(self.clock.now() - self.lateness)
+        if not isinstance(last, int):
+            return now
+        oldest = now - 24 * 60
+        if last + 1 < oldest:
+            log.warning("minutes_skipped", count=oldest - last - 1, reason="away for over a day")
+        return min(max(last + 1, oldest), now)
+
+    def _warm_up(self, window: Window, rules: Rules, source: MinuteSource, stop: int) -> None:
+        """Read what the windows reach back to, hours at a time, without judging it again."""
+        first = self.telemetry.reads.first_minute()
+        if first is None:
+            return
+        start = max(first, stop - WARM_UP_DAYS * 24 * 60)
+        for begin in range(start, stop, WARM_UP_STEP):
+            end = min(begin + WARM_UP_STEP, stop)
+            block = source.minutes(rules.watched.series, rules.watched.services, begin, end)
+            window.advance(block)
+
+
+def settled(answer: Incident | Refused) -> Incident:
+    """The incident, or Conflict with the reason why the request did not apply."""
+    if isinstance(answer, Refused):
+        raise Conflict(answer.reason)
+    return answer

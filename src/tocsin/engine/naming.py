@@ -1,0 +1,42 @@
+"""Services as people call them, and as their telemetry does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from tocsin.domain.ports import MinuteSource
+from tocsin.domain.series import Change, MinuteBlock, Ratio, SeriesId
+
+
+class Renamed:
+    """A MinuteSource asked by configured names and answered by `service.name` of the telemetry.
+
+    names: configured name -> service.name; names that are missing are the same.
+    """
+
+    def __init__(self, inner: MinuteSource, names: Mapping[str, str]) -> None:
+        self._inner = inner
+        self._names = {mine: theirs for mine, theirs in names.items() if mine != theirs}
+        self._back = {theirs: mine for mine, theirs in self._names.items()}
+
+    def minutes(
+        self, monitored: Mapping[SeriesId, Ratio], services: Sequence[str], start: int, stop: int
+    ) -> MinuteBlock:
+        """As `MinuteSource.minutes`, in configured names."""
+        if not self._names:
+            return self._inner.minutes(monitored, services, start, stop)
+        theirs = {
+            replace(series, service=self._names.get(series.service, series.service)): ratio
+            for series, ratio in monitored.items()
+        }
+        asked = [self._names.get(name, name) for name in services]
+        block = self._inner.minutes(theirs, asked, start, stop)
+        return replace(block, series=tuple(monitored), services=tuple(services))
+
+    def changes(self, start: int, stop: int) -> Sequence[Change]:
+        """As `MinuteSource.changes`, in configured names."""
+        return [
+            replace(change, service=self._back.get(change.service, change.service))
+            for change in self._inner.changes(start, stop)
+        ]

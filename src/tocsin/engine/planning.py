@@ -1,0 +1,138 @@
+"""What `plan`, `apply` and `backtest` do, without a word about terminals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from tocsin.domain.clock import Clock, from_minute
+from tocsin.domain.errors import Problem, SpecError
+from tocsin.domain.ports import MinuteSource
+from tocsin.engine.backtest import backtest
+from tocsin.engine.decisions import DecisionLine, Line, lines
+from tocsin.engine.files import open_source
+from tocsin.engine.rules import compile_desired
+from tocsin.engine.settings import Settings
+from tocsin.spec.apply import ConfigVersion, prepare
+from tocsin.spec.desired import Desired, load, restore
+from tocsin.spec.plan import Page, PageDiff, PageReplay, Plan, make_plan
+from tocsin.store.state import StateStore
+
+STATE_FILE = "state.db"
+NIGHT = (22, 7)  # off-hours in UTC: from 22:00 to 7:00, and at weekends
+
+
+def desired_of(settings: Settings) -> Desired:
+    """The configuration under `--config`, without secrets. SpecError with every problem."""
+    if settings.config_dir is None:
+        raise SpecError([Problem("--config", 0, "", "no directory given", "pass --config DIR")])
+    return load([settings.config_dir])
+
+
+def plan(settings: Settings, history: Path | None, budget: int | None) -> Plan:
+    """Compare `--config` with what is in force; replay both over `history` when given."""
+    after = desired_of(settings)
+    replay = None if history is None else replay_over(history)
+    return make_plan(in_force(settings), after, replay=replay, budget=budget)
+
+
+def apply(
+    settings: Settings, actor: str, approvals: tuple[str, ...], reason: str, clock: Clock
+) -> ConfigVersion | None:
+    """Make `--config` the configuration in force; None when it is already.
+
+    Raises CannotApply when a routing test fails or a lint forbids it.
+    """
+    after = desired_of(settings)
+    found = make_plan(in_force(settings), after)
+    if found.before == after.digest:
+        return None
+    application = prepare(
+        found, after, actor=actor, at=clock.now(), approvals=approvals, reason=reason
+    )
+    store = StateStore.open(_state_path(settings))
+    try:
+        with store.transaction() as tx:
+            version = application.version
+            store.record_config(
+                version.digest,
+                {"text": version.text, "approved_by": list(version.approved_by)},
+                actor=actor,
+                now=version.applied_at,
+                reason=application.event.reason,
+            )
+            tx.append(application.event)
+    finally:
+        store.close()
+    return application.version
+
+
+def in_force(settings: Settings) -> Desired | None:
+    """The configuration applied last to the data directory, None if there is none."""
+    path = _state_path(settings)
+    if not path.exists():
+        return None
+    store = StateStore.open(path)
+    try:
+        versions = store.config_versions(1)
+    finally:
+        store.close()
+    return restore(versions[0]["body"]["text"]) if versions else None
+
+
+def backtest_lines(settings: Settings, history: Path) -> Iterator[Line]:
+    """Every decision that `--config` would have made over a file, in order."""
+    source = open_source(history)
+    yield from _decisions(desired_of(settings), source, source.span)
+
+
+def replay_over(history: Path) -> PageReplay:
+    """Replays two configurations over one file and compares whom they page."""
+    source = open_source(history)
+
+    def replay(before: Desired | None, after: Desired) -> PageDiff:
+        old = [] if before is None else _pages(before, source, source.span)
+        new = _pages(after, source, source.span)
+        known_old, known_new = {_identity(p) for p in old}, {_identity(p) for p in new}
+        start, stop = source.span
+        return PageDiff(
+            since=from_minute(start),
+            until=from_minute(stop),
+            added=tuple(page for page in new if _identity(page) not in known_old),
+            removed=tuple(page for page in old if _identity(page) not in known_new),
+        )
+
+    return replay
+
+
+def _decisions(desired: Desired, source: MinuteSource, span: tuple[int, int]) -> Iterator[Line]:
+    for decided in backtest(compile_desired(desired), source, span):
+        yield from lines(decided)
+
+
+def _pages(desired: Desired, source: MinuteSource, span: tuple[int, int]) -> list[Page]:
+    return [
+        _page(line)
+        for line in _decisions(desired, source, span)
+        if isinstance(line, DecisionLine) and line.kind == "page"
+    ]
+
+
+def _page(line: DecisionLine) -> Page:
+    return Page(
+        at=line.when,
+        service=line.service,
+        monitor=line.object,
+        reason=line.reason,
+        receivers=line.receivers,
+        tier=line.tier,
+        off_hours=line.when.weekday() >= 5 or not NIGHT[1] <= line.when.hour < NIGHT[0],
+    )
+
+
+def _identity(page: Page) -> tuple[object, ...]:
+    return page.at, page.service, page.monitor
+
+
+def _state_path(settings: Settings) -> Path:
+    return settings.data_dir / STATE_FILE

@@ -1,0 +1,90 @@
+"""The configuration made ready for the tick: compiled once, used every minute."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from tocsin.alerts.changes import IncidentConfig
+from tocsin.alerts.inhibit import Inhibition
+from tocsin.alerts.lifecycle import LifecycleConfig
+from tocsin.alerts.silence import SilenceWindow
+from tocsin.assess.judge import Compiled, compile_monitors
+from tocsin.assess.monitor import ratios
+from tocsin.engine.feed import Watched
+from tocsin.routing.escalation import snapshot
+from tocsin.routing.match import compile_or_unreadable
+from tocsin.routing.policy import RoutingPolicy
+from tocsin.routing.tree import Router, compile_policy
+from tocsin.spec.desired import Desired
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """Everything the tick needs to know about what people configured."""
+
+    desired: Desired
+    monitors: Compiled
+    router: Router
+    lifecycle: LifecycleConfig
+    incidents: IncidentConfig
+    silences: tuple[SilenceWindow, ...]
+    inhibitions: tuple[Inhibition, ...]
+    watched: Watched
+
+    @property
+    def policy(self) -> RoutingPolicy:
+        """The routing policy as people wrote it."""
+        return self.router.policy
+
+    def snapshot_of(self, name: str, now: datetime) -> Mapping[str, Any] | None:
+        """What an incident triggered at `now` keeps of an escalation policy."""
+        policy = self.policy.policies.get(name)
+        if policy is None:
+            return None
+        return snapshot(policy, self.policy.oncall, now, self.policy.defaults.unmatched.receivers)
+
+
+def compile_desired(desired: Desired) -> Rules:
+    """`desired` made ready. Everything that can be wrong with it was said when it was loaded."""
+    policy = desired.routing
+    defaults = policy.defaults
+    flap = defaults.flap
+    return Rules(
+        desired=desired,
+        monitors=compile_monitors(desired.monitors),
+        router=compile_policy(policy),
+        lifecycle=LifecycleConfig(identity=defaults.identity),
+        incidents=IncidentConfig(
+            group_by=defaults.group_by,
+            group_wait=defaults.group_wait,
+            group_interval=defaults.group_interval,
+            repeat_interval=defaults.repeat_interval,
+            cooldown=defaults.cooldown,
+            flap_changes=flap.changes if flap else 0,
+            **({"flap_within": flap.within} if flap else {}),
+        ),
+        silences=tuple(
+            SilenceWindow(
+                silence.name,
+                compile_or_unreadable(silence.when).holds,
+                silence.start,
+                silence.stop,
+                silence.kind,
+            )
+            for silence in policy.silences
+        ),
+        inhibitions=tuple(
+            Inhibition(
+                rule.name or f"inhibit[{number}]",
+                compile_or_unreadable(rule.source).holds,
+                compile_or_unreadable(rule.target).holds,
+                rule.equal,
+                mutes=rule.mode == "mute",
+            )
+            for number, rule in enumerate(policy.inhibit, start=1)
+        ),
+        watched=Watched(ratios(desired.monitors), tuple(desired.services)),
+    )

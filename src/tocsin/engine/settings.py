@@ -1,0 +1,132 @@
+"""Settings: read once from the environment and the command line into one frozen object.
+
+Everything a person decides about *what Tocsin does* is a document in Git (`tocsin.spec`). Settings
+only say where this process lives: directories, addresses, limits. Nothing else reads the
+environment, which the linter enforces.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+from tocsin.domain.errors import TocsinError
+
+Secrets = Callable[[str], str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Where and how this process runs.
+
+    interval: time between two evaluations. lateness: how long a minute stays open for calls that
+    arrive late before it is judged for the first time. reread_minutes: how many judged minutes
+    are read again at each evaluation. memory_bytes: what the embedded engine may use.
+    """
+
+    data_dir: Path
+    config_dir: Path | None = None
+    host: str = "127.0.0.1"
+    port: int = 4318
+    token: str | None = None
+    public_url: str = ""
+    secrets_dir: Path | None = None
+    secrets_command: str | None = None
+    memory_bytes: int = 2_000_000_000
+    interval: timedelta = timedelta(minutes=1)
+    lateness: timedelta = timedelta(seconds=2)
+    reread_minutes: int = 3
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can reach the server."""
+        return self.host in {"127.0.0.1", "::1", "localhost"}
+
+    @property
+    def base_url(self) -> str:
+        """The address that links in messages point at."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return self.public_url.rstrip("/") or f"http://{host}:{self.port}"
+
+
+class SettingsError(TocsinError):
+    """A setting that cannot be used; the text names it and the fix."""
+
+
+def from_environment(
+    environment: Mapping[str, str] | None = None,
+    *,
+    data_dir: Path | None = None,
+    config_dir: Path | None = None,
+    host: str | None = None,
+    port: int | None = None,
+) -> Settings:
+    """Settings from `TOCSIN_*` variables; arguments (the command line) win over them.
+
+    Raises SettingsError for a value that is not of its kind.
+    """
+    env = os.environ if environment is None else environment
+    defaults = Settings(data_dir=Path("tocsin-data"))
+    secrets_dir = env.get("TOCSIN_SECRETS_DIR")
+    configured = config_dir or (Path(env["TOCSIN_CONFIG"]) if "TOCSIN_CONFIG" in env else None)
+    return Settings(
+        data_dir=data_dir or Path(env.get("TOCSIN_DATA", str(defaults.data_dir))),
+        config_dir=configured,
+        host=host or env.get("TOCSIN_HOST", defaults.host),
+        port=port if port is not None else _integer(env, "TOCSIN_PORT", defaults.port),
+        token=env.get("TOCSIN_TOKEN") or None,
+        public_url=env.get("TOCSIN_PUBLIC_URL", ""),
+        secrets_dir=Path(secrets_dir) if secrets_dir else None,
+        secrets_command=env.get("TOCSIN_SECRETS_COMMAND") or None,
+        memory_bytes=_integer(env, "TOCSIN_MEMORY_BYTES", defaults.memory_bytes),
+        lateness=timedelta(
+            seconds=_integer(env, "TOCSIN_LATENESS_S", int(defaults.lateness.total_seconds()))
+        ),
+    )
+
+
+def secrets(settings: Settings, environment: Mapping[str, str] | None = None) -> Secrets:
+    """How a `{secret: NAME}` reference is resolved: environment, then a file, then a command.
+
+    The command (TOCSIN_SECRETS_COMMAND) is run without a shell with NAME as its last argument and
+    must print the secret; a non-zero exit means there is none.
+    """
+    env = os.environ if environment is None else environment
+
+    def resolve(name: str) -> str | None:
+        if name in env:
+            return env[name]
+        if settings.secrets_dir is not None:
+            path = settings.secrets_dir / name
+            if path.parent == settings.secrets_dir and path.is_file():
+                return path.read_text().rstrip("\n")
+        if settings.secrets_command is not None:
+            found = subprocess.run(  # noqa: S603 (the operator's own command, no shell)
+                [*settings.secrets_command.split(), name],
+                capture_output=True,
+                text=True,
+                timeout=10,
+                check=False,
+            )
+            if found.returncode == 0 and found.stdout:
+                return found.stdout.rstrip("\n")
+        return None
+
+    return resolve
+
+
+def _integer(env: Mapping[str, str], name: str, default: int) -> int:
+    text = env.get(name)
+    if text is None or text == "":
+        return default
+    try:
+        value = int(text)
+    except ValueError:
+        raise SettingsError(f"{name}={text!r} is not a whole number") from None
+    if value < 0:
+        raise SettingsError(f"{name}={text!r} must not be negative")
+    return value

@@ -1,0 +1,208 @@
+"""The whole of Tocsin on one page: read, judge, fold, route, commit.
+
+    counts -> verdicts -> alerts -> incidents -> decisions -> one transaction
+
+`decide` is a function of its arguments. The server calls `tick` every minute, the demo on a fast
+clock, the backtest over a file; none of them has a word in it here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from tocsin.alerts.changes import IncidentChange
+from tocsin.alerts.grouping import Routed
+from tocsin.alerts.incidents import fold_incidents
+from tocsin.alerts.lifecycle import AlertChange, fold
+from tocsin.alerts.silence import suppressions
+from tocsin.assess.judge import judge
+from tocsin.assess.window import Window
+from tocsin.domain.clock import to_minute
+from tocsin.domain.errors import Conflict
+from tocsin.domain.findings import Alert, Incident, LedgerEvent, Verdict
+from tocsin.domain.ports import State
+from tocsin.engine.commit import commit
+from tocsin.engine.feed import Feed
+from tocsin.engine.rules import Rules
+from tocsin.routing.classify import Classified, classify, facts_of
+from tocsin.routing.outcome import Happening, Outcome, alert_event, believing, outcome
+from tocsin.routing.tree import route
+
+MessagesAbout = Callable[[str], Sequence[tuple[str, str]]]
+Explain = Callable[[Alert, datetime], Alert]
+
+ATTEMPTS = 5
+LEAD_FACTS = ("monitor", "value", "expected", "unit", "reason", "since")
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """Everything one tick decided, before anything of it was written.
+
+    alerts: those to be written, their incident assigned. outcomes: one per incident change.
+    """
+
+    now: datetime
+    verdicts: tuple[Verdict, ...]
+    alerts: tuple[Alert, ...]
+    alert_changes: tuple[AlertChange, ...]
+    incident_changes: tuple[IncidentChange, ...]
+    outcomes: tuple[Outcome, ...]
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to write."""
+        return not (self.alerts or self.incident_changes)
+
+
+def tick(
+    rules: Rules,
+    window: Window,
+    feed: Feed,
+    state: State,
+    now: datetime,
+    *,
+    lateness: timedelta = timedelta(0),
+    explain: Explain = lambda alert, _: alert,
+) -> Decided:
+    """Judge the last complete minute before `now - lateness`, and commit what follows.
+
+    explain: adds evidence to an alert that begins to fire; it never changes a decision.
+    Raises Conflict if people change the same incidents faster than five attempts.
+    """
+    minute = to_minute(now - lateness) - 1
+    block = feed.up_to(minute + 1)
+    if block is not None:
+        window.advance(block)
+    verdicts = judge(rules.monitors, window, minute)
+    for attempt in range(ATTEMPTS):
+        incidents = state.incidents(live_only=False)
+        decided = decide(
+            rules, verdicts, state.alerts(), incidents, now, explain, state.messages_about
+        )
+        try:
+            if not decided.is_empty:
+                commit(state, decided.alerts, decided.incident_changes, decided.outcomes,
+                       alert_events(decided))  # fmt: skip
+            return decided
+        except Conflict:
+            if attempt == ATTEMPTS - 1:
+                raise
+    raise AssertionError("unreachable")
+
+
+def decide(
+    rules: Rules,
+    verdicts: Sequence[Verdict],
+    alerts: Mapping[str, Alert],
+    incidents: Mapping[str, Incident],
+    now: datetime,
+    explain: Explain = lambda alert, _: alert,
+    messages_about: MessagesAbout = lambda _: (),
+) -> Decided:
+    """What is to be done about `verdicts`, given every unresolved alert and the latest incident of
+    every group, closed ones included."""
+    names = {monitor.name for monitor in rules.monitors.monitors}
+    removed = {alert.labels.get("monitor", "") for alert in alerts.values()} - names
+    folded = fold(alerts, verdicts, names, now, rules.lifecycle, removed)
+    begun = {
+        change.alert.fingerprint: explain(change.alert, now)
+        for change in folded.changes
+        if change.is_transition and change.alert.state == "firing" and change.before != "stale"
+    }
+    firing = {key: begun.get(key, alert) for key, alert in folded.firing.items()}
+    routed = route_all(rules, firing, now)
+    changed = fold_incidents(
+        incidents, routed, now, rules.incidents, lambda name: rules.snapshot_of(name, now)
+    )
+    changes = tuple(_told_by_lead(change) for change in changed.changes)
+    written = {change.alert.fingerprint: change.alert for change in folded.changes}
+    written |= begun
+    written |= {
+        alert.fingerprint: replace(
+            written.get(alert.fingerprint, alert), incident_id=alert.incident_id
+        )
+        for alert in changed.assigned
+    }
+    return Decided(
+        now=now,
+        verdicts=tuple(verdicts),
+        alerts=tuple(written.values()),
+        alert_changes=folded.transitions,
+        incident_changes=changes,
+        outcomes=outcomes(rules, changes, routed, now, messages_about),
+    )
+
+
+def route_all(rules: Rules, firing: Mapping[str, Alert], now: datetime) -> list[Routed]:
+    """Every firing alert with its decision: classify, then suppress, then route."""
+    classified: dict[str, Classified] = {}
+    for key, alert in firing.items():
+        facts = facts_of(alert, (now - alert.since).total_seconds())
+        classified[key] = classify(rules.router.rules, alert.labels, facts)
+    seen: dict[str, Mapping[str, str | float]] = {
+        key: {**found.labels, **found.facts} for key, found in classified.items()
+    }
+    quiet = suppressions(seen, rules.silences, rules.inhibitions, now)
+    return [
+        Routed(
+            _with_note(alert, quiet.notes.get(key, "")),
+            route(rules.router, classified[key], quiet.muted.get(key, "")),
+        )
+        for key, alert in firing.items()
+    ]
+
+
+def outcomes(
+    rules: Rules,
+    changes: Collection[IncidentChange],
+    routed: Sequence[Routed],
+    now: datetime,
+    messages_about: MessagesAbout,
+) -> tuple[Outcome, ...]:
+    """What each change of an incident leads to."""
+    by_alert = {member.alert.fingerprint: member for member in routed}
+    return tuple(
+        outcome(
+            rules.policy,
+            Happening(
+                before=change.before,
+                after=change.after,
+                event=change.event,
+                reason=change.reason,
+                tell=str(change.tell),
+                actor=change.actor,
+                decisions=tuple(
+                    (by_alert[key].alert, by_alert[key].decision)
+                    for key in change.decided
+                    if key in by_alert
+                ),
+                knowing=believing(messages_about(change.after.id)),
+            ),
+            now,
+        )
+        for change in changes
+    )
+
+
+def alert_events(decided: Decided) -> tuple[LedgerEvent, ...]:
+    """The ledger lines of alerts that changed their state."""
+    return tuple(
+        alert_event(change.alert, str(change.before or ""), change.reason, decided.now)
+        for change in decided.alert_changes
+    )
+
+
+def _told_by_lead(change: IncidentChange) -> IncidentChange:
+    """The change with what its leading alert knows at the top of the incident's evidence, where
+    messages and pages look for it."""
+    lead = change.after.evidence.get("lead") or {}
+    told = {name: lead[name] for name in LEAD_FACTS if name in lead}
+    kept = {**change.after.evidence, **told, **lead.get("evidence", {})}
+    return replace(change, after=replace(change.after, evidence=kept))
+
+
+def _with_note(alert: Alert, note: str) -> Alert:
+    return replace(alert, evidence={**alert.evidence, "note": note}) if note else alert

@@ -1,0 +1,325 @@
+"""What Arize's SDK sends besides OTLP: tables of spans and predictions, evaluations, annotations.
+
+Tables are Arrow IPC streams whose schema metadata `arize-schema` is a base64 protobuf. Of it are
+read: model or project name (1.1), and for predictions the columns of id (4.1), timestamp (4.3),
+label (4.4) and score (4.5). Spans have their own column names and need no more.
+
+A prediction becomes a call as far as it carries one: its time, its latency tag, its cost, its
+status code, its tags as dimensions. Prediction and ground truth become scores under its id.
+
+Source: arize 8.61, recorded requests.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+from google.protobuf import empty_pb2
+from google.protobuf.message import DecodeError
+from google.protobuf.unknown_fields import UnknownFieldSet
+
+from tocsin.domain.errors import IntakeError
+from tocsin.intake.records import SpanRecord, is_missing, moment_ns, stand_in_id
+from tocsin.intake.scoring import score_row
+
+_STATUS = {"OK": 1, "ERROR": 2}
+_LATENCY_TAGS = ("llm_latency_ms", "latency_ms", "duration_ms")
+_COST_TAGS = ("cost_usd", "llm_cost_usd", "cost")
+_STATUS_TAGS = ("http_status_code", "status_code", "http_status")
+_MAX_ROWS = 1_000_000
+
+
+@dataclass(slots=True)
+class Parsed:
+    """What a request holds. project: its model or project name."""
+
+    project: str = ""
+    spans: list[SpanRecord] = field(default_factory=list)
+    scores: list[dict[str, Any]] = field(default_factory=list)
+    rows: int = 0
+
+
+def read_table(body: bytes, now_ns: int) -> Parsed:
+    """A body of `POST /v1/pandas_arrow`, or the data of a Flight `DoPut` as one Arrow stream.
+
+    IntakeError 400 for what is not an Arrow stream, or has no columns that are known.
+    """
+    table, metadata = _table(body)
+    schema = _Schema.parse(metadata)
+    names = set(table.column_names)
+    parsed = Parsed(schema.project, rows=table.num_rows)
+    rows = table.to_pylist()
+    if "context.span_id" in names:
+        for row in rows:
+            if "start_time" in names:
+                parsed.spans.append(_span(row, schema.project))
+            elif not is_missing(row.get("patch_document")):
+                parsed.scores.append(_patch(row, schema.project))
+            parsed.scores += _evaluations(row, schema.project)
+    elif schema.prediction_id in names:
+        for row in rows:
+            _prediction(parsed, _from_row(row, schema), now_ns)
+    else:
+        raise IntakeError(
+            400,
+            "the table has neither a column context.span_id nor the prediction id column that its"
+            " arize-schema names",
+        )
+    return parsed
+
+
+def read_log(document: Any, now_ns: int) -> Parsed:
+    """A body of `POST /v1/log`: one prediction as protobuf JSON."""
+    if not isinstance(document, dict) or not document.get("prediction_id"):
+        raise IntakeError(400, "the body must be an object with model_id and prediction_id")
+    parsed = Parsed(str(document.get("model_id") or ""), rows=1)
+    _prediction(parsed, _from_record(document), now_ns)
+    return parsed
+
+
+def read_annotations(document: Any) -> list[dict[str, Any]]:
+    """A body of `POST /v2/spans/annotate` as rows of `scores`."""
+    notes = document.get("annotations") if isinstance(document, dict) else None
+    if not isinstance(notes, list):
+        raise IntakeError(400, 'the body must be {"project_id": …, "annotations": [ … ]}')
+    rows = []
+    for note in notes:
+        values = note.get("values") if isinstance(note, dict) else None
+        if not isinstance(values, list) or not note.get("record_id"):
+            raise IntakeError(400, "every annotation needs record_id and values")
+        for value in values:
+            if not isinstance(value, dict):
+                raise IntakeError(400, "every value of an annotation must be an object")
+            row = score_row(
+                str(value.get("name") or "annotation"),
+                score=value.get("score"),
+                label=value.get("label"),
+                call_id=str(note["record_id"]),
+                source="human",
+                comment=value.get("text"),
+            )
+            if row is not None:
+                rows.append(row)
+    return rows
+
+
+@dataclass(frozen=True, slots=True)
+class _Schema:
+    project: str = ""
+    prediction_id: str = ""
+    timestamp: str = ""
+    label: str = ""
+    score: str = ""
+
+    @classmethod
+    def parse(cls, metadata: Mapping[bytes, bytes]) -> _Schema:
+        try:
+            raw = base64.b64decode(metadata.get(b"arize-schema", b""))
+            top = _texts(raw)
+            constants, columns = _texts(top.get(1, b"")), _texts(top.get(4, b""))
+        except (binascii.Error, DecodeError):
+            raise IntakeError(400, "the metadata arize-schema of the table is damaged") from None
+        return cls(
+            project=constants.get(1, b"").decode("utf-8", "replace"),
+            prediction_id=columns.get(1, b"").decode("utf-8", "replace"),
+            timestamp=columns.get(3, b"").decode("utf-8", "replace"),
+            label=columns.get(4, b"").decode("utf-8", "replace"),
+            score=columns.get(5, b"").decode("utf-8", "replace"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Prediction:
+    id: str
+    model: str
+    ts: Any
+    tags: Mapping[str, Any]
+    labels: Mapping[str, tuple[Any, Any]]
+
+
+def _texts(raw: bytes) -> dict[int, bytes]:
+    """Length-delimited fields of a message, by number; the first of each."""
+    fields: dict[int, bytes] = {}
+    for entry in UnknownFieldSet(empty_pb2.Empty.FromString(raw)):
+        if isinstance(entry.data, bytes):
+            fields.setdefault(entry.field_number, entry.data)
+    return fields
+
+
+def _table(body: bytes) -> tuple[pa.Table, Mapping[bytes, bytes]]:
+    try:
+        table = pa.ipc.open_stream(io.BytesIO(body)).read_all()
+        table.validate(full=True)
+    except (pa.ArrowException, OSError, ValueError, EOFError) as error:
+        raise IntakeError(400, f"the body is not an Arrow IPC stream: {str(error)[:200]}") from None
+    if table.num_rows > _MAX_ROWS:
+        raise IntakeError(413, f"{table.num_rows} rows in one request; send at most {_MAX_ROWS}")
+    return table, table.schema.metadata or {}
+
+
+def _span(row: Mapping[str, Any], project: str) -> SpanRecord:
+    start = moment_ns(row.get("start_time"), "start_time")
+    end = row.get("end_time")
+    span_id = str(row.get("context.span_id") or "")
+    return SpanRecord(
+        name=str(row.get("name") or ""),
+        start_ns=start,
+        end_ns=start if is_missing(end) else moment_ns(end, "end_time"),
+        trace_id=str(row.get("context.trace_id") or span_id),
+        span_id=span_id,
+        parent_id="" if is_missing(row.get("parent_id")) else str(row["parent_id"]),
+        status=_STATUS.get(str(row.get("status_code") or "").upper(), 0),
+        message="" if is_missing(row.get("status_message")) else str(row["status_message"]),
+        attributes={
+            name.removeprefix("attributes."): value
+            for name, value in row.items()
+            if name.startswith("attributes.")
+        },
+        resource={"openinference.project.name": project} if project else {},
+        scope="arize.spans",
+    )
+
+
+def _evaluations(row: Mapping[str, Any], project: str) -> list[dict[str, Any]]:
+    """Columns `eval.<name>.score|label|explanation` and `annotation.<name>.…` as scores."""
+    groups: dict[tuple[str, str], dict[str, Any]] = {}
+    for column, value in row.items():
+        origin, _, rest = column.partition(".")
+        name, _, part = rest.rpartition(".")
+        if origin in {"eval", "annotation"} and name and not is_missing(value):
+            groups.setdefault((origin, name), {})[part] = value
+    rows = []
+    for (origin, name), parts in groups.items():
+        scored = score_row(
+            name,
+            score=parts.get("score"),
+            label=parts.get("label"),
+            call_id=str(row["context.span_id"]),
+            trace_id=str(row.get("context.trace_id") or ""),
+            project=project,
+            source="human" if origin == "annotation" else "evaluator",
+            comment=parts.get("explanation") or row.get("annotation.notes"),
+        )
+        if scored is not None:
+            rows.append(scored)
+    return rows
+
+
+def _patch(row: Mapping[str, Any], project: str) -> dict[str, Any]:
+    """New metadata of a span that is stored already: kept beside it, under its id."""
+    row_found = score_row(
+        "metadata",
+        label="patched",
+        call_id=str(row["context.span_id"]),
+        project=project,
+        source="metadata",
+        comment=row["patch_document"],
+    )
+    return row_found or {}
+
+
+def _from_row(row: Mapping[str, Any], schema: _Schema) -> _Prediction:
+    own = {schema.prediction_id, schema.timestamp, schema.label, schema.score}
+    return _Prediction(
+        id=str(row[schema.prediction_id]),
+        model=schema.project,
+        ts=row.get(schema.timestamp),
+        tags={name: value for name, value in row.items() if name not in own},
+        labels={"prediction": (row.get(schema.score), row.get(schema.label))},
+    )
+
+
+def _from_record(document: Mapping[str, Any]) -> _Prediction:
+    prediction = _mapping(document.get("prediction"))
+    actual = _mapping(document.get("actual"))
+    values = {**_mapping(prediction.get("features")), **_mapping(prediction.get("tags"))}
+    return _Prediction(
+        id=str(document["prediction_id"]),
+        model=str(document.get("model_id") or ""),
+        ts=prediction.get("timestamp") or document.get("timestamp"),
+        tags={name: _unwrapped(value) for name, value in values.items()},
+        labels={
+            "prediction": _judged(prediction.get("prediction_label")),
+            "actual": _judged(actual.get("actual_label")),
+        },
+    )
+
+
+def _prediction(parsed: Parsed, item: _Prediction, now_ns: int) -> None:
+    ts = now_ns if is_missing(item.ts) else moment_ns(item.ts, "timestamp")
+    latency = _first(item.tags, _LATENCY_TAGS)
+    status = _first(item.tags, _STATUS_TAGS)
+    is_llm = any(name.startswith(("llm_", "prompt_", "completion_")) for name in item.tags)
+    failed = str(status or "").isdigit() and int(str(status)) >= 400
+    attributes: dict[str, Any] = {
+        "openinference.span.kind": "LLM" if is_llm else "CHAIN",
+        "gen_ai.response.id": item.id,
+        "gen_ai.usage.cost": _first(item.tags, _COST_TAGS),
+        "http.response.status_code": status,
+        "cloud.region": item.tags.get("region"),
+    }
+    attributes |= {name: value for name, value in item.tags.items() if name not in attributes}
+    span_id = stand_in_id(item.model, item.id)
+    parsed.spans.append(
+        SpanRecord(
+            name=item.model or "prediction",
+            start_ns=ts,
+            end_ns=ts + int(_float(latency) * 1e6),
+            trace_id=span_id,
+            span_id=span_id,
+            status=2 if failed else 1,
+            attributes=attributes,
+            resource={"openinference.project.name": item.model} if item.model else {},
+            scope="arize.predictions",
+        )
+    )
+    for name, (score, label) in item.labels.items():
+        row = score_row(
+            name, score=score, label=label, call_id=item.id, project=item.model, source="model"
+        )
+        if row is not None:
+            parsed.scores.append(row)
+
+
+def _judged(label: Any) -> tuple[Any, Any]:
+    """(score, category) of a label in protobuf JSON, whatever its kind."""
+    value = _mapping(label)
+    while len(value) == 1 and isinstance(next(iter(value.values())), dict):
+        value = next(iter(value.values()))
+    if value and not isinstance(next(iter(value.values())), dict):
+        score = value.get("score", value.get("numeric"))
+        return score, value.get("category", value.get("label"))
+    return None, None
+
+
+def _unwrapped(value: Any) -> Any:
+    """The value in {"string": x}, {"int": "1"}, {"double": 1.5}; anything else as it is."""
+    if isinstance(value, dict) and len(value) == 1:
+        kind, held = next(iter(value.items()))
+        if kind == "int":
+            return int(held) if str(held).lstrip("-").isdigit() else held
+        if kind in {"string", "double", "bool"}:
+            return held
+    return value
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _first(tags: Mapping[str, Any], names: tuple[str, ...]) -> Any:
+    return next((tags[name] for name in names if not is_missing(tags.get(name))), None)
+
+
+def _float(value: Any) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return 0.0
+    return number if 0 < number < 1e12 else 0.0

@@ -1,0 +1,226 @@
+"""The doors: HTTP routes by which telemetry comes in. Plain Starlette, no model per request.
+
+    POST /v1/traces  /v1/logs  /v1/metrics        OTLP/HTTP, protobuf or JSON, gzip or deflate
+    POST /v1                                      OTLP traces as Arize's exporter posts them
+    POST /opentelemetry.proto.collector.…/Export  the body of an OTLP/gRPC call, framed or not
+    POST /v1/pandas_arrow  /v1/log                Arize: tables of spans and predictions, one record
+    POST /v2/spans/annotate                       Arize: annotations
+    POST /v1/flight/do_put                        Arize: the Arrow stream of a Flight DoPut
+    POST /v1/span_annotations                     Phoenix: annotations
+    POST /v1/projects/{project}/spans             Phoenix: spans
+    POST /api/v1/calls  /scores  /changes         Tocsin: JSON object, array, or JSON lines
+
+A request is answered when what it holds is on disk. The header `x-project-name` names the project
+and wins over what the body says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from urllib.parse import unquote
+
+import structlog
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from tocsin.domain.errors import IntakeError
+from tocsin.intake import arize, phoenix, replies, rest
+from tocsin.intake.bodies import read_body
+from tocsin.intake.intake import Intake
+from tocsin.intake.json_requests import read_json, to_protobuf
+from tocsin.intake.records import SpanRecord, to_request
+
+_log = structlog.get_logger(__name__)
+_PROTOBUF_TYPES = {"", "application/x-protobuf", "application/protobuf", "application/octet-stream"}
+_GRPC = "/opentelemetry.proto.collector.{package}.v1.{service}/Export"
+_MAX_PROJECT = 200
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+def routes(intake: Intake) -> list[Route]:
+    """Every intake route of one process."""
+    doors: dict[str, Handler] = {
+        "/v1/pandas_arrow": _arrow(intake),
+        "/v1/flight/do_put": _arrow(intake),
+        "/v1/log": _arize_log(intake),
+        "/v2/spans/annotate": _arize_annotations(intake),
+        "/v1/span_annotations": _phoenix_annotations(intake),
+        "/v1/projects/{project}/spans": _phoenix_spans(intake),
+        "/api/v1/calls": _calls(intake),
+        "/api/v1/scores": _rows(intake, "scores"),
+        "/api/v1/changes": _rows(intake, "changes"),
+    }
+    otlp = {"/v1/traces": "traces", "/v1": "traces", "/v1/logs": "logs", "/v1/metrics": "metrics"}
+    for signal, package, service in (
+        ("traces", "trace", "TraceService"),
+        ("logs", "logs", "LogsService"),
+        ("metrics", "metrics", "MetricsService"),
+    ):
+        otlp[_GRPC.format(package=package, service=service)] = signal
+    return [
+        *(Route(path, _otlp(intake, signal), methods=["POST"]) for path, signal in otlp.items()),
+        *(Route(path, _guarded(intake, door), methods=["POST"]) for path, door in doors.items()),
+    ]
+
+
+def _otlp(intake: Intake, signal: str) -> Handler:
+    async def export(request: Request) -> Response:
+        kind = _media_type(request)
+        as_json = kind == "application/json"
+        try:
+            intake.authenticate(request)
+            if not as_json and kind not in _PROTOBUF_TYPES and kind != "application/grpc":
+                raise IntakeError(
+                    415,
+                    f"Content-Type {kind!r} is not OTLP; send application/x-protobuf or"
+                    " application/json",
+                )
+            body = await read_body(request, intake.limits)
+            if kind == "application/grpc":
+                body = _unframed(body)
+            if as_json:
+                body = to_protobuf(signal, body)
+            receipt = await intake.otlp(signal, body, project=_project(request))
+        except IntakeError as error:
+            intake.refused(error)
+            return replies.refused(error, as_json=as_json)
+        except Exception:
+            return replies.refused(_unexpected(intake, request), as_json=as_json)
+        return replies.exported(
+            signal, as_json=as_json, rejected=receipt.rejected, reason=receipt.reason
+        )
+
+    return export
+
+
+def _guarded(intake: Intake, door: Handler) -> Handler:
+    async def handle(request: Request) -> Response:
+        try:
+            intake.authenticate(request)
+            return await door(request)
+        except IntakeError as error:
+            intake.refused(error)
+            return replies.problem(error)
+        except Exception:
+            return replies.problem(_unexpected(intake, request))
+
+    return handle
+
+
+def _arrow(intake: Intake) -> Handler:
+    async def take(request: Request) -> Response:
+        body = await read_body(request, intake.limits)
+        parsed = arize.read_table(body, _now_ns(intake))
+        await _store_parsed(intake, parsed, body, _project(request))
+        return replies.answer({"realTimeIngestionUri": "/", "recordsUpdated": parsed.rows})
+
+    return take
+
+
+def _arize_log(intake: Intake) -> Handler:
+    async def take(request: Request) -> Response:
+        body = await _json_body(intake, request)
+        parsed = arize.read_log(read_json(body), _now_ns(intake))
+        await _store_parsed(intake, parsed, body, _project(request))
+        return replies.answer({})
+
+    return take
+
+
+def _arize_annotations(intake: Intake) -> Handler:
+    async def take(request: Request) -> Response:
+        body = await _json_body(intake, request)
+        receipt = await intake.rows("scores", arize.read_annotations(read_json(body)), body)
+        return replies.answer({"accepted": receipt.accepted})
+
+    return take
+
+
+def _phoenix_annotations(intake: Intake) -> Handler:
+    async def take(request: Request) -> Response:
+        body = await _json_body(intake, request)
+        rows = phoenix.annotation_rows(read_json(body))
+        await intake.rows("scores", rows, body)
+        return replies.answer({"data": [{"id": row["call_id"]} for row in rows]})
+
+    return take
+
+
+def _phoenix_spans(intake: Intake) -> Handler:
+    async def take(request: Request) -> Response:
+        project = _project(request) or str(request.path_params["project"])[:_MAX_PROJECT]
+        body = await _json_body(intake, request)
+        records = phoenix.span_records(read_json(body), project)
+        await _store_spans(intake, records, project)
+        return replies.answer({"total_received": len(records), "total_queued": len(records)})
+
+    return take
+
+
+def _calls(intake: Intake) -> Handler:
+    async def take(request: Request) -> Response:
+        body = await _json_body(intake, request)
+        records = rest.call_records(rest.read_rows(body), _project(request))
+        receipt = await intake.otlp("traces", to_request(records))
+        return replies.answer(
+            {"accepted": receipt.accepted, "rejected": receipt.rejected, "reason": receipt.reason}
+        )
+
+    return take
+
+
+def _rows(intake: Intake, kind: str) -> Handler:
+    read = rest.score_rows if kind == "scores" else rest.change_rows
+
+    async def take(request: Request) -> Response:
+        body = await _json_body(intake, request)
+        receipt = await intake.rows(kind, read(rest.read_rows(body)), body)
+        return replies.answer({"accepted": receipt.accepted})
+
+    return take
+
+
+async def _store_parsed(intake: Intake, parsed: arize.Parsed, body: bytes, project: str) -> None:
+    await _store_spans(intake, parsed.spans, project)
+    await intake.rows("scores", parsed.scores, body)
+
+
+async def _store_spans(intake: Intake, records: list[SpanRecord], project: str) -> None:
+    if records:
+        await intake.otlp("traces", to_request(records), project=project)
+
+
+async def _json_body(intake: Intake, request: Request) -> bytes:
+    kind = _media_type(request)
+    if kind and kind != "text/plain" and "json" not in kind:
+        raise IntakeError(415, f"Content-Type {kind!r} is not JSON; send application/json")
+    return await read_body(request, intake.limits)
+
+
+def _unframed(body: bytes) -> bytes:
+    """The message of a gRPC frame; a body without a frame is the message."""
+    if len(body) >= 5 and body[0] == 0 and int.from_bytes(body[1:5], "big") == len(body) - 5:
+        return body[5:]
+    return body
+
+
+def _media_type(request: Request) -> str:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def _project(request: Request) -> str:
+    return unquote(request.headers.get("x-project-name", "")).strip()[:_MAX_PROJECT]
+
+
+def _now_ns(intake: Intake) -> int:
+    return int(intake.clock.now().timestamp() * 1e6) * 1000
+
+
+def _unexpected(intake: Intake, request: Request) -> IntakeError:
+    """The process boundary: whatever went wrong is logged, counted, and never takes us down."""
+    _log.exception("intake_failed", path=request.url.path)
+    error = IntakeError(500, "the request could not be handled; the server's log says why")
+    intake.refused(error)
+    return error

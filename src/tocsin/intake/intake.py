@@ -1,0 +1,159 @@
+"""Takes requests in: screens them, refuses none twice, and returns when they are on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from starlette.requests import Request
+
+from tocsin.domain.clock import Clock, iso
+from tocsin.domain.errors import IntakeError
+from tocsin.intake.bodies import BodyLimits
+from tocsin.intake.envelope import envelope_head
+from tocsin.intake.mending import Rejected
+from tocsin.intake.screening import screen
+
+_LOOPBACK = {"127.0.0.1", "::1", "localhost", "testclient"}
+_BODY_PREVIEW = 16_000
+
+
+class Writer(Protocol):
+    """Where accepted records go; see `tocsin.store.segments.SegmentWriter`."""
+
+    async def append(
+        self,
+        kind: str,
+        chunks: Sequence[bytes | bytearray | memoryview],
+        *,
+        digest: bytes = b"",
+        careful: bool = False,
+    ) -> bool:
+        """Returns when the record is durable; False if `digest` had been accepted before."""
+        ...
+
+
+Authenticate = Callable[[Request], None]
+
+
+def loopback_only(request: Request) -> None:
+    """Let in whoever is on this machine. IntakeError 401 for everybody else."""
+    if request.client is not None and request.client.host not in _LOOPBACK:
+        raise IntakeError(
+            401, "this server takes telemetry from its own machine only; configure a token"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What became of a request. rejected: items set aside in quarantine, `reason` why."""
+
+    accepted: int
+    rejected: int = 0
+    reason: str = ""
+    is_duplicate: bool = False
+
+
+class Intake:
+    """The way into the store. One per process; any task may call it.
+
+    counts: totals since the start, by name: `accepted.<signal>`, `rejected.<signal>`, `duplicates`,
+    `bytes`, `refused.<status>`.
+    """
+
+    def __init__(
+        self,
+        writer: Writer,
+        clock: Clock,
+        *,
+        authenticate: Authenticate = loopback_only,
+        limits: BodyLimits | None = None,
+    ) -> None:
+        self._writer = writer
+        self._clock = clock
+        self.authenticate = authenticate
+        self.limits = limits or BodyLimits()
+        self.counts: Counter[str] = Counter()
+
+    @property
+    def clock(self) -> Clock:
+        """The clock that stamps what is received."""
+        return self._clock
+
+    async def otlp(self, signal: str, body: bytes, *, project: str = "") -> Receipt:
+        """Store a protobuf body of a signal (traces, logs, metrics); returns when it is durable.
+
+        project: overrides what the body says. IntakeError 400 for what is not OTLP, 429 or 503
+        when the store cannot take more.
+        """
+        now_ns = int(self._clock.now().timestamp() * 1e6) * 1000
+        screened = screen(signal, body, now_ns)
+        digest = _digest(signal, project, body)
+        is_new = True
+        if screened.items:
+            head = envelope_head(project, now_ns, len(screened.body))
+            is_new = await self._writer.append(
+                signal, [head, screened.body], digest=digest, careful=screened.careful
+            )
+        if screened.rejected and is_new:
+            await self._set_aside(signal, project, screened.rejected, _digest("rejects", digest))
+        self.counts["bytes"] += len(body)
+        if not is_new:
+            self.counts["duplicates"] += 1
+            return Receipt(0, is_duplicate=True)
+        return self._counted(signal, screened.items, screened.rejected)
+
+    async def rows(self, kind: str, rows: Sequence[Mapping[str, Any]], body: bytes) -> Receipt:
+        """Store rows of a JSON-lines kind (scores, changes); `body` is what they came as."""
+        if not rows:
+            return Receipt(0)
+        now = iso(self._clock.now())
+        lines = [_line({"ts": now, **row, "recv": now}) for row in rows]
+        if not await self._writer.append(kind, lines, digest=_digest(kind, body)):
+            self.counts["duplicates"] += 1
+            return Receipt(0, is_duplicate=True)
+        return self._counted(kind, len(rows), ())
+
+    def refused(self, error: IntakeError) -> None:
+        """Count a request that was not taken."""
+        self.counts[f"refused.{error.status}"] += 1
+
+    async def _set_aside(
+        self, signal: str, project: str, rejected: Sequence[Rejected], digest: bytes
+    ) -> None:
+        now = iso(self._clock.now())
+        lines = [
+            _line({
+                "recv": now,
+                "source": f"otlp {signal}",
+                "reason": item.reason,
+                "project": project,
+                "body": item.body[:_BODY_PREVIEW],
+            })
+            for item in rejected
+        ]  # fmt: skip
+        await self._writer.append("quarantined", lines, digest=digest)
+
+    def _counted(self, kind: str, accepted: int, rejected: Sequence[Rejected]) -> Receipt:
+        self.counts[f"accepted.{kind}"] += accepted
+        self.counts[f"rejected.{kind}"] += len(rejected)
+        reasons = dict.fromkeys(item.reason for item in rejected)
+        return Receipt(accepted, len(rejected), "; ".join(reasons))
+
+
+def _line(row: Mapping[str, Any]) -> bytes:
+    return json.dumps(row, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
+
+
+def _digest(*parts: str | bytes) -> bytes:
+    """Sixteen bytes that stand for these parts, each with its length."""
+    digest = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        raw = part.encode() if isinstance(part, str) else part
+        digest.update(len(raw).to_bytes(8, "big"))
+        digest.update(raw)
+    return digest.digest()

@@ -1,0 +1,212 @@
+"""Tocsin's own REST bodies: calls, scores and changes as a JSON object, an array, or JSON lines."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tocsin.domain.calls import KINDS
+from tocsin.domain.clock import iso
+from tocsin.domain.errors import IntakeError
+from tocsin.intake.json_requests import read_json
+from tocsin.intake.records import ERROR, OK, SpanRecord, moment_ns, stand_in_id
+from tocsin.intake.scoring import score_row
+
+MAX_ROWS = 100_000
+_SPAN_KINDS = {kind: kind.upper() for kind in KINDS}
+
+# Member of a call -> attribute that the normaliser reads it from.
+_CALL_ATTRIBUTES = {
+    "provider": "gen_ai.provider.name",
+    "model": "gen_ai.request.model",
+    "response_model": "gen_ai.response.model",
+    "response_id": "gen_ai.response.id",
+    "operation": "gen_ai.operation.name",
+    "input_tokens": "gen_ai.usage.input_tokens",
+    "output_tokens": "gen_ai.usage.output_tokens",
+    "cached_tokens": "gen_ai.usage.cache_read.input_tokens",
+    "reasoning_tokens": "gen_ai.usage.reasoning.output_tokens",
+    "finish_reason": "gen_ai.response.finish_reasons",
+    "cost_usd": "gen_ai.usage.cost",
+    "streamed": "gen_ai.request.stream",
+    "http_status": "http.response.status_code",
+    "session_id": "session.id",
+    "user_id": "user.id",
+    "prompt_version": "gen_ai.prompt.version",
+    "input": "input.value",
+    "output": "output.value",
+}
+_RESOURCE = {
+    "project": "openinference.project.name",
+    "service": "service.name",
+    "env": "deployment.environment.name",
+    "release": "service.version",
+}
+
+
+def read_rows(body: bytes) -> list[dict[str, Any]]:
+    """The objects of a body: one object, an array of objects, or one object per line.
+
+    IntakeError 400 naming the line or element that is wrong; nothing is taken then.
+    """
+    text = body.strip()
+    if not text:
+        raise IntakeError(400, "the body is empty; send a JSON object, an array, or JSON lines")
+    if text.startswith(b"["):
+        rows = read_json(text)
+    elif text.startswith(b"{") and b"\n" in text and _is_lines(text):
+        rows = [
+            _line(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()
+        ]
+    else:
+        rows = [read_json(text)]
+    for number, row in enumerate(rows, 1):
+        if not isinstance(row, dict):
+            raise IntakeError(400, f"element {number} is not a JSON object")
+    if len(rows) > MAX_ROWS:
+        raise IntakeError(413, f"{len(rows)} rows in one request; send at most {MAX_ROWS}")
+    return list(rows)
+
+
+def call_records(rows: Sequence[Mapping[str, Any]], project: str = "") -> list[SpanRecord]:
+    """Rows of `POST /api/v1/calls` as spans. Needed: ts, service. IntakeError 400 otherwise."""
+    return [_call_record(number, row, project) for number, row in enumerate(rows, 1)]
+
+
+def score_rows(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of `POST /api/v1/scores` as rows of the table. Needed: name, and value or label."""
+    result = []
+    for number, row in enumerate(rows, 1):
+        where = f"score {number}"
+        score = score_row(
+            _text(row, "name", where, needed=True),
+            score=row.get("value", row.get("score")),
+            label=row.get("label"),
+            call_id=_text(row, "call_id", where) or _text(row, "span_id", where),
+            trace_id=_text(row, "trace_id", where),
+            project=_text(row, "project", where),
+            service=_text(row, "service", where),
+            source=_text(row, "source", where) or "api",
+            comment=row.get("comment"),
+            ts=_instant(row, where),
+        )
+        if score is None:
+            raise IntakeError(400, f"{where}: neither a finite value nor a label")
+        result.append({**score, "dims": _texts(row.get("dims"), f"{where}: dims")})
+    return result
+
+
+def change_rows(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of `POST /api/v1/changes`. Needed: service, kind, title."""
+    result = []
+    for number, row in enumerate(rows, 1):
+        where = f"change {number}"
+        change = {
+            "project": _text(row, "project", where),
+            "service": _text(row, "service", where, needed=True),
+            "kind": _text(row, "kind", where, needed=True),
+            "title": _text(row, "title", where, needed=True),
+            "labels": _texts(row.get("labels"), f"{where}: labels"),
+        }
+        ts = _instant(row, where)
+        result.append({**change, "ts": ts} if ts else change)
+    return result
+
+
+def _call_record(number: int, row: Mapping[str, Any], project: str) -> SpanRecord:
+    where = f"call {number}"
+    start = moment_ns(row.get("ts"), f"{where}: ts")
+    duration_ms = _number(row, "duration_ms", where)
+    kind = _text(row, "kind", where) or "llm"
+    if kind not in _SPAN_KINDS:
+        raise IntakeError(400, f"{where}: kind {kind!r} is not one of {', '.join(KINDS)}")
+    attributes: dict[str, Any] = dict(_mapping(row.get("attributes"), f"{where}: attributes"))
+    attributes["openinference.span.kind"] = _SPAN_KINDS[kind]
+    attributes |= {name: row[member] for member, name in _CALL_ATTRIBUTES.items() if member in row}
+    if (ttft_ms := _number(row, "ttft_ms", where)) > 0:
+        attributes["gen_ai.response.time_to_first_chunk"] = ttft_ms / 1000
+    failure = _text(row, "error_class", where) or _text(row, "error_type", where)
+    if failure:
+        attributes["error.type"] = failure
+    for name, value in _texts(row.get("dims"), f"{where}: dims").items():
+        attributes[f"tocsin.segment.{name}"] = value
+    resource = {name: _text(row, member, where) for member, name in _RESOURCE.items()}
+    if project:
+        resource["openinference.project.name"] = project
+    if not resource["service.name"]:
+        raise IntakeError(400, f"{where}: service is missing")
+    span_id = _text(row, "span_id", where) or stand_in_id(json.dumps(row, default=str), str(number))
+    return SpanRecord(
+        name=_text(row, "name", where) or kind,
+        start_ns=start,
+        end_ns=start + int(duration_ms * 1e6),
+        trace_id=_text(row, "trace_id", where) or span_id,
+        span_id=span_id,
+        parent_id=_text(row, "parent_id", where),
+        status=ERROR if failure else OK,
+        message=_text(row, "status_message", where),
+        attributes=attributes,
+        resource={name: value for name, value in resource.items() if value},
+        scope="tocsin.api",
+    )
+
+
+def _is_lines(text: bytes) -> bool:
+    first = text.split(b"\n", 1)[0].strip()
+    try:
+        return isinstance(json.loads(first), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _line(number: int, line: bytes) -> Any:
+    try:
+        return read_json(line)
+    except IntakeError as error:
+        raise IntakeError(400, f"line {number}: {error}") from None
+
+
+def _instant(row: Mapping[str, Any], where: str) -> str:
+    """RFC 3339 text of the member `ts`, "" when there is none."""
+    from datetime import UTC, datetime
+
+    if row.get("ts") in (None, ""):
+        return ""
+    nanoseconds = moment_ns(row["ts"], f"{where}: ts")
+    try:
+        return iso(datetime.fromtimestamp(nanoseconds / 1e9, UTC))
+    except (OverflowError, ValueError, OSError):
+        raise IntakeError(400, f"{where}: ts lies outside the calendar") from None
+
+
+def _text(row: Mapping[str, Any], member: str, where: str, *, needed: bool = False) -> str:
+    value = row.get(member)
+    if value is None or value == "":
+        if needed:
+            raise IntakeError(400, f"{where}: {member} is missing")
+        return ""
+    if isinstance(value, dict | list):
+        raise IntakeError(400, f"{where}: {member} must be text")
+    return str(value)
+
+
+def _number(row: Mapping[str, Any], member: str, where: str) -> float:
+    value = row.get(member)
+    if value is None:
+        return 0.0
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise IntakeError(400, f"{where}: {member} must be a number")
+    return float(value) if abs(value) < 1e12 else 0.0
+
+
+def _mapping(value: Any, where: str) -> Mapping[str, Any]:
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise IntakeError(400, f"{where} must be an object")
+    return value
+
+
+def _texts(value: Any, where: str) -> dict[str, str]:
+    return {str(name): str(member) for name, member in _mapping(value, where).items()}

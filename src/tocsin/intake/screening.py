@@ -1,0 +1,99 @@
+"""Decides what of an OTLP body is stored as it is, what is mended, and what is set aside.
+
+Most bodies pass untouched. The rules for single spans:
+
+    no valid trace or span id     set aside: nothing could refer to it, or join it
+    starts more than 400 days ago,
+    or ends or starts more than
+    10 minutes ahead              set aside: a broken clock, whose minutes would be wrong
+    ends before it starts         kept with duration 0 (`tocsin.store.normalise`)
+    NaN, unknown attributes       kept; what is not a number counts as unknown
+
+What is set aside goes to table `quarantine` with its reason; the rest of the batch is stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from tocsin.intake.mending import Rejected, mend, take_out, text
+from tocsin.intake.scopes import is_plain
+from tocsin.intake.wire import lenient, outline
+
+OLDEST_NS = 400 * 86_400 * 1_000_000_000
+AHEAD_NS = 600 * 1_000_000_000
+_TRACE_ID, _SPAN_ID = 16, 8
+
+
+@dataclass(frozen=True, slots=True)
+class Screened:
+    """A body that may be stored. items: spans, log records or metrics in it."""
+
+    body: bytes
+    items: int
+    careful: bool
+    rejected: tuple[Rejected, ...] = ()
+
+
+def screen(signal: str, body: bytes, now_ns: int) -> Screened:
+    """Screen a protobuf body of a signal (traces, logs, metrics) received at `now_ns`.
+
+    IntakeError 400 when it is not OTLP.
+    """
+    resources = outline(signal, body)
+    if resources is not None and (signal != "traces" or _all_fit(resources, now_ns)):
+        scopes = [scope for resource in resources for scope in resource.scopes]
+        careful = not all(is_plain(scope.scope.name) for scope in scopes)
+        return Screened(body, sum(len(scope.items) for scope in scopes), careful)
+    request = lenient(signal, body)
+    rejected: list[Rejected] = []
+    if signal == "traces":
+        rejected = take_out(request, partial(_reason, now_ns=now_ns))
+    names, items = [], 0
+    for name, count in _scopes(request):
+        names.append(name)
+        items += count
+    careful = not all(is_plain(name) for name in names)
+    return Screened(mend(request), items, careful, tuple(rejected))
+
+
+def _all_fit(resources: Any, now_ns: int) -> bool:
+    low, high = now_ns - OLDEST_NS, now_ns + AHEAD_NS
+    return all(
+        low < span.start < high and span.end < high and _has_ids(span)
+        for resource in resources
+        for scope in resource.scopes
+        for span in scope.items
+    )
+
+
+def _has_ids(span: Any) -> bool:
+    trace, own = span.trace_id, span.span_id
+    return len(trace) == _TRACE_ID and len(own) == _SPAN_ID and any(trace) and any(own)
+
+
+def _reason(span: Any, *, now_ns: int) -> str:
+    """Why a span is set aside, "" when it is not."""
+    start, end = span.start_time_unix_nano, span.end_time_unix_nano
+    if not _has_ids(span):
+        return "it has no valid trace id and span id (16 and 8 bytes, not all zero)"
+    if start <= now_ns - OLDEST_NS:
+        return "it starts more than 400 days ago; check the sender's clock"
+    if max(start, end) >= now_ns + AHEAD_NS:
+        return "it starts or ends more than 10 minutes ahead; check the sender's clock"
+    return ""
+
+
+def _scopes(request: Any) -> Iterator[tuple[str, int]]:
+    """Name and number of items of every scope of a fully parsed request."""
+    for _, resources in request.ListFields():
+        for resource in resources:
+            for field, scopes in resource.ListFields():
+                if not field.name.startswith("scope_"):
+                    continue
+                for scope in scopes:
+                    held = [v for f, v in scope.ListFields() if f.is_repeated]
+                    yield text(scope.scope.name), sum(len(items) for items in held)

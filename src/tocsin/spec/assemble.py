@@ -1,0 +1,279 @@
+"""Documents into services, monitors, receivers and routing, as the rest of Tocsin reads them.
+
+That every name a document refers to exists is the business of `references`; here, what refers to
+nothing is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from tocsin.assess.monitor import Guards, Monitor, Objective
+from tocsin.domain.errors import Problem
+from tocsin.domain.series import SeriesId
+from tocsin.routing.policy import BY_SEVERITY, Defaults, RoutingPolicy
+from tocsin.spec.detectors import DetectorShape
+from tocsin.spec.documents import OPENSLO, Document
+from tocsin.spec.measures import Measure, measure
+from tocsin.spec.objectives import BurnRatePolicyShape, SLIShape, SLOShape
+from tocsin.spec.receivers import Receiver, ReceiverShape, Secrets
+from tocsin.spec.references import EVERY
+from tocsin.spec.routes import RouteShape
+from tocsin.spec.services import Service
+from tocsin.spec.yaml import Place
+
+SLO_SIGNAL = "slo_breach"
+
+
+@dataclass(slots=True)
+class Assembly:
+    """The documents of one configuration, and what was found wrong while they were joined."""
+
+    documents: Sequence[Document]
+    problems: list[Problem] = field(default_factory=list)
+    warnings: list[Problem] = field(default_factory=list)
+
+    def of(self, kind: str) -> Iterator[Document]:
+        """The documents of one kind, in the order of their names."""
+        return (document for document in self.documents if document.kind.name == kind)
+
+
+def services(assembly: Assembly) -> dict[str, Service]:
+    """Every service by name; OpenSLO's Service counts where there is none of ours."""
+    found: dict[str, Service] = {}
+    for document in assembly.of("Service"):
+        if document.kind.api_version != OPENSLO:
+            built = document.spec.build(document.name, document.metadata.display_name)
+            found[document.name] = built
+    for document in assembly.of("Service"):
+        if document.name not in found:
+            found[document.name] = Service(
+                name=document.name,
+                display_name=document.metadata.display_name or document.name,
+                team=document.metadata.labels.get("team", ""),
+                description=document.spec.description,
+                service_name=document.name,
+            )
+    _check_matches(assembly, found)
+    return found
+
+
+def monitors(assembly: Assembly, known: Mapping[str, Service]) -> tuple[Monitor, ...]:
+    """Every objective and every detector, objectives first, each in the order of names."""
+    built = [m for slo in assembly.of("SLO") for m in _objectives(assembly, slo, known)]
+    for document in assembly.of("Detector"):
+        built += _detectors(assembly, document, known)
+    return tuple(built)
+
+
+def receivers(assembly: Assembly, secrets: Secrets | None) -> dict[str, Receiver]:
+    """Every receiver by name, with its secrets if there is a way to resolve them."""
+    found = {}
+    for document in assembly.of("Receiver"):
+        spec: ReceiverShape = document.spec
+        found[document.name], problems = spec.build(document.name, document.located, secrets)
+        assembly.problems += problems
+        if spec.is_planned:
+            message = f"type {spec.type!r} is not available yet: nothing is sent to it"
+            assembly.warnings.append(document.problem(("spec", "type"), message))
+    return found
+
+
+def routing(
+    assembly: Assembly, known: Mapping[str, Service], receivers: Mapping[str, str]
+) -> RoutingPolicy:
+    """All Routing documents as one policy, in the order of their names.
+
+    receivers: name -> type.
+    """
+    parts = list(assembly.of("Routing"))
+    with_defaults = [part for part in parts if part.spec.defaults is not None]
+    for extra in with_defaults[1:]:
+        message = f"defaults are given by {with_defaults[0].key} already"
+        assembly.problems.append(extra.problem(("spec", "defaults"), message, "keep one of them"))
+    for part in parts:
+        for i, entry in enumerate(part.spec.enrich):
+            message = f"enrichment {entry.name!r} is carried by name; it is not executed yet"
+            assembly.warnings.append(part.problem(("spec", "enrich", i), message))
+    for document in assembly.of("Playbook"):
+        message = "a Playbook is carried by name; its steps are not executed yet"
+        assembly.warnings.append(document.problem(("kind",), message))
+    _check_route_names(assembly, parts)
+    classify = tuple(rule.build() for part in parts for rule in part.spec.classify)
+    return RoutingPolicy(
+        defaults=with_defaults[0].spec.defaults.build() if with_defaults else Defaults(),
+        classify=classify or BY_SEVERITY,
+        inhibit=tuple(rule.build() for part in parts for rule in part.spec.inhibit),
+        routes=tuple(route.build() for part in parts for route in part.spec.routes),
+        receivers=dict(receivers),
+        policies={d.name: d.spec.build(d.name) for d in assembly.of("EscalationPolicy")},
+        oncall={d.name: d.spec.build(d.name) for d in assembly.of("OnCallSchedule")},
+        digests={d.name: d.spec.build(d.name) for d in assembly.of("Digest")},
+        modes={service.name: service.mode for service in known.values()},
+        tests=tuple(test.build() for part in parts for test in part.spec.tests),
+        enrich=tuple(entry.name for part in parts for entry in part.spec.enrich),
+        playbooks=tuple(d.name for d in assembly.of("Playbook")),
+    )
+
+
+# --------------------------------------------------------------------------------------------
+
+
+def _check_matches(assembly: Assembly, known: Mapping[str, Service]) -> None:
+    """Two services must not claim the same telemetry."""
+    owners: dict[tuple[str, str], str] = {}
+    for document in assembly.of("Service"):
+        service = known[document.name]
+        key = (service.project, service.service_name)
+        owner = owners.setdefault(key, service.name)
+        if owner != service.name:
+            message = f"matches the same telemetry as Service {owner!r}"
+            fix = "give one of them another match.project or match.service.name"
+            assembly.problems.append(document.problem(("spec", "match"), message, fix))
+
+
+def _objectives(
+    assembly: Assembly, document: Document, known: Mapping[str, Service]
+) -> Iterator[Monitor]:
+    spec: SLOShape = document.spec
+    sli, place, source = _indicator_of(assembly, document)
+    policy = _policy_of(assembly, document)
+    if sli is None or spec.service not in known:
+        return
+    for i, objective in enumerate(spec.objectives):
+        found, problems = measure(sli, objective, source.located, place)
+        assembly.problems += problems
+        if found is None:
+            continue
+        period = spec.time_window[0].duration
+        try:
+            steps = policy.spec.build(period) if policy else BurnRatePolicyShape().build(period)
+        except ValueError as error:
+            assembly.problems.append(
+                document.problem(("spec", "timeWindow", 0, "duration"), str(error))
+            )
+            continue
+        indicator = found.indicator
+        suffix = f"-{i + 1}" if len(spec.objectives) > 1 else ""
+        name = f"slo/{document.name}{suffix}"
+        service = known[spec.service]
+        title = objective.display_name or document.metadata.display_name
+        yield Monitor(
+            name=name,
+            title=title or f"{service.display_name}: {indicator.title}",
+            service=service.name,
+            signal=SLO_SIGNAL,
+            severity="page" if any(step.severity == "page" for step in steps) else "ticket",
+            series=SeriesId(service.name, indicator.name),
+            ratio=indicator.ratio,
+            method=Objective(
+                target=objective.share,
+                window_minutes=period,
+                steps=steps,
+                guards=_guards(policy, found),
+                metric=indicator.metric,
+            ),
+            labels={
+                **service.labels,
+                **document.metadata.labels,
+                "slo": document.name,
+                "slo_metric": indicator.metric,
+            },
+        )
+
+
+def _indicator_of(
+    assembly: Assembly, document: Document
+) -> tuple[SLIShape | None, Place, Document]:
+    """The SLI of an SLO, where it stands, and the document it stands in."""
+    spec: SLOShape = document.spec
+    if spec.indicator is not None:
+        return spec.indicator.spec, ("spec", "indicator", "spec"), document
+    for candidate in assembly.of("SLI"):
+        if candidate.name == spec.indicator_ref:
+            return candidate.spec, ("spec",), candidate
+    return None, (), document
+
+
+def _policy_of(assembly: Assembly, document: Document) -> Document | None:
+    """The one BurnRatePolicy for an SLO, if any. A policy without a selector yields to others."""
+    chosen: list[Document] = []
+    general: list[Document] = []
+    for policy in assembly.of("BurnRatePolicy"):
+        slos = policy.spec.slos
+        labels = document.metadata.labels
+        if not slos.names and not slos.match_labels:
+            general.append(policy)
+        elif document.name in slos.names or (
+            slos.match_labels and slos.match_labels.items() <= labels.items()
+        ):
+            chosen.append(policy)
+    found = chosen or general
+    for extra in found[1:]:
+        message = f"SLO {document.name!r} is selected by {found[0].key} already"
+        assembly.problems.append(extra.problem(("spec", "slos"), message, "narrow one of them"))
+    return found[0] if found else None
+
+
+def _guards(policy: Document | None, found: Measure) -> Guards:
+    guards: Guards = policy.spec.guards.build() if policy else Guards()
+    if found.min_events is not None:
+        guards = replace(guards, min_events=found.min_events)
+    return guards
+
+
+def _detectors(
+    assembly: Assembly, document: Document, known: Mapping[str, Service]
+) -> Iterator[Monitor]:
+    spec: DetectorShape = document.spec
+    method, problems = spec.config(document.located)
+    assembly.problems += problems
+    indicator = spec.indicator.build() if spec.indicator else None
+    for name in _watched(spec, known):
+        if method is None or name not in known:
+            continue
+        service = known[name]
+        what = indicator.title if indicator else "Pace of calls"
+        title = spec.title or document.metadata.display_name or what
+        yield Monitor(
+            name=f"detector/{document.name}" + ("" if spec.service else f"/{name}"),
+            title=f"{service.display_name}: {title}",
+            service=name,
+            signal=spec.signal or (indicator.signal if indicator else "latency_p95"),
+            severity=spec.severity,
+            series=SeriesId(name, indicator.name) if indicator else None,
+            ratio=indicator.ratio if indicator else None,
+            method=method,
+            labels={
+                **service.labels,
+                **document.metadata.labels,
+                **spec.labels,
+                "detector": document.name,
+            },
+        )
+
+
+def _watched(spec: DetectorShape, known: Mapping[str, Service]) -> Iterable[str]:
+    if spec.service:
+        return (spec.service,)
+    return known if spec.services == (EVERY,) else spec.services
+
+
+def _check_route_names(assembly: Assembly, parts: Iterable[Document]) -> None:
+    """A route's name is how a page says why it came; it must not mean two things."""
+    first: dict[str, str] = {}
+    for part in parts:
+        for name, place in _route_names(part.spec.routes, ("spec", "routes")):
+            where = f"{part.located.file}:{part.located.line_at(place)}"
+            if name in first:
+                message = f"a route named {name!r} exists already"
+                fix = f"at {first[name]}; give one of them another name"
+                assembly.problems.append(part.problem(place, message, fix))
+            first.setdefault(name, where)
+
+
+def _route_names(routes: Iterable[RouteShape], place: Place) -> Iterator[tuple[str, Place]]:
+    for i, route in enumerate(routes):
+        yield route.name, (*place, i, "name")
+        yield from _route_names(route.routes, (*place, i, "routes"))

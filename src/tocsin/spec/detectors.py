@@ -1,0 +1,91 @@
+"""The Detector document: a kind of detector, its settings, and the services it watches.
+
+No kind is known here by name: `use` is looked up in the registry of detectors, and `with` is
+checked against the settings that the kind itself declares.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
+
+from tocsin.assess.detectors import DETECTORS
+from tocsin.assess.monitor import DetectorConfig, Severity
+from tocsin.domain.errors import Problem
+from tocsin.indicators.catalogue import NAMES, Indicator, IndicatorError, indicator_from
+from tocsin.spec.explain import suggest
+from tocsin.spec.shape import OneOrMany, Shape, fit, model_of
+from tocsin.spec.yaml import Located, Place
+
+
+def _check_kind(use: str) -> str:
+    if use not in DETECTORS:
+        raise ValueError(f"there is no detector {use!r} ({suggest(use, DETECTORS)})")
+    return use
+
+
+class UseShape(Shape):
+    """An indicator by name, with its limit if it has one: {use: latency, under: 2 s}."""
+
+    use: Annotated[str, WithJsonSchema({"type": "string", "enum": sorted(NAMES)})]
+    under: str | float | None = None
+
+    @model_validator(mode="after")
+    def _names_an_indicator(self) -> UseShape:
+        try:
+            self.build()
+        except IndicatorError as error:
+            raise ValueError(str(error)) from None
+        return self
+
+    def build(self) -> Indicator:
+        """The indicator."""
+        limit = {} if self.under is None else {"under": self.under}
+        return indicator_from({"use": self.use, **limit})
+
+
+class DetectorShape(Shape):
+    """Something unusual that somebody should be told about."""
+
+    service: Annotated[str, Field(description="one service")] = ""
+    services: Annotated[OneOrMany, Field(description='several services, or "*" for every one')] = ()
+    use: Annotated[
+        str,
+        AfterValidator(_check_kind),
+        WithJsonSchema({"type": "string", "enum": sorted(DETECTORS)}),
+    ]
+    indicator: Annotated[
+        UseShape | None, Field(description="what is counted; none for detectors of latency")
+    ] = None
+    severity: Severity = "ticket"
+    signal: Annotated[
+        str, Field(description="what routing calls it; by default that of the indicator")
+    ] = ""
+    title: str = ""
+    labels: dict[str, str] = Field(default_factory=dict)
+    settings: Annotated[dict[str, Any], Field(description="settings of the detector")] = Field(
+        default_factory=dict, alias="with"
+    )
+
+    @model_validator(mode="after")
+    def _watches_something(self) -> DetectorShape:
+        if bool(self.service) == bool(self.services):
+            raise ValueError('give either service: NAME, services: [NAME, ...] or services: "*"')
+        needs = DETECTORS[self.use].config.needs
+        if needs == "counts" and self.indicator is None:
+            raise ValueError(f"{self.use} judges counts: add indicator: {{use: availability}}")
+        if needs == "pace" and self.indicator is not None:
+            raise ValueError(f"{self.use} judges latency by itself: remove indicator")
+        return self
+
+    def config(self, located: Located) -> tuple[DetectorConfig | None, list[Problem]]:
+        """The typed settings, or what is wrong with them."""
+        place: Place = ("spec", "with")
+        return fit(DETECTORS[self.use].config, self.settings, located, place)
+
+
+def settings_schemas() -> Mapping[str, Mapping[str, Any]]:
+    """JSON Schema of the settings of every registered detector, by name."""
+    return {name: model_of(DETECTORS[name].config).model_json_schema() for name in DETECTORS}

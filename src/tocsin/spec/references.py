@@ -1,0 +1,102 @@
+"""Which fields name other documents, and whether those exist.
+
+The check reads plain data, so that a document with another fault in it still has its references
+checked in the same run.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from tocsin.domain.errors import Problem
+from tocsin.spec.explain import suggest
+from tocsin.spec.yaml import Located, Place
+
+Names = Mapping[str, frozenset[str]]
+
+EVERY = "*"
+_ON_CALL = "oncall/"
+
+# kind -> paths below `spec` -> kind of the document that is named. A field may hold one name or a
+# list of them; `*` stands for every entry of a list, `**` for routes inside of routes.
+_REFERENCES: Mapping[str, Mapping[str, str]] = {
+    "SLO": {"service": "Service", "indicatorRef": "SLI"},
+    "BurnRatePolicy": {"slos.names": "SLO"},
+    "Detector": {"service": "Service", "services": "Service"},
+    "EscalationPolicy": {"steps.*.notify": "Receiver", "steps.*.who": "OnCallSchedule"},
+    "Digest": {"to": "Receiver"},
+    "Routing": {
+        "defaults.unmatched.receivers": "Receiver",
+        "defaults.on_rule_error.receivers": "Receiver",
+        "routes.**.receivers": "Receiver",
+        "routes.**.also": "Receiver",
+        "routes.**.policy": "EscalationPolicy",
+        "routes.**.digest": "Digest",
+        "routes.**.run": "Playbook",
+    },
+}
+
+
+def declared(documents: Iterable[Located]) -> Names:
+    """kind -> names that somebody wrote a document for, valid or not."""
+    names: dict[str, set[str]] = defaultdict(set)
+    for document in documents:
+        kind, name = _kind_of(document), _dig(document.data, ("metadata", "name"))
+        if kind and isinstance(name, str):
+            names[kind].add(name)
+    return {kind: frozenset(found) for kind, found in names.items()}
+
+
+def dangling(document: Located, names: Names) -> list[Problem]:
+    """Every reference of `document` to something that nobody wrote down."""
+    problems = []
+    spec = _dig(document.data, ("spec",))
+    for path, kind in _REFERENCES.get(_kind_of(document), {}).items():
+        for place, name in _found(spec, path.split("."), ("spec",)):
+            wanted = _wanted(name, path)
+            known = names.get(kind, frozenset())
+            if wanted and wanted not in known:
+                fix = suggest(wanted, known) or f"no {kind} is defined; add one"
+                problems.append(document.problem(place, f"there is no {kind} {wanted!r}", fix))
+    return problems
+
+
+# --------------------------------------------------------------------------------------------
+
+
+def _kind_of(document: Located) -> str:
+    kind = _dig(document.data, ("kind",))
+    return kind if isinstance(kind, str) else ""
+
+
+def _dig(data: Any, keys: tuple[str, ...]) -> Any:
+    for key in keys:
+        data = data.get(key) if isinstance(data, dict) else None
+    return data
+
+
+def _wanted(name: str, path: str) -> str:
+    """The name that must exist, "" if the field names something else."""
+    if path.endswith(".who"):
+        return name.removeprefix(_ON_CALL) if name.startswith(_ON_CALL) else ""
+    return "" if name == EVERY else name
+
+
+def _found(data: Any, path: list[str], place: Place) -> Iterator[tuple[Place, str]]:
+    """Every name at `path` below `data`, and where it stands."""
+    if not path:
+        if isinstance(data, str):
+            yield place, data
+        elif isinstance(data, list):
+            yield from (((*place, i), item) for i, item in enumerate(data) if isinstance(item, str))
+        return
+    step, rest = path[0], path[1:]
+    if step in ("*", "**"):
+        for i, item in enumerate(data if isinstance(data, list) else ()):
+            yield from _found(item, rest, (*place, i))
+            if step == "**" and isinstance(item, dict):
+                yield from _found(item.get("routes"), path, (*place, i, "routes"))
+    elif isinstance(data, dict):
+        yield from _found(data.get(step), rest, (*place, step))

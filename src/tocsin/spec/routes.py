@@ -1,0 +1,194 @@
+"""Documents about where an alert goes: Routing (rules, inhibition, routes, tests) and Playbook."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field
+
+from tocsin.routing import policy as rules
+from tocsin.routing.match import MatchError
+from tocsin.routing.simulate import split_alert
+from tocsin.spec.explain import suggest
+from tocsin.spec.shape import Condition, Duration, OneOrMany, SnakeShape, Text
+
+Tier = Annotated[int, Field(ge=1, le=3)]
+
+# What `routing.simulate` can compare.
+EXPECTATIONS = (
+    "tier", "policy", "receivers", "digest", "run", "labels", "auto_resolve", "route",
+    "suppressed_by",
+)  # fmt: skip
+
+
+class FallbackShape(SnakeShape):
+    """Where an alert goes that nothing else took care of."""
+
+    tier: Tier
+    receivers: OneOrMany = ()
+
+
+class FlapShape(SnakeShape):
+    """When an incident that comes and goes is held open."""
+
+    changes: Annotated[int, Field(ge=2)] = 4
+    within: Duration = rules.Flap().within
+    then: Literal["hold"] = "hold"
+
+
+class DefaultsShape(SnakeShape):
+    """What holds for every alert unless a rule says otherwise."""
+
+    identity: Annotated[tuple[Text, ...], Field(min_length=1)] = rules.Defaults().identity
+    group_by: Annotated[tuple[Text, ...], Field(min_length=1)] = rules.Defaults().group_by
+    group_wait: Duration = rules.Defaults().group_wait
+    group_interval: Duration = rules.Defaults().group_interval
+    repeat_interval: Duration = rules.Defaults().repeat_interval
+    cooldown: Duration = rules.Defaults().cooldown
+    flap: FlapShape | None = FlapShape()
+    unmatched: FallbackShape = FallbackShape(tier=2)
+    on_rule_error: FallbackShape = FallbackShape(tier=1)
+
+    def build(self) -> rules.Defaults:
+        """The same, as routing reads it."""
+        given = {name: getattr(self, name) for name in _PLAIN_DEFAULTS}
+        flap = self.flap
+        return rules.Defaults(
+            **given,
+            flap=rules.Flap(flap.changes, flap.within, flap.then) if flap else None,
+            unmatched=rules.Fallback(self.unmatched.tier, self.unmatched.receivers),
+            on_rule_error=rules.Fallback(self.on_rule_error.tier, self.on_rule_error.receivers),
+        )
+
+
+_PLAIN_DEFAULTS = (
+    "identity", "group_by", "group_wait", "group_interval", "repeat_interval", "cooldown",
+)  # fmt: skip
+
+
+def _check_set(labels: dict[str, str | int]) -> dict[str, str | int]:
+    if "tier" in labels and labels["tier"] not in (1, 2, 3):
+        raise ValueError(f"tier must be 1, 2 or 3, not {labels['tier']!r}")
+    return labels
+
+
+class ClassifyShape(SnakeShape):
+    """If the condition holds, set these labels. A later rule may only raise the tier."""
+
+    name: str = ""
+    when: Condition = Field(default_factory=dict, alias="if")
+    set: Annotated[dict[str, str | int], Field(min_length=1), AfterValidator(_check_set)]
+    force: bool = False
+    when_unset: bool = False
+
+    def build(self) -> rules.ClassifyRule:
+        """The same, as routing reads it."""
+        return rules.ClassifyRule(self.when, self.set, self.force, self.when_unset, self.name)
+
+
+class InhibitShape(SnakeShape):
+    """While an alert matches `source`, alerts that match `target` are not told."""
+
+    name: str = ""
+    source: Condition
+    target: Condition
+    equal: tuple[Text, ...] = ()
+    mode: Literal["mute", "annotate"] = "mute"
+
+    def build(self) -> rules.InhibitRule:
+        """The same, as routing reads it."""
+        return rules.InhibitRule(self.source, self.target, self.equal, self.mode, self.name)
+
+
+class RouteShape(SnakeShape):
+    """A node of the routing tree: the first destination that matches ends the walk.
+
+    `also`, `run`, `labels` and `auto_resolve` add and let the walk go on.
+    """
+
+    name: Text
+    when: Condition = Field(default_factory=dict, alias="if")
+    receivers: OneOrMany = ()
+    also: OneOrMany = ()
+    policy: str = ""
+    digest: str = ""
+    run: OneOrMany = ()
+    auto_resolve: bool | None = None
+    labels: dict[str, str] = Field(default_factory=dict)
+    continues: bool = Field(default=False, alias="continue")
+    routes: tuple[RouteShape, ...] = ()
+
+    def build(self) -> rules.Route:
+        """The same, as routing reads it."""
+        return rules.Route(
+            name=self.name,
+            when=self.when,
+            receivers=self.receivers,
+            also=self.also,
+            policy=self.policy,
+            digest=self.digest,
+            run=self.run,
+            auto_resolve=self.auto_resolve,
+            labels=self.labels,
+            continues=self.continues,
+            routes=tuple(route.build() for route in self.routes),
+        )
+
+
+class EnrichShape(SnakeShape):
+    """A source of context for a page."""
+
+    name: Text
+    use: Text
+    when: Condition = Field(default_factory=dict, alias="if")
+    timeout: Duration | None = None
+    settings: dict[str, Any] = Field(default_factory=dict, alias="with")
+
+
+def _check_alert(alert: dict[str, Any]) -> dict[str, Any]:
+    try:
+        split_alert(alert)
+    except MatchError as error:
+        raise ValueError(str(error)) from None
+    return alert
+
+
+def _check_expectations(expect: dict[str, Any]) -> dict[str, Any]:
+    for name in expect:
+        if name not in EXPECTATIONS:
+            raise ValueError(f"unknown expectation {name!r} ({suggest(name, EXPECTATIONS)})")
+    return expect
+
+
+class TestShape(SnakeShape):
+    """An alert, and what must become of it. `tocsin plan` runs it."""
+
+    __test__ = False
+
+    name: Text
+    alert: Annotated[dict[str, Any], AfterValidator(_check_alert)]
+    expect: Annotated[dict[str, Any], Field(min_length=1), AfterValidator(_check_expectations)]
+
+    def build(self) -> rules.RoutingTest:
+        """The same, as routing reads it."""
+        return rules.RoutingTest(self.name, self.alert, self.expect)
+
+
+class RoutingShape(SnakeShape):
+    """Who is told about an alert: classify, inhibit, route, and the tests of it all.
+
+    Several documents are read as one, in the order of their names; only one may have `defaults`.
+    """
+
+    defaults: DefaultsShape | None = None
+    classify: tuple[ClassifyShape, ...] = ()
+    enrich: tuple[EnrichShape, ...] = ()
+    inhibit: tuple[InhibitShape, ...] = ()
+    routes: tuple[RouteShape, ...] = ()
+    tests: tuple[TestShape, ...] = ()
+
+
+class PlaybookShape(SnakeShape):
+    """Ordered steps of a response. Carried by name: nothing executes it yet."""
+
+    steps: Annotated[tuple[dict[str, Any], ...], Field(min_length=1)]

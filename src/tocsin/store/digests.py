@@ -1,0 +1,103 @@
+"""Which request bodies were accepted lately, so that a client's retry does not count twice.
+
+A digest is written into the frame of its request, in the same fdatasync; before a segment is
+deleted its digests move to a journal here. After a restart both are read back, so that a retry
+that reaches the next process is recognised as well.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable
+from datetime import timedelta
+from pathlib import Path
+
+from tocsin.domain.clock import Clock
+from tocsin.store.frames import DIGEST_BYTES
+
+_RECORD = struct.Struct(f"<{DIGEST_BYTES}sd")
+KEEP = timedelta(minutes=15)
+MOST = 262_144
+
+
+class DigestMemory:
+    """The digests of the last `keep`, at most `most` of them. Threads may share it."""
+
+    def __init__(
+        self, path: Path, clock: Clock, *, keep: timedelta = KEEP, most: int = MOST
+    ) -> None:
+        self._path = path
+        self._clock = clock
+        self._keep_s = keep.total_seconds()
+        self._most = most
+        self._lock = threading.Lock()
+        self._times: OrderedDict[bytes, float] = OrderedDict()
+        self._written = 0
+        self._read()
+
+    def __contains__(self, digest: bytes) -> bool:
+        with self._lock:
+            at = self._times.get(digest)
+            return at is not None and at > self._now() - self._keep_s
+
+    def add(self, digests: Iterable[bytes]) -> None:
+        """Remember `digests` from now on, in memory only."""
+        now = self._now()
+        with self._lock:
+            for digest in digests:
+                self._times[digest] = now
+                self._times.move_to_end(digest)
+            self._forget(now)
+
+    def journal(self, digests: Iterable[bytes]) -> None:
+        """Write `digests` durably and remember those that are new, as a restart finds them."""
+        now = self._now()
+        with self._lock:
+            records = [_RECORD.pack(each, self._times.setdefault(each, now)) for each in digests]
+            if not records:
+                return
+            if self._written > 2 * self._most * _RECORD.size:
+                self._rewrite(now)
+            self._append(b"".join(records))
+
+    def _now(self) -> float:
+        return self._clock.now().timestamp()
+
+    def _forget(self, now: float) -> None:
+        while self._times:
+            digest, at = next(iter(self._times.items()))
+            if at > now - self._keep_s and len(self._times) <= self._most:
+                return
+            del self._times[digest]
+
+    def _append(self, data: bytes) -> None:
+        with self._path.open("ab") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        self._written += len(data)
+
+    def _read(self) -> None:
+        if not self._path.exists():
+            return
+        data = self._path.read_bytes()
+        whole = len(data) - len(data) % _RECORD.size
+        records = sorted(_RECORD.iter_unpack(data[:whole]), key=lambda record: record[1])
+        self._times.update(records)
+        now = self._now()
+        self._forget(now)
+        self._rewrite(now)
+
+    def _rewrite(self, now: float) -> None:
+        """Replace the journal by what is remembered, so that it does not grow without bound."""
+        self._forget(now)
+        fresh = self._path.with_suffix(".new")
+        with fresh.open("wb") as file:
+            file.write(b"".join(_RECORD.pack(*item) for item in self._times.items()))
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(self._path)
+        self._written = len(self._times) * _RECORD.size

@@ -1,0 +1,218 @@
+"""Counts per minute for any number of series in at most four queries, one per source table.
+
+Ratios that a rollup can answer come from `calls_1m`; thresholds on durations, costs and tokens
+come from raw `calls`, exact; feedback comes from `scores`; histograms from `calls_1m`. A query
+carries its rules as parameters: every row is matched to the rules of its service by hash, so that
+ten thousand monitors are one statement, and nothing a user wrote becomes SQL text.
+
+What counts:
+
+    failed, error, truncated    all calls of the kind
+    duration_ms, ttft_ms        calls that were answered: no error, not truncated (and, for
+                                ttft_ms, with a known first token)
+    cost_usd                    calls with a known cost
+    input_tokens, output_tokens calls with known usage
+    empty_result                retriever calls that failed or said how many documents they found
+    feedback_negative           scores named `feedback`; 0 and below is negative
+"""
+
+# ruff: noqa: S608 (SQL text is put together from names of this package; values are parameters)
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tocsin.domain.buckets import LATENCY, PACE, Scale
+from tocsin.domain.errors import StoreError
+from tocsin.domain.series import Change, MinuteBlock, Ratio, SeriesId
+from tocsin.store.clickhouse import DATABASE, ClickHouse, literal
+from tocsin.store.schema import ANSWERED, DOCUMENTS
+
+_Counts = npt.NDArray[np.int64]
+_COUNTED = {"failed": 2, "error": 1, "truncated": 3}  # column of the rollup query
+_FOUND = f"toInt64OrNull(calls.attrs[{literal(DOCUMENTS)}])"
+
+# column -> (value, when it is known)
+_MEASURED = {
+    "duration_ms": ("calls.duration_us / 1000", ANSWERED),
+    "ttft_ms": ("calls.ttft_us / 1000", f"({ANSWERED} AND calls.ttft_us > 0)"),
+    "cost_usd": ("calls.cost_usd", "calls.cost_known = 1"),
+    "input_tokens": ("toFloat64(calls.input_tokens)", "calls.usage_known = 1"),
+    "output_tokens": ("toFloat64(calls.output_tokens)", "calls.usage_known = 1"),
+    "empty_result": (
+        f"toFloat64(calls.error_class != '' OR ifNull({_FOUND} = 0, 0))",
+        f"(calls.error_class != '' OR isNotNull({_FOUND}))",
+    ),
+}
+_CODES = {column: code for code, column in enumerate(_MEASURED, start=1)}
+_SPLIT = "\x1f"
+
+
+class MinuteReader:
+    """Reads blocks of minutes from one ClickHouse; see `domain.ports.MinuteSource`."""
+
+    def __init__(self, engine: ClickHouse) -> None:
+        self._engine = engine
+
+    def minutes(
+        self, monitored: Mapping[SeriesId, Ratio], services: Sequence[str], start: int, stop: int
+    ) -> MinuteBlock:
+        """Counts of every series and histograms of every service, epoch minutes [start, stop)."""
+        if stop < start:
+            raise StoreError(f"minutes run forward: [{start}, {stop})")
+        series = list(monitored.items())
+        bad = np.zeros((len(series), stop - start), np.int64)
+        total = np.zeros_like(bad)
+        window = {"start": start, "stop": stop}
+        sources: list[tuple[Callable[..., None], Callable[[Ratio], bool]]] = [
+            (self._counted, lambda ratio: ratio.column in _COUNTED),
+            (self._measured, lambda ratio: ratio.column in _MEASURED),
+            (self._feedback, lambda ratio: ratio.column == "feedback_negative"),
+        ]
+        for read, belongs in sources:
+            chosen = [(i, item[0], item[1]) for i, item in enumerate(series) if belongs(item[1])]
+            if chosen and stop > start:
+                read(chosen, window, bad, total)
+        return MinuteBlock(
+            start,
+            tuple(monitored),
+            bad,
+            total,
+            tuple(services),
+            self._histogram("h", LATENCY, services, window),
+            self._histogram("p", PACE, services, window),
+        )
+
+    def changes(self, start: int, stop: int) -> Sequence[Change]:
+        """Changes in epoch minutes [start, stop), oldest first."""
+        rows = self._engine.rows(
+            "SELECT intDiv(toUnixTimestamp(ts), 60), service, kind, title, labels"
+            f" FROM {DATABASE}.changes WHERE {_between('ts')} ORDER BY ts, title",
+            {"start": start, "stop": stop},
+        )
+        return [Change(int(row[0]), *row[1:]) for row in rows]
+
+    def _counted(
+        self, chosen: list[tuple[int, SeriesId, Ratio]], window: Mapping[str, int],
+        bad: _Counts, total: _Counts,
+    ) -> None:  # fmt: skip
+        names = [_SPLIT.join((sid.service, ratio.kind, *sid.segment)) for _, sid, ratio in chosen]
+        keys = {name: place for place, name in enumerate(dict.fromkeys(names))}
+        columns = self._engine.arrays(
+            f"SELECT {_lookup('service', 'kind', 'sk', 'sv')} - 1 AS k, {_minute('t')} AS m,"
+            " toInt64(sum(n)), toInt64(sum(errors)), toInt64(sum(failed)), toInt64(sum(truncated))"
+            f" FROM {DATABASE}.calls_1m WHERE {_between('t')} AND k >= 0 GROUP BY k, m",
+            {**window, **_keys(keys)},
+        )
+        table = np.zeros((4, len(keys), bad.shape[1]), np.int64)
+        table[:, columns[0], columns[1]] = np.stack(columns[2:]) if len(columns[0]) else 0
+        rows = [i for i, _, _ in chosen]
+        key_of = [keys[name] for name in names]
+        bad[rows] = table[[_COUNTED[ratio.column] for _, _, ratio in chosen], key_of]
+        total[rows] = table[0, key_of]
+
+    def _measured(
+        self, chosen: list[tuple[int, SeriesId, Ratio]], window: Mapping[str, int],
+        bad: _Counts, total: _Counts,
+    ) -> None:  # fmt: skip
+        groups: dict[str, list[tuple[Any, ...]]] = {}
+        for i, sid, ratio in chosen:
+            kind = "retriever" if ratio.column == "empty_result" else ratio.kind
+            rule = (i, _CODES[ratio.column], int(ratio.op == "ge"), ratio.threshold, *sid.segment)
+            groups.setdefault(sid.service + _SPLIT + kind, []).append(rule)
+        used = sorted({ratio.column for _, _, ratio in chosen}, key=_CODES.__getitem__)
+        values = [f"toFloat64({_MEASURED[column][0]})" for column in used]
+        known = [f"toUInt8({_MEASURED[column][1]})" for column in used]
+        codes = {_CODES[column]: place for place, column in enumerate(used, start=1)}
+        rules = [[(r[0], codes[r[1]], *r[2:]) for r in group] for group in groups.values()]
+        dims = ", calls.dims AS dims" if any(r[4] for group in rules for r in group) else ""
+        segment = " AND (rule.5 = '' OR dims[rule.5] = rule.6)" if dims else ""
+        self._add(
+            f"""SELECT rule.1 AS k, m, count(), countIf(if(rule.3 = 1, x >= rule.4, x > rule.4))
+            FROM (
+              SELECT {_lookup("calls.service", "calls.kind")} AS g, {_minute("calls.ts")} AS m,
+                [{", ".join(values)}] AS value, [{", ".join(known)}] AS is_known{dims}
+              FROM {DATABASE}.calls AS calls WHERE {_between("calls.ts")} AND g > 0
+            ) ARRAY JOIN arrayElement(
+              {{rules:Array(Array(Tuple(UInt32, UInt8, UInt8, Float64, String, String)))}}, g
+            ) AS rule
+            WHERE is_known[rule.2]{segment} GROUP BY k, m""".replace(" x ", " value[rule.2] "),
+            {**window, **_keys({name: i for i, name in enumerate(groups)}), "rules": rules},
+            bad,
+            total,
+        )
+
+    def _feedback(
+        self, chosen: list[tuple[int, SeriesId, Ratio]], window: Mapping[str, int],
+        bad: _Counts, total: _Counts,
+    ) -> None:  # fmt: skip
+        groups: dict[str, list[tuple[Any, ...]]] = {}
+        for i, sid, _ in chosen:
+            groups.setdefault(sid.service, []).append((i, *sid.segment))
+        self._add(
+            f"""SELECT rule.1 AS k, m, count(), countIf(value <= 0) FROM (
+              SELECT {_lookup("service")} AS g, {_minute("ts")} AS m, value, dims
+              FROM {DATABASE}.scores WHERE {_between("ts")} AND name = 'feedback' AND g > 0
+            ) ARRAY JOIN arrayElement(
+              {{rules:Array(Array(Tuple(UInt32, String, String)))}}, g
+            ) AS rule
+            WHERE rule.2 = '' OR dims[rule.2] = rule.3 GROUP BY k, m""",
+            {
+                **window,
+                **_keys({name: i for i, name in enumerate(groups)}),
+                "rules": list(groups.values()),
+            },
+            bad,
+            total,
+        )
+
+    def _add(self, sql: str, parameters: Mapping[str, Any], bad: _Counts, total: _Counts) -> None:
+        key, minute, counted, bad_ones = self._engine.arrays(sql, parameters)
+        total[key, minute] = counted
+        bad[key, minute] = bad_ones
+
+    def _histogram(
+        self, column: str, scale: Scale, services: Sequence[str], window: Mapping[str, int]
+    ) -> _Counts:
+        width = window["stop"] - window["start"]
+        dense = np.zeros((len(services), width, scale.count), np.int64)
+        if not services or not width:
+            return dense
+        service, minute, bucket, count = self._engine.arrays(
+            f"SELECT {_lookup('service')} - 1 AS s, {_minute('t')} AS m,"
+            " toInt64(b), toInt64(sum(c))"
+            f" FROM {DATABASE}.calls_1m"
+            f" ARRAY JOIN mapKeys({column}) AS b, mapValues({column}) AS c"
+            f" WHERE {_between('t')} AND kind = 'llm' AND sk = '' AND s >= 0 GROUP BY s, m, b",
+            {**window, **_keys({name: i for i, name in enumerate(services)})},
+        )
+        dense[service, minute, bucket] = count
+        return dense
+
+
+def _between(column: str) -> str:
+    """SQL: `column` lies in the epoch minutes [start, stop)."""
+    cast, scale = ("toDateTime64", " 6,") if column.endswith("ts") else ("toDateTime", "")
+    start, stop = (f"{cast}({{{end}:Int64}} * 60,{scale} 'UTC')" for end in ("start", "stop"))
+    return f"{column} >= {start} AND {column} < {stop}"
+
+
+def _minute(column: str) -> str:
+    """SQL: minutes since the start of the window."""
+    return f"toInt64(intDiv(toUnixTimestamp({column}), 60)) - {{start:Int64}}"
+
+
+def _lookup(*columns: str) -> str:
+    """SQL: 1-based place of a row's key among the keys of the query, 0 when it is not there."""
+    text = f", {literal(_SPLIT)}, ".join(columns)
+    key = f"concat({text})" if len(columns) > 1 else f"toString({text})"
+    return f"toInt64(transform({key}, {{keys:Array(String)}}, {{places:Array(UInt32)}}, 0))"
+
+
+def _keys(places: Mapping[str, int]) -> dict[str, Any]:
+    return {"keys": list(places), "places": [place + 1 for place in places.values()]}
+

@@ -1,0 +1,224 @@
+"""The kinds of segment that hold telemetry from outside, and the tables only they fill.
+
+Logs and metric points are kept beside the calls, never added to them: content that arrives as log
+events is joined by trace and span id, and metrics are cumulative histograms of the very calls that
+spans report one by one. A point keeps its start time, its series and its counts as they came, so
+that a reader can take differences and see resets.
+"""
+
+# ruff: noqa: S608 (SQL text is put together from names of this package)
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tocsin.store import normalise
+from tocsin.store.attributes import Names, codebook
+from tocsin.store.kinds import SegmentKind
+from tocsin.store.otlp import (
+    LOGS_ENVELOPE,
+    METRICS_ENVELOPE,
+    TRACES_ENVELOPE,
+    parse_settings,
+)
+from tocsin.store.schema import LC, MICROS, QUARANTINE, Column, Table, rows_kind
+from tocsin.store.sqltext import derived, layer, quoted, same
+from tocsin.store.wrappers import wrapper_note
+
+# Measured on this SELECT: the layers keep the engine from computing a name more than once only if
+# they are not merged into one, evaluating lazily copies the attribute arrays at every branch, and
+# the chain optimiser alone takes 0.4 s. Nothing below relies on lazy evaluation.
+PLANNING = {
+    "query_plan_merge_expressions": "0",
+    "short_circuit_function_evaluation": "disable",
+    "optimize_and_compare_chain": "0",
+}
+
+
+def traces(dimensions: Mapping[str, str] | None = None) -> SegmentKind:
+    """The kind of segment that holds spans.
+
+    dimensions: name of a declared dimension -> span attribute it is read from; an attribute
+    `metadata.x` is the key x of OpenInference's metadata. `region` and every attribute
+    `tocsin.segment.<name>` are dimensions without being declared.
+    """
+    extra: dict[str, Names] = {}
+    texts: dict[str, str] = {}
+    for place, (name, attribute) in enumerate((dimensions or {}).items()):
+        if attribute.startswith("metadata."):
+            key = quoted(attribute.removeprefix("metadata."))
+            texts[name] = (
+                f"if(startsWith(a_metadata, '{{'), JSONExtractString(a_metadata, {key}), '')"
+            )
+        else:
+            extra[f"d_{place}"] = Names(((attribute,),))
+            texts[name] = f"d_{place}"
+    book = codebook(extra)
+    rows = normalise.spans(book, "{source}")
+    known = normalise.judged(book)
+    plain = {**known, **normalise.calls(book, texts)}
+    careful = {
+        **known,
+        "note": wrapper_note(book),
+        **normalise.calls(book, texts, kind="if(note = '', own_kind, 'chain')", note="note"),
+    }
+    return SegmentKind(
+        name="traces",
+        table="calls",
+        time="ts",
+        format="Protobuf",
+        structure=TRACES_ENVELOPE.columns,
+        settings=parse_settings(TRACES_ENVELOPE) | PLANNING,
+        select=derived(rows, normalise.SPAN, plain, normalise.CALL_COLUMNS),
+        careful_select=derived(rows, normalise.SPAN, careful, normalise.CALL_COLUMNS),
+    )
+
+
+_ZSTD = "ZSTD(1)"
+_SHARED = (
+    Column("project", LC),
+    Column("service", LC),
+    Column("ts", MICROS, "Delta(8), ZSTD(1)"),
+)
+_ENDS = (
+    Column("attrs", f"Map({LC}, String)", _ZSTD),
+    Column("res", f"Map({LC}, {LC})", _ZSTD),
+    Column("seg", "UInt64", _ZSTD),
+    Column("recv", MICROS, "Delta(8), ZSTD(1)"),
+)
+
+LOG_RECORDS = Table(
+    "logs",
+    (
+        *_SHARED,
+        Column("scope", LC),
+        Column("event", LC),
+        Column("severity", LC),
+        Column("trace_id", "String", _ZSTD),
+        Column("span_id", "String", _ZSTD),
+        Column("body", "String", _ZSTD),
+        *_ENDS,
+    ),
+    ("project", "service", "ts"),
+    "ts",
+    "toYYYYMMDD(ts)",
+    ("INDEX by_trace trace_id TYPE bloom_filter(0.01) GRANULARITY 4",),
+)
+METRIC_POINTS = Table(
+    "metric_points",
+    (
+        *_SHARED,
+        Column("scope", LC),
+        Column("metric", LC),
+        Column("unit", LC),
+        Column("type", LC),
+        Column("temporality", "UInt8"),
+        Column("monotonic", "UInt8"),
+        Column("start", MICROS, "Delta(8), ZSTD(1)"),
+        Column("value", "Float64", _ZSTD),
+        Column("count", "UInt64", _ZSTD),
+        Column("bounds", "Array(Float64)", _ZSTD),
+        Column("counts", "Array(UInt64)", _ZSTD),
+        *_ENDS,
+    ),
+    ("project", "service", "metric", "ts"),
+    "ts",
+    "toYYYYMMDD(ts)",
+)
+
+# A record that carries no time, or one years away, is filed under the time it came.
+_FAR_NS = 400 * 86_400 * 1_000_000_000
+_AHEAD_NS = 600 * 1_000_000_000
+
+
+def _filed(nanoseconds: str) -> str:
+    usable = f"{nanoseconds} + {_FAR_NS} > recv_ns AND {nanoseconds} < recv_ns + {_AHEAD_NS}"
+    return normalise.instant(f"if({usable}, {nanoseconds}, recv_ns)")
+
+
+def _logs() -> str:
+    named = {
+        "told": "if(item.t > 0, item.t, item.observed)",
+        "ts": _filed("told"),
+        "event": "if(empty(item.event_name), attrs['event.name'], item.event_name)",
+        "severity": "if(empty(item.severity_text), toString(item.severity_number),"
+        " item.severity_text)",
+        "trace_id": "lower(hex(item.trace_id))",
+        "span_id": "lower(hex(item.span_id))",
+        "body": normalise.value_text("item.body"),
+        "attrs": normalise.text_map("item.attributes"),
+        "seg": "toUInt64({seg})",
+        "recv": normalise.instant("recv_ns"),
+    }
+    wanted = [column.name for column in LOG_RECORDS.columns]
+    return derived(normalise.members("records", "{source}"), _GIVEN, named, wanted)
+
+
+def _metrics() -> str:
+    """One row per data point of gauges, sums and histograms."""
+    number = "if(p.d != 0, p.d, toFloat64(p.i))"
+    nothing = "toUInt64(0), CAST([], 'Array(Float64)'), CAST([], 'Array(UInt64)')"
+    points = ", ".join(
+        f"arrayMap(p -> ('{kind}', p.t0, p.t1, p.attributes, {values}), item.{kind}.points)"
+        for kind, values in (
+            ("gauge", f"{number}, {nothing}"),
+            ("sum", f"{number}, {nothing}"),
+            ("histogram", "p.sum, p.count, p.bounds, p.counts"),
+        )
+    )
+    context = same(*_GIVEN[:-1])
+    rows = layer(
+        {
+            **context,
+            "metric": "item.name",
+            "unit": "item.unit",
+            "temporality": "toUInt8(greatest(item.sum.temporality, item.histogram.temporality))",
+            "monotonic": "item.sum.monotonic",
+            "points": f"arrayConcat({points})",
+        },
+        normalise.members("metrics", "{source}"),
+    )
+    given = (*context, "metric", "unit", "temporality", "monotonic", "point")
+    joined = f"SELECT {', '.join(given)} FROM (\n{rows}\n) ARRAY JOIN points AS point"
+    named = {
+        "type": "point.1",
+        "start": _filed("point.2"),
+        "ts": _filed("point.3"),
+        "labels": "point.4",
+        "attrs": normalise.text_map("labels"),
+        "value": "point.5",
+        "count": "point.6",
+        "bounds": "point.7",
+        "counts": "point.8",
+        "seg": "toUInt64({seg})",
+        "recv": normalise.instant("recv_ns"),
+    }
+    wanted = [column.name for column in METRIC_POINTS.columns]
+    return derived(joined, given, named, wanted)
+
+
+_GIVEN = ("recv_ns", "project", "service", "env", "release", "res", "scope", "item")
+
+TRACES = traces()
+LOGS = SegmentKind(
+    name="logs",
+    table="logs",
+    time="ts",
+    format="Protobuf",
+    structure=LOGS_ENVELOPE.columns,
+    settings=parse_settings(LOGS_ENVELOPE) | PLANNING,
+    select=_logs(),
+)
+METRICS = SegmentKind(
+    name="metrics",
+    table="metric_points",
+    time="ts",
+    format="Protobuf",
+    structure=METRICS_ENVELOPE.columns,
+    settings=parse_settings(METRICS_ENVELOPE) | PLANNING,
+    select=_metrics(),
+)
+QUARANTINED = rows_kind(QUARANTINE, "quarantined", "JSONEachRow")
+
+KINDS = (TRACES, LOGS, METRICS, QUARANTINED)
+TABLES = (LOG_RECORDS, METRIC_POINTS)

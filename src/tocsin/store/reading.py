@@ -1,0 +1,279 @@
+"""Questions to the state database: what the web, the tests and the command line want to know."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from tocsin.domain.findings import EffectState, Incident
+from tocsin.store import outbox, tables
+from tocsin.store.database import Database
+from tocsin.store.ledger import ChainBreak, Head, LedgerEntry, verify
+from tocsin.store.rows import (
+    Attempt,
+    DigestItem,
+    SinkMessage,
+    StoredEffect,
+    VerdictMark,
+    attempt_of,
+    digest_item_of,
+    effect_of,
+    entry_of,
+    from_us,
+    incident_of,
+    to_us,
+)
+from tocsin.store.transaction import Transaction
+
+_VERIFY_PAGE = 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class TimelineItem:
+    """One thing that happened to an incident, for people to read.
+
+    source: ledger | effect | attempt. text: a sentence. data: the detail behind it.
+    """
+
+    at: datetime
+    source: str
+    kind: str
+    actor: str
+    text: str
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+
+class StateReader:
+    """Everything that only reads."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    # --- incidents ---
+
+    def incident(self, incident_id: str) -> Incident | None:
+        """One incident, or None."""
+        with self._database.read() as connection:
+            return Transaction(connection).incident(incident_id)
+
+    def list_incidents(
+        self, limit: int, before: str | None = None, state: str | None = None
+    ) -> Sequence[Incident]:
+        """Incidents, the last opened first. before: id of the last one of the page before."""
+        table = tables.incident
+        query = sa.select(table).order_by(table.c.opened.desc(), table.c.id.desc()).limit(limit)
+        if state is not None:
+            query = query.where(table.c.state == state)
+        if before is not None:
+            cursor = sa.select(table.c.opened).where(table.c.id == before).scalar_subquery()
+            query = query.where(
+                sa.or_(
+                    table.c.opened < cursor,
+                    sa.and_(table.c.opened == cursor, table.c.id < before),
+                )
+            )
+        return [incident_of(row) for row in self._rows(query)]
+
+    def marks(self, incident_id: str | None = None) -> Sequence[VerdictMark]:
+        """Responders' verdicts, oldest first, of one incident or of all."""
+        table = tables.verdict_mark
+        query = sa.select(table).order_by(table.c.id)
+        if incident_id is not None:
+            query = query.where(table.c.incident_id == incident_id)
+        return [
+            VerdictMark(
+                incident_id=row["incident_id"],
+                at=from_us(row["at"]),
+                actor=row["actor"],
+                verdict=row["verdict"],
+                note=row["note"],
+            )
+            for row in self._rows(query)
+        ]
+
+    def timeline(self, incident_id: str) -> Sequence[TimelineItem]:
+        """Everything recorded about an incident, oldest first: decisions, messages and tries."""
+        items = [
+            TimelineItem(from_us(e.at_us), "ledger", e.kind, e.actor, e.reason, e.data)
+            for e in self._entries(tables.ledger.c.subject == incident_id)
+        ]
+        effects = self.effects(incident_id)
+        items += [_effect_item(effect) for effect in effects]
+        by_id = {effect.id: effect for effect in effects}
+        items += [_attempt_item(a, by_id[a.effect_id]) for a in self.attempts(incident_id)]
+        return sorted(items, key=lambda item: item.at)
+
+    # --- effects ---
+
+    def effects(self, incident_id: str) -> Sequence[StoredEffect]:
+        """Effects of an incident in the order they were decided ("" for digests)."""
+        with self._database.read() as connection:
+            return Transaction(connection).effects(incident_id)
+
+    def messages_about(self, incident_id: str) -> Sequence[tuple[str, str]]:
+        """(receiver, action) of messages that were sent, may have arrived, or are under way."""
+        return [
+            (effect.receiver, effect.action)
+            for effect in self.effects(incident_id)
+            if effect.kind == "notify"
+            and (
+                effect.state in (EffectState.DONE, EffectState.LEASED)
+                or effect.last_outcome == "ambiguous"
+            )
+        ]
+
+    def list_effects(self, limit: int, state: EffectState | None = None) -> Sequence[StoredEffect]:
+        """Effects of any incident, the newest first."""
+        table = tables.effect
+        query = sa.select(table).order_by(table.c.id.desc()).limit(limit)
+        if state is not None:
+            query = query.where(table.c.state == state.value)
+        return [effect_of(row) for row in self._rows(query)]
+
+    def attempts(self, incident_id: str) -> Sequence[Attempt]:
+        """Tries at the effects of an incident, in the order they ended."""
+        table, effect = tables.attempt, tables.effect
+        query = (
+            sa.select(table)
+            .join(effect, effect.c.id == table.c.effect_id)
+            .where(effect.c.incident_id == incident_id)
+            .order_by(table.c.id)
+        )
+        return [attempt_of(row) for row in self._rows(query)]
+
+    def next_due(self) -> datetime | None:
+        """When the next effect becomes claimable, or None; reads only."""
+        with self._database.read() as connection:
+            found = outbox.earliest(connection)
+        return None if found is None else from_us(found)
+
+    def overdue(self, now: datetime, by: timedelta = timedelta(minutes=2)) -> int:
+        """How many effects should have been tried more than `by` ago; the auditor's question."""
+        table, limit = tables.effect, to_us(now - by)
+        query = sa.select(sa.func.count()).where(
+            sa.or_(
+                sa.and_(table.c.state == "ready", table.c.due_at < limit),
+                sa.and_(table.c.state == "leased", table.c.lease_until < limit),
+            )
+        )
+        with self._database.read() as connection:
+            return int(connection.execute(query).scalar_one())
+
+    def counts(self) -> Mapping[str, Mapping[str, int]]:
+        """How many incidents, alerts, effects and tries there are, by state or outcome."""
+        grouped = {
+            "incidents": tables.incident.c.state,
+            "alerts": tables.alert.c.state,
+            "effects": tables.effect.c.state,
+            "attempts": tables.attempt.c.outcome,
+        }
+        with self._database.read() as connection:
+            found = {
+                name: {
+                    str(value): int(count)
+                    for value, count in connection.execute(
+                        sa.select(column, sa.func.count()).group_by(column)
+                    )
+                }
+                for name, column in grouped.items()
+            }
+            head = Transaction(connection).ledger_head()
+        return {**found, "ledger": {"entries": head.seq}}
+
+    # --- ledger ---
+
+    def ledger_entries(self, after: int = 0, limit: int = 1000) -> Sequence[LedgerEntry]:
+        """Entries with a sequence number above `after`, in order."""
+        return self._entries(tables.ledger.c.seq > after, limit)
+
+    def entries_about(self, subject: str) -> Sequence[LedgerEntry]:
+        """Every entry with this subject, in order."""
+        return self._entries(tables.ledger.c.subject == subject)
+
+    def ledger_head(self) -> Head:
+        """Where the chain ends."""
+        with self._database.read() as connection:
+            return Transaction(connection).ledger_head()
+
+    def verify_ledger(self) -> ChainBreak | None:
+        """None if the whole chain is as it was written, else where it breaks."""
+        head, last = self.ledger_head(), Head()
+        while page := self.ledger_entries(last.seq, _VERIFY_PAGE):
+            # Entries written while this runs lie behind the head read above.
+            page = [entry for entry in page if entry.seq <= head.seq]
+            if not page:
+                break
+            broken = verify(page, start=last)
+            if broken:
+                return broken
+            last = Head(page[-1].seq, page[-1].hash)
+        return verify((), start=last, head=head)
+
+    # --- configuration, digests, sinks ---
+
+    def config_versions(self, limit: int = 20) -> Sequence[Mapping[str, Any]]:
+        """Applied configurations, the newest first: id, at, actor, digest, reason, body."""
+        table = tables.config_version
+        query = sa.select(table).order_by(table.c.id.desc()).limit(limit)
+        return [{**row, "at": from_us(row["at"])} for row in self._rows(query)]
+
+    def digest_items(self, digest: str, *, waiting_only: bool = True) -> Sequence[DigestItem]:
+        """Lines of a digest, oldest first."""
+        table = tables.digest_item
+        query = sa.select(table).where(table.c.digest == digest).order_by(table.c.id)
+        if waiting_only:
+            query = query.where(table.c.sent_at.is_(None))
+        return [digest_item_of(row) for row in self._rows(query)]
+
+    def sink_messages(self, limit: int = 100, receiver: str | None = None) -> Sequence[SinkMessage]:
+        """What the built-in sinks received, the newest first."""
+        table = tables.sink_message
+        query = sa.select(table).order_by(table.c.id.desc()).limit(limit)
+        if receiver is not None:
+            query = query.where(table.c.receiver == receiver)
+        return [
+            SinkMessage(row["id"], row["receiver"], from_us(row["at"]), row["headers"], row["body"])
+            for row in self._rows(query)
+        ]
+
+    # --- private ---
+
+    def _rows(self, query: sa.Select[Any]) -> Sequence[Any]:
+        with self._database.read() as connection:
+            return connection.execute(query).mappings().all()
+
+    def _entries(
+        self, condition: sa.ColumnElement[bool], limit: int | None = None
+    ) -> Sequence[LedgerEntry]:
+        table = tables.ledger
+        query = sa.select(table).where(condition).order_by(table.c.seq).limit(limit)
+        return [entry_of(row) for row in self._rows(query)]
+
+
+def _effect_item(effect: StoredEffect) -> TimelineItem:
+    target = f" to {effect.receiver}" if effect.receiver else ""
+    why = f": {effect.reason}" if effect.reason else ""
+    return TimelineItem(
+        at=effect.scheduled,
+        source="effect",
+        kind=f"{effect.kind}.{effect.action}",
+        actor="tocsin",
+        text=f"{effect.kind} {effect.action}{target} is {effect.state.value}{why}",
+        data={"key": effect.key, "state": effect.state.value, "attempts": effect.attempts},
+    )
+
+
+def _attempt_item(attempt: Attempt, effect: StoredEffect) -> TimelineItem:
+    why = f": {attempt.reason}" if attempt.reason else ""
+    return TimelineItem(
+        at=attempt.at,
+        source="attempt",
+        kind=f"attempt.{attempt.outcome}",
+        actor=attempt.worker,
+        text=f"{effect.action} to {effect.receiver}: {attempt.outcome}{why}",
+        data={"key": effect.key, "remote_ref": attempt.remote_ref, "fence": attempt.fence},
+    )

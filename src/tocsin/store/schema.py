@@ -1,0 +1,378 @@
+"""The telemetry tables, once: printed as plain DDL for one node or as replicated DDL for a cluster.
+
+`calls` is one wide row per call. The rollups `calls_1m` and `calls_1h` are both fed from `calls`,
+never one from the other, so that either can be rebuilt from raw rows hour by hour. A rollup row is
+*marginal*: (sk, sv) = ('', '') is the total, and every declared dimension has rows of its own, so
+that cardinality grows by addition. Histograms are kept for totals only and count successful,
+untruncated calls: an answer that never came has no latency.
+"""
+
+# ruff: noqa: S608 (SQL text is put together from names of this package; values are parameters)
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from tocsin.domain.buckets import INPUT_EXPONENT, LATENCY, OUTPUT_EXPONENT, PACE, Scale
+from tocsin.domain.calls import SYSTEM_FAILURES
+from tocsin.store.clickhouse import DATABASE, ClickHouse, literal
+from tocsin.store.kinds import Format, SegmentKind
+
+LC = "LowCardinality(String)"
+MICROS = "DateTime64(6, 'UTC')"
+DOCUMENTS = "retrieval.documents.count"  # attribute of a retriever call: how many it returned
+_TIME_CODEC = "Delta(8), ZSTD(1)"
+_ZSTD = "ZSTD(1)"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column: name, ClickHouse type, optional codec."""
+
+    name: str
+    type: str
+    codec: str = ""
+
+    @property
+    def ddl(self) -> str:
+        """The column as it stands in CREATE TABLE."""
+        return f"{self.name} {self.type}" + (f" CODEC({self.codec})" if self.codec else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table of the telemetry database. `time` is the DateTime column that expires rows."""
+
+    name: str
+    columns: tuple[Column, ...]
+    order: tuple[str, ...]
+    time: str
+    partition: str
+    indexes: tuple[str, ...] = ()
+    engine: str = "MergeTree"
+
+    def body(self) -> str:
+        """The parenthesised part of CREATE TABLE."""
+        return ",\n  ".join([*(column.ddl for column in self.columns), *self.indexes])
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A materialized view that adds what is inserted into `source` to `target`."""
+
+    target: str
+    source: str
+    select: str
+
+    @property
+    def name(self) -> str:
+        """Its own name, after its target."""
+        return f"{self.target}_view"
+
+
+def _table(
+    name: str, order: str, columns: str, time: str = "ts", indexes: tuple[str, ...] = ()
+) -> Table:
+    parts = [line.strip().split(" ", 1) for line in columns.strip().split("\n")]
+    typed = tuple(_column(part[0], part[1].strip()) for part in parts)
+    return Table(name, typed, tuple(order.split(", ")), time, f"toYYYYMMDD({time})", indexes)
+
+
+def _column(name: str, type_name: str) -> Column:
+    spelled = type_name.replace("LC", LC).replace("MICROS", MICROS)
+    if type_name == "MICROS":
+        return Column(name, spelled, _TIME_CODEC)
+    return Column(name, spelled, "" if type_name in {"LC", "UInt8"} else _ZSTD)
+
+
+CALLS = _table(
+    "calls",
+    "project, service, kind, model, ts",
+    """
+    project LC
+    ts MICROS
+    trace_id String
+    span_id String
+    parent_id String
+    service LC
+    env LC
+    kind LC
+    name LC
+    operation LC
+    scope LC
+    provider LC
+    model LC
+    response_model LC
+    response_id String
+    error_class LC
+    error_type LC
+    status_message String
+    duration_us UInt64
+    ttft_us UInt32
+    input_tokens UInt32
+    output_tokens UInt32
+    cached_tokens UInt32
+    reasoning_tokens UInt32
+    usage_known UInt8
+    cost_usd Float64
+    cost_known UInt8
+    finish_reason LC
+    streamed UInt8
+    truncated UInt8
+    session_id String
+    user_id String
+    release LC
+    prompt_version LC
+    dims Map(LC, LC)
+    input String
+    output String
+    attrs Map(LC, String)
+    res Map(LC, LC)
+    ev_name Array(LC)
+    ev_ts Array(DateTime64(6, 'UTC'))
+    ev_attrs Array(Map(LC, String))
+    seg UInt64
+    recv MICROS
+    """,
+    indexes=(
+        "INDEX by_trace trace_id TYPE bloom_filter(0.01) GRANULARITY 4",
+        "INDEX by_response response_id TYPE bloom_filter(0.01) GRANULARITY 4",
+    ),
+)
+SCORES = _table(
+    "scores",
+    "project, service, name, ts",
+    """
+    ts MICROS
+    project LC
+    service LC
+    call_id String
+    trace_id String
+    name LC
+    value Float64
+    label LC
+    source LC
+    comment String
+    dims Map(LC, LC)
+    recv MICROS
+    seg UInt64
+    """,
+    indexes=("INDEX by_call call_id TYPE bloom_filter(0.01) GRANULARITY 4",),
+)
+CHANGES = _table(
+    "changes",
+    "ts, service",
+    """
+    ts MICROS
+    project LC
+    service LC
+    kind LC
+    title String
+    labels Map(LC, String)
+    recv MICROS
+    seg UInt64
+    """,
+)
+QUARANTINE = _table(
+    "quarantine",
+    "recv, source",
+    """
+    recv MICROS
+    source LC
+    reason String
+    project LC
+    body String
+    seg UInt64
+    """,
+    time="recv",
+)
+
+
+def _rollup(name: str, order: str, partition: str) -> Table:
+    columns = [Column("t", "DateTime('UTC')", "Delta(4), ZSTD(1)")]
+    columns += [Column(key, LC) for key in ("project", "service", "kind", "model", "sk", "sv")]
+    columns += [
+        Column(name, f"SimpleAggregateFunction(sum, {type_name})", _ZSTD)
+        for name, type_name in _SUMS.items()
+    ]
+    columns += [
+        Column("classes", "SimpleAggregateFunction(sumMap, Map(String, UInt64))", _ZSTD),
+        Column("h", "SimpleAggregateFunction(sumMap, Map(UInt16, UInt64))", _ZSTD),
+        Column("p", "SimpleAggregateFunction(sumMap, Map(UInt16, UInt64))", _ZSTD),
+    ]
+    return Table(
+        name,
+        tuple(columns),
+        tuple(order.split(", ")),
+        "t",
+        partition,
+        engine="AggregatingMergeTree",
+    )
+
+
+_SUMS = {
+    "n": "UInt64", "errors": "UInt64", "failed": "UInt64", "truncated": "UInt64",
+    "duration_us": "UInt64", "input_tokens": "UInt64", "output_tokens": "UInt64",
+    "usage_known": "UInt64", "cost_usd": "Float64", "cost_known": "UInt64",
+}  # fmt: skip
+_KEYS = "project, service, kind, model, sk, sv"
+CALLS_1M = _rollup("calls_1m", f"t, {_KEYS}", "toYYYYMMDD(t)")
+CALLS_1H = _rollup("calls_1h", f"{_KEYS}, t", "toYYYYMM(t)")
+ROLLUPS = ((CALLS_1M, "toStartOfMinute"), (CALLS_1H, "toStartOfHour"))
+
+FAILED = "(calls.truncated = 1 OR calls.error_class IN ({}))".format(
+    ", ".join(literal(name) for name in sorted(SYSTEM_FAILURES))
+)
+ANSWERED = "(calls.error_class = '' AND calls.truncated = 0)"
+
+
+def bucket(value: str, scale: Scale) -> str:
+    """SQL: the bucket of `value` on `scale`, as `Scale.bucket` has it."""
+    raw = f"ceil(log(greatest({value}, 1)) / log({scale.ratio}))"
+    return f"toUInt16(least({raw}, {scale.count - 1}))"
+
+
+def rollup_select(step: str, where: str = "", *, source: str = f"{DATABASE}.calls") -> str:
+    """SQL: rollup rows from raw ones. step: toStartOfMinute or toStartOfHour."""
+    pace = (
+        f"calls.duration_us / (pow(greatest(calls.output_tokens, 1), {OUTPUT_EXPONENT})"
+        f" * pow(greatest(calls.input_tokens, 1), {INPUT_EXPONENT}))"
+    )
+    paced = f"sk = '' AND kind = 'llm' AND calls.usage_known = 1 AND {ANSWERED}"
+    return f"""SELECT
+  {step}(toDateTime(ts, 'UTC')) AS t, project, service, kind, model,
+  segment.1 AS sk, segment.2 AS sv,
+  count() AS n,
+  countIf(calls.error_class != '') AS errors,
+  countIf({FAILED}) AS failed,
+  sum(calls.truncated) AS truncated,
+  sum(calls.duration_us) AS duration_us,
+  sum(calls.input_tokens) AS input_tokens,
+  sum(calls.output_tokens) AS output_tokens,
+  sum(calls.usage_known) AS usage_known,
+  sum(calls.cost_usd * calls.cost_known) AS cost_usd,
+  sum(calls.cost_known) AS cost_known,
+  sumMapIf(map(toString(calls.error_class), toUInt64(1)), calls.error_class != '') AS classes,
+  sumMapIf(map({bucket("calls.duration_us", LATENCY)}, toUInt64(1)), sk = '' AND {ANSWERED}) AS h,
+  sumMapIf(map({bucket(pace, PACE)}, toUInt64(1)), {paced}) AS p
+FROM {source} AS calls
+ARRAY JOIN arrayConcat([('', '')], CAST(dims, 'Array(Tuple(String, String))')) AS segment
+{where}
+GROUP BY t, project, service, kind, model, sk, sv"""
+
+
+VIEWS = tuple(View(table.name, "calls", rollup_select(step)) for table, step in ROLLUPS)
+TABLES = (CALLS, SCORES, CHANGES, QUARANTINE, CALLS_1M, CALLS_1H)
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """How many days rows are kept; 0 keeps them for ever.
+
+    The engine counts from its own wall clock, and drops rows that are older already when they come.
+    Minutes must reach back as far as the longest objective, or a restart would forget part of it.
+    """
+
+    raw_days: int = 35
+    minutes_days: int = 35
+    hours_days: int = 400
+
+    def days(self, table: Table) -> int:
+        """The days of one table."""
+        return {CALLS_1M.name: self.minutes_days, CALLS_1H.name: self.hours_days}.get(
+            table.name, self.raw_days
+        )
+
+
+def ddl(
+    tables: Sequence[Table] = TABLES,
+    views: Sequence[View] = VIEWS,
+    *,
+    retention: Retention | None = None,
+    cluster: str = "",
+) -> Iterator[str]:
+    """CREATE statements in order.
+
+    Without `cluster`: plain engines on one node. With it: replicated local tables `<name>_local` on
+    every shard, a Distributed table `<name>` over them, and views from local to local.
+    """
+    keep = retention or Retention()
+    for table in tables:
+        yield _create(table, keep.days(table), cluster)
+        if cluster:
+            yield (
+                f"CREATE TABLE IF NOT EXISTS {DATABASE}.{table.name} ON CLUSTER {cluster}"
+                f" AS {DATABASE}.{table.name}_local"
+                f" ENGINE = Distributed({cluster}, {DATABASE}, {table.name}_local, rand())"
+            )
+    for view in views:
+        suffix, where = ("_local", f" ON CLUSTER {cluster}") if cluster else ("", "")
+        select = view.select.replace(
+            f"FROM {DATABASE}.{view.source} ", f"FROM {DATABASE}.{view.source}{suffix} "
+        )
+        yield (
+            f"CREATE MATERIALIZED VIEW IF NOT EXISTS {DATABASE}.{view.name}{where}"
+            f" TO {DATABASE}.{view.target}{suffix} AS\n{select}"
+        )
+
+
+def _create(table: Table, days: int, cluster: str) -> str:
+    name, where, engine = f"{DATABASE}.{table.name}", "", table.engine
+    if cluster:
+        name, where = f"{name}_local", f" ON CLUSTER {cluster}"
+        path = f"/clickhouse/tables/{{shard}}/{DATABASE}/{table.name}"
+        engine = f"Replicated{engine}('{path}', '{{replica}}')"
+    time = table.time if table.time == "t" else f"toDateTime({table.time})"
+    ttl = f"\nTTL {time} + INTERVAL {days} DAY" if days else ""
+    return (
+        f"CREATE TABLE IF NOT EXISTS {name}{where} (\n  {table.body()}\n)\nENGINE = {engine}"
+        f"\nPARTITION BY {table.partition}\nORDER BY ({', '.join(table.order)}){ttl}"
+        f"\nSETTINGS ttl_only_drop_parts = 1"
+    )
+
+
+def create(
+    engine: ClickHouse, tables: Sequence[Table] = TABLES, *, retention: Retention | None = None
+) -> None:
+    """Make the tables of one node, add columns that a newer Tocsin knows, and refresh the views.
+
+    Views are made anew at every start: they hold no rows, and so they always match this version.
+    """
+    for view in VIEWS:
+        engine.execute(f"DROP VIEW IF EXISTS {DATABASE}.{view.name} SYNC")
+    statements = list(ddl(tables, VIEWS, retention=retention))
+    for statement in statements[: len(tables)]:
+        engine.execute(statement)
+    for table in tables:
+        _add_missing(engine, table)
+    for statement in statements[len(tables) :]:
+        engine.execute(statement)
+
+
+def _add_missing(engine: ClickHouse, table: Table) -> None:
+    present = {
+        row[0]
+        for row in engine.rows(
+            "SELECT name FROM system.columns WHERE database = {d:String} AND table = {t:String}",
+            {"d": DATABASE, "t": table.name},
+        )
+    }
+    for column in table.columns:
+        if column.name not in present:
+            engine.execute(f"ALTER TABLE {DATABASE}.{table.name} ADD COLUMN {column.ddl}")
+
+
+def rows_kind(table: Table, name: str, form: Format = "ArrowStream") -> SegmentKind:
+    """A kind of segment whose records are rows of `table` as they are, without `seg`."""
+    columns = [column for column in table.columns if column.name != "seg"]
+    names = ", ".join(column.name for column in columns)
+    return SegmentKind(
+        name=name,
+        table=table.name,
+        time=table.time,
+        format=form,
+        structure=", ".join(f"{column.name} {column.type}" for column in columns),
+        select=f"SELECT {names}, toUInt64({{seg}}) AS seg FROM {{source}}",
+        settings={"date_time_input_format": "best_effort"},
+    )

@@ -1,0 +1,192 @@
+"""The state store: what Tocsin knows, decided and still has to do, in SQLite or PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from tocsin.domain.findings import Alert, AlertState, Incident, IncidentState
+from tocsin.store import outbox, responses, tables
+from tocsin.store.database import Database, connect
+from tocsin.store.ledger import clean, jsonable
+from tocsin.store.reading import StateReader
+from tocsin.store.rows import alert_of, incident_of, to_us
+from tocsin.store.transaction import Transaction
+
+
+class StateStore(StateReader):
+    """Implements `domain.ports.State` and `delivery.effects.Outbox`; safe to share by threads.
+
+    A database in memory has no other writer, so what was read last is remembered until this store
+    writes it: a backtest asks for the same alerts tens of thousands of times.
+    """
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database)
+        self._remembered: dict[str, Any] = {}
+
+    @classmethod
+    def open(cls, url_or_path: str | Path) -> StateStore:
+        """Open a file, `:memory:`, or a postgresql:// URL, migrated to this release.
+
+        Raises StoreError when it cannot be opened or a newer Tocsin has migrated it.
+        """
+        store = cls(connect(url_or_path))
+        with store.transaction() as tx:
+            if (tx.get_meta("schema_epoch") or 0) < tables.SCHEMA_EPOCH:
+                tx.set_meta("schema_epoch", tables.SCHEMA_EPOCH)
+        return store
+
+    def close(self) -> None:
+        """Give all connections back."""
+        self._database.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[Transaction]:
+        """Commits on normal exit, rolls back on an exception. Does not nest."""
+        with self._database.write() as connection:
+            tx = Transaction(connection)
+            try:
+                yield tx
+            finally:
+                self._forget(tx.touched)
+
+    # --- domain.ports.State ---
+
+    def alerts(self) -> Mapping[str, Alert]:
+        """Every alert that is not resolved, by fingerprint."""
+        return dict(self._remember("findings", "alerts", self._read_alerts))
+
+    def incidents(self, *, live_only: bool = True) -> Mapping[str, Incident]:
+        """Latest episode per group key, by group key; with `live_only`, not yet closed ones."""
+        return dict(
+            self._remember(
+                "findings",
+                f"incidents/{live_only}",
+                lambda: self._read_incidents(live_only=live_only),
+            )
+        )
+
+    def next_due(self) -> datetime | None:
+        """When the next effect becomes claimable, or None; reads only."""
+        found: datetime | None = self._remember("effects", "next_due", super().next_due)
+        return found
+
+    def get_meta(self, name: str) -> Any:
+        """A small durable value (JSON), or None."""
+        with self._database.read() as connection:
+            return Transaction(connection).get_meta(name)
+
+    def set_meta(self, name: str, value: Any) -> None:
+        """Store a small durable value; within this thread's transaction if one is open."""
+        with self._database.write_or_join() as connection:
+            Transaction(connection).set_meta(name, value)
+
+    # --- what people do ---
+
+    def acknowledge(self, incident_id: str, actor: str, now: datetime) -> Incident:
+        """See `responses.acknowledge`; raises Conflict if somebody else was faster."""
+        with self.transaction() as tx:
+            return responses.acknowledge(tx, incident_id, actor, now)
+
+    def resolve(self, incident_id: str, actor: str, now: datetime, reason: str = "") -> Incident:
+        """See `responses.resolve`; raises Conflict if somebody else was faster."""
+        with self.transaction() as tx:
+            return responses.resolve(tx, incident_id, actor, now, reason)
+
+    def mark(
+        self, incident_id: str, verdict: str, actor: str, now: datetime, note: str = ""
+    ) -> None:
+        """Record a responder's verdict: real, false, duplicate or noise."""
+        with self.transaction() as tx:
+            responses.mark(tx, incident_id, verdict, actor, now, note)
+
+    # --- effects, configuration, sinks ---
+
+    def claim(
+        self,
+        now: datetime,
+        judge: Callable[[Any, Any, Incident | None], bool],
+        *,
+        worker: str,
+        lease: timedelta,
+        limit: int,
+        lanes: tuple[int, int] = (0, 9),
+        exclude: Collection[str] = (),
+        only: Collection[str] | None = None,
+        scheduled_before: datetime | None = None,
+    ) -> Sequence[outbox.Claim]:
+        """Lease due effects to `worker`; see `outbox.claim`."""
+        with self.transaction() as tx:
+            return outbox.claim(
+                tx,
+                now,
+                judge,
+                worker=worker,
+                lease=lease,
+                limit=limit,
+                lanes=lanes,
+                exclude=exclude,
+                only=only,
+                scheduled_before=scheduled_before,
+            )
+
+    def record_config(
+        self, digest: str, body: Any, *, actor: str, now: datetime, reason: str = ""
+    ) -> None:
+        """Keep a configuration that was applied; `digest` names it."""
+        with self._database.write_or_join() as connection:
+            connection.execute(
+                sa.insert(tables.config_version).values(
+                    at=to_us(now), actor=actor, digest=digest, reason=clean(reason),
+                    body=jsonable(body),
+                )
+            )  # fmt: skip
+
+    def record_sink_message(
+        self, receiver: str, at: datetime, headers: Mapping[str, str], body: str
+    ) -> None:
+        """Keep what a built-in sink received."""
+        with self._database.write_or_join() as connection:
+            connection.execute(
+                sa.insert(tables.sink_message).values(
+                    receiver=receiver, at=to_us(at), headers=jsonable(headers), body=clean(body)
+                )
+            )
+
+    # --- private ---
+
+    def _read_alerts(self) -> dict[str, Alert]:
+        table = tables.alert
+        query = sa.select(table).where(table.c.state != AlertState.RESOLVED.value)
+        return {row["fingerprint"]: alert_of(row) for row in self._rows(query)}
+
+    def _read_incidents(self, *, live_only: bool) -> dict[str, Incident]:
+        table = tables.incident
+        later = table.alias("later")
+        query = sa.select(table).where(
+            ~sa.exists().where(
+                later.c.group_key == table.c.group_key, later.c.episode > table.c.episode
+            )
+        )
+        if live_only:
+            query = query.where(table.c.state != IncidentState.CLOSED.value)
+        return {row["group_key"]: incident_of(row) for row in self._rows(query)}
+
+    def _remember(self, topic: str, name: str, read: Callable[[], Any]) -> Any:
+        if not self._database.is_private or self._database.is_writing:
+            return read()
+        key = f"{topic}/{name}"
+        if key not in self._remembered:
+            with self._database.read():  # no writer may come between reading and remembering
+                self._remembered[key] = read()
+        return self._remembered[key]
+
+    def _forget(self, topics: set[str]) -> None:
+        for key in [key for key in self._remembered if key.split("/")[0] in topics]:
+            self._remembered.pop(key, None)

@@ -1,0 +1,169 @@
+"""Tables of the state database, for SQLite and PostgreSQL alike.
+
+Times are whole microseconds since the epoch (UTC) in 64-bit integers: exact in both databases and
+the same in an export. What is searched is a column, the rest of a noun is JSON in `body`.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+METADATA = sa.MetaData()
+
+# A process stops claiming effects once the database was migrated past the epoch it knows, so that
+# an old binary in a rolling deploy never acts on rows it misreads.
+SCHEMA_EPOCH = 1
+
+_id = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
+meta = sa.Table(
+    "meta",
+    METADATA,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("value", sa.JSON, nullable=False),
+)
+
+config_version = sa.Table(
+    "config_version",
+    METADATA,
+    sa.Column("id", _id, primary_key=True, autoincrement=True),
+    sa.Column("at", sa.BigInteger, nullable=False),
+    sa.Column("actor", sa.Text, nullable=False),
+    sa.Column("digest", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("body", sa.JSON, nullable=False),
+)
+
+alert = sa.Table(
+    "alert",
+    METADATA,
+    sa.Column("fingerprint", sa.Text, primary_key=True),
+    sa.Column("incident_id", sa.Text, nullable=False),
+    sa.Column("state", sa.Text, nullable=False, index=True),
+    sa.Column("since", sa.BigInteger, nullable=False),
+    sa.Column("updated", sa.BigInteger, nullable=False),
+    sa.Column("body", sa.JSON, nullable=False),
+)
+
+incident = sa.Table(
+    "incident",
+    METADATA,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("group_key", sa.Text, nullable=False),
+    sa.Column("episode", sa.Integer, nullable=False),
+    sa.Column("version", sa.BigInteger, nullable=False),
+    sa.Column("state", sa.Text, nullable=False, index=True),
+    sa.Column("tier", sa.Integer, nullable=False),
+    sa.Column("opened", sa.BigInteger, nullable=False, index=True),
+    sa.Column("updated", sa.BigInteger, nullable=False),
+    sa.Column("resolved", sa.BigInteger),
+    sa.Column("body", sa.JSON, nullable=False),
+    sa.UniqueConstraint("group_key", "episode", name="uq_incident_episode"),
+)
+
+effect = sa.Table(
+    "effect",
+    METADATA,
+    sa.Column("id", _id, primary_key=True, autoincrement=True),
+    sa.Column("key", sa.Text, nullable=False, unique=True),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("action", sa.Text, nullable=False),
+    sa.Column("receiver", sa.Text, nullable=False),
+    sa.Column("incident_id", sa.Text, nullable=False),
+    sa.Column("guard", sa.JSON, nullable=False),
+    sa.Column("payload", sa.JSON, nullable=False),
+    sa.Column("scheduled_at", sa.BigInteger, nullable=False),
+    sa.Column("due_at", sa.BigInteger, nullable=False),
+    sa.Column("lane", sa.Integer, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("lease_until", sa.BigInteger),
+    sa.Column("lease_by", sa.Text),
+    sa.Column("fence", sa.BigInteger, nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("last_outcome", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("remote_ref", sa.JSON),
+    sa.Column("finished_at", sa.BigInteger),
+)
+sa.Index(
+    "ix_effect_ready",
+    effect.c.lane,
+    effect.c.due_at,
+    effect.c.id,
+    sqlite_where=effect.c.state == "ready",
+    postgresql_where=effect.c.state == "ready",
+)
+sa.Index(
+    "ix_effect_leased",
+    effect.c.lease_until,
+    sqlite_where=effect.c.state == "leased",
+    postgresql_where=effect.c.state == "leased",
+)
+sa.Index("ix_effect_incident", effect.c.incident_id, effect.c.receiver, effect.c.id)
+
+attempt = sa.Table(
+    "attempt",
+    METADATA,
+    sa.Column("id", _id, primary_key=True, autoincrement=True),
+    sa.Column("effect_id", sa.BigInteger, nullable=False, index=True),
+    sa.Column("fence", sa.BigInteger, nullable=False),
+    sa.Column("worker", sa.Text, nullable=False),
+    sa.Column("started_at", sa.BigInteger, nullable=False),
+    sa.Column("at", sa.BigInteger, nullable=False),
+    sa.Column("outcome", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("remote_ref", sa.JSON),
+)
+
+ledger = sa.Table(
+    "ledger",
+    METADATA,
+    sa.Column("seq", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("at", sa.BigInteger, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("actor", sa.Text, nullable=False),
+    sa.Column("subject", sa.Text, nullable=False, index=True),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("data", sa.JSON, nullable=False),
+    sa.Column("prev", sa.Text, nullable=False),
+    sa.Column("hash", sa.Text, nullable=False),
+)
+
+digest_item = sa.Table(
+    "digest_item",
+    METADATA,
+    sa.Column("id", _id, primary_key=True, autoincrement=True),
+    sa.Column("digest", sa.Text, nullable=False),
+    sa.Column("at", sa.BigInteger, nullable=False),
+    sa.Column("fingerprint", sa.Text, nullable=False),
+    sa.Column("text", sa.Text, nullable=False),
+    sa.Column("sent_at", sa.BigInteger),
+)
+sa.Index(
+    "ix_digest_item_waiting",
+    digest_item.c.digest,
+    digest_item.c.id,
+    sqlite_where=digest_item.c.sent_at.is_(None),
+    postgresql_where=digest_item.c.sent_at.is_(None),
+)
+
+sink_message = sa.Table(
+    "sink_message",
+    METADATA,
+    sa.Column("id", _id, primary_key=True, autoincrement=True),
+    sa.Column("receiver", sa.Text, nullable=False, index=True),
+    sa.Column("at", sa.BigInteger, nullable=False),
+    sa.Column("headers", sa.JSON, nullable=False),
+    sa.Column("body", sa.Text, nullable=False),
+)
+
+verdict_mark = sa.Table(
+    "verdict_mark",
+    METADATA,
+    sa.Column("id", _id, primary_key=True, autoincrement=True),
+    sa.Column("incident_id", sa.Text, nullable=False, index=True),
+    sa.Column("at", sa.BigInteger, nullable=False),
+    sa.Column("actor", sa.Text, nullable=False),
+    sa.Column("verdict", sa.Text, nullable=False),
+    sa.Column("note", sa.Text, nullable=False),
+)

@@ -1,0 +1,206 @@
+"""The telemetry store: segments, loader, engine and queries of one data directory, as one thing.
+
+    <path>/wal/          accepted, not yet in ClickHouse
+    <path>/clickhouse/   the embedded engine's files
+    <path>/quarantine/   accepted, cannot be read
+
+Opening it settles what a former process left behind, before anything new is accepted.
+"""
+
+# ruff: noqa: S608 (SQL text is put together from names of this package; values are parameters)
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from tocsin.domain.clock import Clock, from_minute, iso
+from tocsin.domain.errors import StoreError
+from tocsin.domain.series import Change, MinuteBlock, Ratio, SeriesId
+from tocsin.store import schema
+from tocsin.store.clickhouse import DATABASE, ClickHouse
+from tocsin.store.digests import DigestMemory
+from tocsin.store.kinds import SegmentKind
+from tocsin.store.loader import Loader, LoaderState, retire
+from tocsin.store.minutes import MinuteReader
+from tocsin.store.quarantine import Quarantine
+from tocsin.store.reads import Reads
+from tocsin.store.reconcile import Inserts, Reconciler, Settled, leftover
+from tocsin.store.segments import Limits, SegmentWriter, next_epoch
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+CALL_ROWS = schema.rows_kind(schema.CALLS, "callrows")
+SCORE_ROWS = schema.rows_kind(schema.SCORES, "scores", "JSONEachRow")
+CHANGE_ROWS = schema.rows_kind(schema.CHANGES, "changes", "JSONEachRow")
+BUILT_IN = (CALL_ROWS, SCORE_ROWS, CHANGE_ROWS)
+_MEMORY_BYTES = 2_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class TelemetryStats:
+    """Vitals. rows, disk_bytes: per table. quarantined: rows of the quarantine."""
+
+    rows: Mapping[str, int]
+    disk_bytes: Mapping[str, int]
+    backlog_bytes: int
+    quarantined: int
+    loader: LoaderState
+
+
+class Telemetry:
+    """Everything about calls, scores and changes. Close it, or use it as a context manager.
+
+    writer: takes records in. reads: what pages and the API ask. settled: what opening found.
+    """
+
+    def __init__(
+        self, engine: ClickHouse, path: Path, clock: Clock, kinds: Sequence[SegmentKind],
+        limits: Limits | None,
+    ) -> None:  # fmt: skip
+        wal = path / "wal"
+        by_name = {kind.name: kind for kind in (*BUILT_IN, *kinds)}
+        self._engine = engine
+        self._clock = clock
+        self._digests = DigestMemory(wal / "digests.journal", clock)
+        self._quarantine = Quarantine(engine, path / "quarantine", clock)
+        inserts = Inserts(engine, by_name)
+        reconciler = Reconciler(engine, inserts, self._quarantine)
+        files = leftover(wal, self._quarantine, inserts)
+        self.settled: list[Settled] = reconciler.settle_all(files)
+        retire(files, inserts, self._digests)
+        self._loader = Loader(inserts, reconciler, self._digests, self._loaded)
+        self.writer = SegmentWriter(
+            wal, by_name, self._digests, self._loader.put,
+            epoch=next_epoch(wal, self._least_epoch(wal, by_name.values())), limits=limits,
+        )  # fmt: skip
+        self.reads = Reads(engine)
+        self._minutes = MinuteReader(engine)
+
+    @classmethod
+    def open(
+        cls,
+        path: Path,
+        clock: Clock,
+        *,
+        kinds: Sequence[SegmentKind] = (),
+        tables: Sequence[schema.Table] = (),
+        memory_bytes: int = _MEMORY_BYTES,
+        retention: schema.Retention | None = None,
+        limits: Limits | None = None,
+        dsn: str = "",
+    ) -> Telemetry:
+        """Open the store of a data directory, making what is missing.
+
+        kinds: of segments, beside the built-in ones. tables: beside those of `schema.TABLES`.
+        dsn: a ClickHouse server instead of the embedded engine. StoreError when another process
+        uses the directory.
+        """
+        (path / "wal").mkdir(parents=True, exist_ok=True)
+        engine = (
+            ClickHouse(dsn)
+            if dsn
+            else ClickHouse.embedded(path / "clickhouse", memory_bytes=memory_bytes)
+        )
+        try:
+            schema.create(engine, (*schema.TABLES, *tables), retention=retention)
+            return cls(engine, path, clock, kinds, limits)
+        except BaseException:
+            engine.close()
+            raise
+
+    def __enter__(self) -> Telemetry:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Write and load what is pending, then release the directory."""
+        self.writer.close()
+        self._loader.close()
+        self._engine.close()
+
+    def flush(self, timeout_s: float | None = 60.0) -> None:
+        """Block until everything accepted so far can be queried. StoreError after `timeout_s`."""
+        self.writer.rotate()
+        self._loader.wait_idle(timeout_s)
+
+    def minutes(
+        self, monitored: Mapping[SeriesId, Ratio], services: Sequence[str], start: int, stop: int
+    ) -> MinuteBlock:
+        """See `domain.ports.MinuteSource`."""
+        return self._minutes.minutes(monitored, services, start, stop)
+
+    def changes(self, start: int, stop: int) -> Sequence[Change]:
+        """See `domain.ports.MinuteSource`."""
+        return self._minutes.changes(start, stop)
+
+    def add_change(self, change: Change, *, project: str = "") -> None:
+        """Record that somebody did something; durable on return."""
+        row = {
+            "ts": iso(from_minute(change.at_minute)),
+            "project": project,
+            "service": change.service,
+            "kind": change.kind,
+            "title": change.title,
+            "labels": dict(change.labels),
+            "recv": iso(self._clock.now()),
+        }
+        self.add_rows(CHANGE_ROWS, [row])
+
+    def add_rows(self, kind: SegmentKind, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Append rows of a JSONEachRow kind as one record; durable on return."""
+        lines = [json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in rows]
+        if lines:
+            self.writer.append_now(kind, lines)
+
+    def add_calls(self, calls: pa.Table) -> None:
+        """Append calls in bulk, columns of table `calls` by name; absent ones take their defaults.
+
+        For replay and import: the way in for hundreds of thousands of calls at once.
+        """
+        import pyarrow as pa
+
+        unknown = set(calls.column_names) - {column.name for column in schema.CALLS.columns}
+        if unknown:
+            raise StoreError(f"table calls has no column {', '.join(sorted(unknown))}")
+        sink = io.BytesIO()
+        with pa.ipc.new_stream(sink, calls.schema) as stream:
+            stream.write_table(calls)
+        self.writer.append_now(CALL_ROWS, [sink.getbuffer()])
+
+    def stats(self) -> TelemetryStats:
+        """Rows, bytes and vitals now."""
+        sizes = self.reads.sizes()
+        return TelemetryStats(
+            rows={name: rows for name, (rows, _) in sizes.items()},
+            disk_bytes={name: size for name, (_, size) in sizes.items()},
+            backlog_bytes=self.writer.backlog_bytes,
+            quarantined=sizes.get(schema.QUARANTINE.name, (0, 0))[0],
+            loader=self._loader.state(),
+        )
+
+    def _loaded(self, size: int) -> None:
+        self.writer.add_backlog(size)
+
+    def _least_epoch(self, wal: Path, kinds: Iterable[SegmentKind]) -> int:
+        """Past every number in use, should the write-ahead directory have been lost."""
+        if (wal / "epoch").exists():
+            return 1
+        last = 0
+        for table in {kind.table for kind in kinds}:
+            rows = self._engine.rows(f"SELECT max(seg) FROM {DATABASE}.{table}")
+            last = max(last, int(rows[0][0]))
+        return (last >> 32) + 1

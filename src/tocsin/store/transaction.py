@@ -1,0 +1,289 @@
+"""One atomic write to the state database: findings, ledger and effects together or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from tocsin.domain.errors import Conflict
+from tocsin.domain.findings import Alert, EffectState, Incident, LedgerEvent, NewEffect
+from tocsin.store import tables
+from tocsin.store.ledger import GENESIS, Head, clean, jsonable, seal
+from tocsin.store.rows import (
+    DigestItem,
+    StoredEffect,
+    alert_row,
+    digest_item_of,
+    effect_of,
+    effect_row,
+    entry_row,
+    incident_of,
+    incident_row,
+    to_us,
+)
+
+_HEAD = "ledger.head"
+_OPEN_STATES = (EffectState.READY.value, EffectState.LEASED.value)
+
+
+class Transaction:
+    """Implements `domain.ports.StateTransaction`, and what delivery and the web need besides.
+
+    touched: which of "findings" and "effects" were written, for whoever keeps copies of them.
+    """
+
+    def __init__(self, connection: sa.Connection) -> None:
+        self.connection = connection
+        self.touched: set[str] = set()
+        self._head: Head | None = None
+
+    # --- findings ---
+
+    def put_alert(self, alert: Alert) -> None:
+        """Insert or replace by fingerprint."""
+        self.touched.add("findings")
+        row = alert_row(alert)
+        statement = self._insert(tables.alert).values(row)
+        self.connection.execute(
+            statement.on_conflict_do_update(
+                index_elements=["fingerprint"],
+                set_={name: statement.excluded[name] for name in row if name != "fingerprint"},
+            )
+        )
+
+    def put_incident(self, incident: Incident, *, expect_version: int | None) -> None:
+        """Insert (None), or replace the version that `expect_version` names; raises Conflict.
+
+        An insert is stored at `incident.version`, a replacement at `expect_version + 1`, whatever
+        `incident.version` says.
+        """
+        self.touched.add("findings")
+        if expect_version is None:
+            self._insert_incident(incident)
+            return
+        row = incident_row(incident, expect_version + 1)
+        table = tables.incident
+        done = self.connection.execute(
+            sa.update(table)
+            .where(table.c.id == incident.id, table.c.version == expect_version)
+            .values({name: value for name, value in row.items() if name != "id"})
+        )
+        if done.rowcount != 1:
+            raise Conflict(
+                f"incident {incident.id} is no longer at version {expect_version}; "
+                "read it again and decide anew"
+            )
+
+    def incident(self, incident_id: str) -> Incident | None:
+        """The incident as this transaction sees it."""
+        query = sa.select(tables.incident).where(tables.incident.c.id == incident_id)
+        row = self.connection.execute(query).mappings().first()
+        return None if row is None else incident_of(row)
+
+    # --- effects ---
+
+    def add_effect(self, effect: NewEffect) -> bool:
+        """Insert unless an effect with this key exists; says whether it was new."""
+        self.touched.add("effects")
+        table = tables.effect
+        statement = (
+            self._insert(table)
+            .values(effect_row(effect))
+            .on_conflict_do_nothing(index_elements=["key"])
+            .returning(table.c.id)
+        )
+        return self.connection.execute(statement).first() is not None
+
+    def cancel_effects(self, incident_id: str, *, reason: str, kinds: Sequence[str] = ()) -> int:
+        """Cancel ready effects of an incident (all kinds by default); returns how many."""
+        self.touched.add("effects")
+        table = tables.effect
+        statement = (
+            sa.update(table)
+            .where(table.c.incident_id == incident_id, table.c.state == EffectState.READY.value)
+            .values(state=EffectState.CANCELLED.value, reason=clean(reason))
+        )
+        if kinds:
+            statement = statement.where(table.c.kind.in_(kinds))
+        return int(self.connection.execute(statement).rowcount)
+
+    def effects(self, incident_id: str, receiver: str | None = None) -> Sequence[StoredEffect]:
+        """Effects of an incident in the order they were decided, to one receiver if named."""
+        table = tables.effect
+        query = sa.select(table).where(table.c.incident_id == incident_id).order_by(table.c.id)
+        if receiver is not None:
+            query = query.where(table.c.receiver == receiver)
+        return [effect_of(row) for row in self.connection.execute(query).mappings()]
+
+    def receivers_of(self, incident_id: str) -> tuple[str, ...]:
+        """Receivers that were, or are about to be, told about an incident; in that order."""
+        return tuple(
+            dict.fromkeys(e.receiver for e in self.effects(incident_id) if e.kind == "notify")
+        )
+
+    def settle(self, effect_id: int, state: EffectState, *, reason: str, now: datetime) -> bool:
+        """End an effect that is ready or leased without sending it; says whether it was open.
+
+        A lease that is taken away this way can no longer finish.
+        """
+        self.touched.add("effects")
+        table = tables.effect
+        done = self.connection.execute(
+            sa.update(table)
+            .where(table.c.id == effect_id, table.c.state.in_(_OPEN_STATES))
+            .values(
+                state=state.value,
+                reason=clean(reason),
+                finished_at=to_us(now),
+                fence=table.c.fence + 1,
+                lease_until=None,
+            )
+        )
+        return done.rowcount == 1
+
+    def record_attempt(
+        self,
+        effect: StoredEffect,
+        outcome: str,
+        *,
+        reason: str,
+        now: datetime,
+        started: datetime,
+        remote_ref: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Add one line to the append-only history of tries."""
+        self.connection.execute(
+            sa.insert(tables.attempt).values(
+                effect_id=effect.id,
+                fence=effect.fence,
+                worker=effect.lease_by,
+                started_at=to_us(started),
+                at=to_us(now),
+                outcome=outcome,
+                reason=clean(reason),
+                remote_ref=jsonable(remote_ref),
+            )
+        )
+
+    def finish(
+        self,
+        effect: StoredEffect,
+        state: EffectState,
+        outcome: str,
+        *,
+        reason: str,
+        now: datetime,
+        due: datetime | None = None,
+        remote_ref: Mapping[str, Any] | None = None,
+    ) -> bool:
+        """End a leased try: done, dead, or ready again at `due`. False if the lease was lost.
+
+        A worker that was paused past its lease finds the fence raised and changes nothing. Once
+        a try was ambiguous the effect stays so until one is delivered: it may have arrived.
+        """
+        self.touched.add("effects")
+        table = tables.effect
+        stays = outcome != "delivered" and effect.last_outcome == "ambiguous"
+        values: dict[str, Any] = {
+            "state": state.value,
+            "last_outcome": "ambiguous" if stays else outcome,
+            "reason": clean(reason),
+            "lease_until": None,
+        }
+        if state is EffectState.READY:
+            values["due_at"] = to_us(due or now)
+        else:
+            values["finished_at"] = to_us(now)
+        if remote_ref is not None:
+            values["remote_ref"] = jsonable(remote_ref)
+        done = self.connection.execute(
+            sa.update(table)
+            .where(
+                table.c.id == effect.id,
+                table.c.fence == effect.fence,
+                table.c.state == EffectState.LEASED.value,
+            )
+            .values(values)
+        )
+        return done.rowcount == 1
+
+    # --- digests ---
+
+    def add_digest_item(self, digest: str, at: datetime, fingerprint: str, text: str) -> None:
+        """Add a line to what the next digest will say."""
+        self.connection.execute(
+            sa.insert(tables.digest_item).values(
+                digest=digest, at=to_us(at), fingerprint=fingerprint, text=clean(text)
+            )
+        )
+
+    def take_digest_items(self, digest: str, now: datetime) -> Sequence[DigestItem]:
+        """The lines that wait for `digest`, oldest first, marked as sent."""
+        table = tables.digest_item
+        waiting = sa.and_(table.c.digest == digest, table.c.sent_at.is_(None))
+        rows = self.connection.execute(
+            sa.select(table).where(waiting).order_by(table.c.id)
+        ).mappings()
+        items = [digest_item_of(row) for row in rows]
+        if items:
+            self.connection.execute(
+                sa.update(table)
+                .where(waiting, table.c.id <= items[-1].id)
+                .values(sent_at=to_us(now))
+            )
+        return items
+
+    # --- ledger and small values ---
+
+    def append(self, event: LedgerEvent) -> str:
+        """Add to the hash chain; returns the entry's hash."""
+        head = self._head or self.ledger_head()
+        entry = seal(event, head, to_us(event.at))
+        self.connection.execute(sa.insert(tables.ledger).values(entry_row(entry)))
+        self._head = Head(entry.seq, entry.hash)
+        self.set_meta(_HEAD, {"seq": entry.seq, "hash": entry.hash})
+        return entry.hash
+
+    def ledger_head(self) -> Head:
+        """Where the chain ends, as recorded apart from the chain itself."""
+        found = self.get_meta(_HEAD)
+        return Head() if found is None else Head(found["seq"], found["hash"] or GENESIS)
+
+    def get_meta(self, name: str) -> Any:
+        """A small durable value (JSON), or None."""
+        query = sa.select(tables.meta.c.value).where(tables.meta.c.name == name)
+        return self.connection.execute(query).scalar()
+
+    def set_meta(self, name: str, value: Any) -> None:
+        """Store a small durable value."""
+        statement = self._insert(tables.meta).values(name=name, value=jsonable(value))
+        self.connection.execute(
+            statement.on_conflict_do_update(
+                index_elements=["name"], set_={"value": statement.excluded.value}
+            )
+        )
+
+    # --- private ---
+
+    def _insert_incident(self, incident: Incident) -> None:
+        table = tables.incident
+        statement = (
+            self._insert(table)
+            .values(incident_row(incident, incident.version))
+            .on_conflict_do_nothing()
+            .returning(table.c.id)
+        )
+        if self.connection.execute(statement).first() is None:
+            raise Conflict(
+                f"incident {incident.id} (episode {incident.episode} of {incident.group_key}) "
+                "exists already; read it again and decide anew"
+            )
+
+    def _insert(self, table: sa.Table) -> sqlite.Insert | postgresql.Insert:
+        if self.connection.dialect.name == "postgresql":
+            return postgresql.insert(table)
+        return sqlite.insert(table)

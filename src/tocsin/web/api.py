@@ -1,0 +1,212 @@
+"""The JSON API: the same data as the pages, cursor pagination, RFC 9457 errors, OpenAPI.
+
+Mounted under /api; the document is at /api/openapi.json. There is no interactive explorer, because
+those load scripts from elsewhere.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+import structlog
+from fastapi import APIRouter, FastAPI, Query, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse, Response
+
+from tocsin.domain.errors import Conflict, TocsinError
+from tocsin.web.desk import BadCursor, Desk, IncidentFilter, Missing
+from tocsin.web.guard import problem
+from tocsin.web.resources import (
+    Acknowledge,
+    GiveVerdict,
+    IncidentResource,
+    Ledger,
+    Listing,
+    Resolve,
+    ServiceResource,
+)
+from tocsin.web.views import (
+    CallRow,
+    ChangeView,
+    IncidentRow,
+    MessageView,
+    ObjectiveView,
+    Page,
+    QuarantineRow,
+    Window,
+)
+
+log = structlog.get_logger(__name__)
+
+Limit = Annotated[int, Query(ge=1, le=10_000, description="At most this many items.")]
+Cursor = Annotated[str | None, Query(description="`next` of the page before.")]
+Since = Annotated[datetime | None, Query(description="RFC 3339; without a zone it is UTC.")]
+_PROBLEM: dict[int | str, dict[str, Any]] = {
+    "4XX": {
+        "description": "What is wrong and what to do (RFC 9457)",
+        "content": {"application/problem+json": {"schema": {"type": "object"}}},
+    }
+}
+
+
+def create_api(desk: Desk) -> FastAPI:
+    """The API as an application of its own, to be mounted under /api."""
+    app = FastAPI(
+        title="Tocsin",
+        version="1",
+        summary="What Tocsin knows about your LLM services",
+        openapi_url="/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        responses=_PROBLEM,
+    )
+    app.include_router(_reading(desk), prefix="/v1")
+    app.include_router(_records(desk), prefix="/v1")
+    app.include_router(_acting(desk), prefix="/v1")
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(TocsinError, _tocsin)
+    app.add_exception_handler(Exception, _unexpected)
+    return app
+
+
+def status_of(error: Exception) -> int:
+    """The HTTP status of an error raised behind the desk."""
+    statuses: tuple[tuple[type[Exception], int], ...] = (
+        (Missing, 404),
+        (BadCursor, 400),
+        (Conflict, 409),
+    )
+    return next((status for kind, status in statuses if isinstance(error, kind)), 500)
+
+
+def _reading(desk: Desk) -> APIRouter:
+    router = APIRouter(tags=["services"])
+
+    @router.get("/services", summary="Every service, worst first")
+    def services(window: Window = Window.DAY) -> Listing[ServiceResource]:
+        cards = desk.fleet(window).cards
+        page = Page(tuple(ServiceResource.of(card) for card in cards), None, len(cards))
+        return Listing[ServiceResource].of(page)
+
+    @router.get("/objectives", summary="Every SLO, least budget first")
+    def objectives() -> Listing[ObjectiveView]:
+        found = desk.objectives()
+        return Listing[ObjectiveView].of(Page(found, None, len(found)))
+
+    @router.get("/calls", summary="Normalised calls, newest first")
+    def calls(
+        limit: Limit = 100, since: Since = None, service: str = "", cursor: Cursor = None
+    ) -> Listing[CallRow]:
+        return Listing[CallRow].of(desk.calls(limit, _utc(since), service, cursor))
+
+    @router.get("/changes", summary="Deploys and other changes, newest first")
+    def changes(
+        limit: Limit = 100, since: Since = None, service: str = "", cursor: Cursor = None
+    ) -> Listing[ChangeView]:
+        return Listing[ChangeView].of(desk.changes(service, _utc(since), cursor, limit))
+
+    @router.get("/quarantine", summary="Input that was kept but could not be used")
+    def quarantine(limit: Limit = 100, cursor: Cursor = None) -> Listing[QuarantineRow]:
+        return Listing[QuarantineRow].of(desk.quarantine(cursor, limit))
+
+    return router
+
+
+def _records(desk: Desk) -> APIRouter:
+    router = APIRouter(tags=["incidents"])
+
+    @router.get("/incidents", summary="Incidents, newest first")
+    def incidents(
+        state: Literal["live", "resolved", "all"] = "all",
+        service: str = "",
+        tier: Annotated[int | None, Query(ge=1, le=3)] = None,
+        limit: Limit = 100,
+        cursor: Cursor = None,
+    ) -> Listing[IncidentRow]:
+        wanted = IncidentFilter(state, service, tier)
+        return Listing[IncidentRow].of(desk.incidents(wanted, cursor, limit))
+
+    @router.get("/incidents/{incident_id:path}", summary="One incident with its evidence")
+    def incident(incident_id: str) -> IncidentResource:
+        return IncidentResource.of(desk.incident(incident_id))
+
+    @router.get("/messages", summary="What receivers got, newest first")
+    def messages(
+        incident: str = "", limit: Limit = 100, cursor: Cursor = None
+    ) -> Listing[MessageView]:
+        return Listing[MessageView].of(desk.messages(incident, cursor, limit))
+
+    @router.get("/ledger", summary="The audit chain, newest first, and whether it holds")
+    def ledger(subject: str = "", limit: Limit = 100, cursor: Cursor = None) -> Ledger:
+        view = desk.ledger(subject, cursor, limit)
+        return Ledger(
+            total=view.page.total,
+            items=list(view.page.items),
+            next=view.page.next,
+            intact=view.intact,
+            entries=view.entries,
+            head=view.head,
+            checked=view.checked,
+            problem=view.problem,
+        )
+
+    return router
+
+
+def _acting(desk: Desk) -> APIRouter:
+    router = APIRouter(tags=["incidents"])
+
+    @router.post("/incidents/{incident_id:path}/acknowledge", summary="Take it on")
+    def acknowledge(incident_id: str, body: Acknowledge) -> IncidentResource:
+        desk.acknowledge(incident_id, f"api:{body.actor}")
+        return IncidentResource.of(desk.incident(incident_id))
+
+    @router.post("/incidents/{incident_id:path}/resolve", summary="Say that it is over")
+    def resolve(incident_id: str, body: Resolve) -> IncidentResource:
+        desk.resolve(incident_id, f"api:{body.actor}", body.reason)
+        return IncidentResource.of(desk.incident(incident_id))
+
+    @router.post("/incidents/{incident_id:path}/verdict", summary="Was the page worth it?")
+    def verdict(incident_id: str, body: GiveVerdict) -> IncidentResource:
+        desk.verdict(incident_id, body.kind, f"api:{body.actor}")
+        return IncidentResource.of(desk.incident(incident_id))
+
+    return router
+
+
+def _utc(instant: datetime | None) -> datetime | None:
+    return instant.replace(tzinfo=UTC) if instant is not None and not instant.tzinfo else instant
+
+
+async def _invalid(_: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)  # noqa: S101 (registered for this type only)
+    faults = [
+        {"where": ".".join(str(part) for part in fault["loc"]), "what": str(fault["msg"])}
+        for fault in error.errors()
+    ]
+    detail = "; ".join(f"{fault['where']}: {fault['what']}" for fault in faults)
+    answer = {"type": "about:blank", "title": "Unprocessable Content", "status": 422}
+    return JSONResponse(
+        {**answer, "detail": detail, "errors": faults}, 422, media_type="application/problem+json"
+    )
+
+
+async def _http(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101 (registered for this type only)
+    headers = dict(error.headers) if error.headers else None
+    return problem(error.status_code, str(error.detail), headers=headers)
+
+
+async def _tocsin(request: Request, error: Exception) -> Response:
+    status = status_of(error)
+    if status == 500:
+        log.error("api_failed", path=request.url.path, error=str(error))
+    return problem(status, str(error))
+
+
+async def _unexpected(request: Request, error: Exception) -> Response:
+    log.error("api_failed", path=request.url.path, exc_info=error)
+    return problem(500, "Tocsin could not answer this. The log says why.")

@@ -1,0 +1,127 @@
+"""The port between the web and everything behind it: what pages ask, and what people do.
+
+Methods block (they read stores) and are called from worker threads, several at once. An
+implementation raises `Missing` for an id that does not exist, `BadCursor` for a cursor it did not
+hand out, and `tocsin.domain.errors.Conflict` when somebody else was faster.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal, Protocol
+
+from tocsin.domain.errors import TocsinError
+from tocsin.web.views import (
+    CallRow,
+    ChangeView,
+    FleetView,
+    IncidentRow,
+    IncidentView,
+    LedgerView,
+    MessageView,
+    ObjectiveView,
+    Page,
+    QuarantineRow,
+    Readiness,
+    ReplayProgress,
+    RoutingReason,
+    ServiceView,
+    VerdictKind,
+    Window,
+)
+
+
+class Missing(TocsinError):
+    """Nothing exists under this name; the text says what was looked for."""
+
+
+class BadCursor(TocsinError):
+    """A cursor that this server did not hand out, or no longer understands."""
+
+
+@dataclass(frozen=True, slots=True)
+class IncidentFilter:
+    """Which incidents to list. state: live ones, settled ones, or all; "" means any."""
+
+    state: Literal["live", "resolved", "all"] = "live"
+    service: str = ""
+    tier: int | None = None
+
+
+class Desk(Protocol):
+    """What the web asks of the engine and its stores."""
+
+    def fleet(self, window: Window) -> FleetView:
+        """Every service, worst first. No cards means nothing has ever been received."""
+        ...
+
+    def service(self, name: str, window: Window) -> ServiceView:
+        """One service; Missing when it was never seen nor configured."""
+        ...
+
+    def objectives(self) -> tuple[ObjectiveView, ...]:
+        """Every SLO, least budget first, unknown ones last."""
+        ...
+
+    def incidents(
+        self, wanted: IncidentFilter, cursor: str | None, limit: int, /
+    ) -> Page[IncidentRow]:
+        """Newest first."""
+        ...
+
+    def live_incidents(self) -> int:
+        """How many incidents are live and not suppressed; asked by every page, so keep it cheap."""
+        ...
+
+    def incident(self, incident_id: str) -> IncidentView:
+        """One incident with its evidence; Missing when there is none."""
+        ...
+
+    def routing_reason(self, incident_id: str) -> RoutingReason:
+        """Why it was routed as it was, re-derived from the ledger; Missing when there is none."""
+        ...
+
+    def messages(self, incident_id: str, cursor: str | None, limit: int) -> Page[MessageView]:
+        """What receivers got, newest first; of one incident, or of all with ""."""
+        ...
+
+    def ledger(self, subject: str, cursor: str | None, limit: int) -> LedgerView:
+        """The audit chain, newest first; of one subject, or of all with ""."""
+        ...
+
+    def calls(
+        self, limit: int, since: datetime | None, service: str, cursor: str | None
+    ) -> Page[CallRow]:
+        """Calls with ts >= since, newest first, with their total."""
+        ...
+
+    def changes(
+        self, service: str, since: datetime | None, cursor: str | None, limit: int
+    ) -> Page[ChangeView]:
+        """Deploys and other changes, newest first."""
+        ...
+
+    def quarantine(self, cursor: str | None, limit: int) -> Page[QuarantineRow]:
+        """Input that was kept but could not be used, newest first."""
+        ...
+
+    def progress(self) -> ReplayProgress | None:
+        """How far a running replay is; None when nothing is replayed."""
+        ...
+
+    def ready(self) -> Readiness:
+        """Whether stores and the engine answer."""
+        ...
+
+    def acknowledge(self, incident_id: str, actor: str) -> None:
+        """Somebody looks at it: escalation stops. Conflict when it is already settled."""
+        ...
+
+    def resolve(self, incident_id: str, actor: str, reason: str) -> None:
+        """Somebody says it is over. Conflict when it is already settled."""
+        ...
+
+    def verdict(self, incident_id: str, kind: VerdictKind, actor: str) -> None:
+        """Somebody says whether the page was worth it; may be changed later."""
+        ...

@@ -1,0 +1,490 @@
+"""The desk of a running Tocsin: what pages ask, answered from its stores."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+from tocsin.domain.clock import from_minute, iso, to_minute
+from tocsin.domain.errors import StoreError
+from tocsin.domain.findings import Incident
+from tocsin.domain.series import Change
+from tocsin.engine.house import House, NoSuchIncident, settled
+from tocsin.store.reads import FleetRow, Timeline, cursor_after
+from tocsin.web import portraits, reasons
+from tocsin.web.desk import BadCursor, IncidentFilter, Missing
+from tocsin.web.views import (
+    CallRow,
+    ChangeView,
+    ChartView,
+    FleetView,
+    IncidentRow,
+    IncidentView,
+    LedgerRow,
+    LedgerView,
+    MessageView,
+    ObjectiveView,
+    Page,
+    QuarantineRow,
+    Readiness,
+    ReplayProgress,
+    RoutingReason,
+    ServiceCard,
+    ServiceView,
+    Tone,
+    VerdictKind,
+    Window,
+)
+
+T = TypeVar("T")
+
+SPARK_POINTS = 72
+MOST_INCIDENTS = 500
+EXEMPLARS = 8
+RECENT_CHANGES = timedelta(days=7)
+_RANK = {Tone.BAD: 0, Tone.WARN: 1, Tone.UNKNOWN: 2, Tone.OK: 3}
+
+
+class LiveDesk:
+    """Implements `web.desk.Desk` over a House.
+
+    progress: how far a running replay is; None when nothing is replayed.
+    """
+
+    def __init__(
+        self, house: House, progress: Callable[[], ReplayProgress | None] = lambda: None
+    ) -> None:
+        self._house = house
+        self._progress = progress
+        self._lock = threading.Lock()
+        self._fleet: dict[Window, tuple[int, FleetView]] = {}
+
+    # --- the fleet and its services ---
+
+    def fleet(self, window: Window) -> FleetView:
+        """Every service, worst first; drawn anew once a minute."""
+        minute = to_minute(self._house.clock.now())
+        with self._lock:
+            held = self._fleet.get(window)
+            if held is None or held[0] != minute:
+                held = self._fleet[window] = (minute, self._draw_fleet(window))
+            return held[1]
+
+    def service(self, name: str, window: Window) -> ServiceView:
+        """One service; Missing when it was never seen nor configured."""
+        now = self._house.clock.now()
+        incidents = self._recent_incidents(now - window.duration)
+        cards = {card.name: card for card in self._cards(window, incidents)}
+        if name not in cards:
+            known = ", ".join(sorted(cards)) or "none yet"
+            raise Missing(f"there is no service {name}; known: {known}")
+        start, stop, step = _grid(now, window)
+        theirs = self._telemetry_name(name)
+        timeline = self._house.telemetry.reads.timeline(theirs, start, stop, step)
+        mine = [i for i in incidents if i.labels.get("service", "") == name]
+        changes = self._changes(name, start, stop)
+        title = cards[name].title
+        configured = self._house.desired.services.get(name)
+        return ServiceView(
+            card=cards[name],
+            window=window,
+            updated=now,
+            charts=(
+                portraits.latency_chart(title, timeline, mine, changes),
+                portraits.failure_chart(title, timeline, mine, changes),
+                *portraits.plain_charts(title, timeline),
+            ),
+            objectives=tuple(view for view in self._objectives() if view.service == name),
+            incidents=tuple(self._row(incident) for incident in mine),
+            changes=tuple(portraits.change_view(c) for c in reversed(changes)),
+            slowest=self._exemplars(theirs, from_minute(start), slowest=True),
+            failed=self._exemplars(theirs, from_minute(start), slowest=False),
+            runbook=configured.runbook if configured else "",
+        )
+
+    def objectives(self) -> tuple[ObjectiveView, ...]:
+        """Every SLO, least budget first, unknown ones last."""
+        return tuple(self._objectives())
+
+    # --- incidents ---
+
+    def incidents(
+        self, wanted: IncidentFilter, cursor: str | None, limit: int
+    ) -> Page[IncidentRow]:
+        """Newest first."""
+        found = [
+            incident
+            for incident in self._house.state.list_incidents(MOST_INCIDENTS, cursor)
+            if _passes(incident, wanted)
+        ]
+        rows = tuple(self._row(incident) for incident in found[:limit])
+        return Page(rows, rows[-1].id if len(found) > limit else None)
+
+    def live_incidents(self) -> int:
+        """How many incidents are live and not suppressed."""
+        live = self._house.state.incidents().values()
+        return sum(1 for i in live if i.state.is_live and not i.suppressed_by)
+
+    def incident(self, incident_id: str) -> IncidentView:
+        """One incident with its evidence; Missing when there is none."""
+        incident = self._incident(incident_id)
+        service = incident.labels.get("service", "")
+        stop = min(incident.resolved or self._house.clock.now(), self._house.clock.now())
+        end = to_minute(stop) + 30
+        start = to_minute(incident.opened) - 180
+        step = max(1, (end - start) // 240)
+        timeline = self._house.telemetry.reads.timeline(
+            self._telemetry_name(service), start, end, step
+        )
+        changes = self._changes(service, start, end)
+        return reasons.incident_view(
+            incident,
+            self._row(incident),
+            chart=_chart_for(incident, service, timeline, changes),
+            effects=self._house.state.effects(incident_id),
+            timeline=self._house.state.timeline(incident_id),
+            receivers={n: r.type for n, r in self._house.desired.receivers.items()},
+            changes=tuple(portraits.change_view(c) for c in changes),
+            calls=self._exemplars(
+                self._telemetry_name(service),
+                incident.opened - timedelta(minutes=15),
+                slowest=False,
+            ),
+        )
+
+    def routing_reason(self, incident_id: str) -> RoutingReason:
+        """Why it was routed as it was, from the ledger; Missing when there is none."""
+        incident = self._incident(incident_id)
+        entries = [
+            entry
+            for fingerprint in (*incident.alerts, incident_id)
+            for entry in self._house.state.entries_about(fingerprint)
+        ]
+        return reasons.routing_reason(
+            incident, self._row(incident), entries, self._house.desired.digest
+        )
+
+    def acknowledge(self, incident_id: str, actor: str) -> None:
+        """Somebody looks at it: escalation stops."""
+        self._answer(lambda: settled(self._house.acknowledge(incident_id, actor)))
+
+    def resolve(self, incident_id: str, actor: str, reason: str) -> None:
+        """Somebody says it is over."""
+        self._answer(lambda: settled(self._house.resolve(incident_id, actor, reason)))
+
+    def verdict(self, incident_id: str, kind: VerdictKind, actor: str) -> None:
+        """Somebody says whether the page was worth it."""
+        self._incident(incident_id)
+        self._house.state.mark(incident_id, kind.value, actor, self._house.clock.now())
+
+    # --- lists ---
+
+    def messages(self, incident_id: str, cursor: str | None, limit: int) -> Page[MessageView]:
+        """What the built-in sinks got, newest first."""
+        found = [reasons.message_view(m) for m in self._house.state.sink_messages(10_000)]
+        wanted = [m for m in found if incident_id in ("", m.incident_id)]
+        return _paged(wanted, cursor, limit, lambda message: message.id)
+
+    def ledger(self, subject: str, cursor: str | None, limit: int) -> LedgerView:
+        """The audit chain, newest first, and whether it holds."""
+        head = self._house.state.ledger_head()
+        before = _number(cursor) if cursor else head.seq + 1
+        entries = (
+            list(self._house.state.entries_about(subject))
+            if subject
+            else list(self._house.state.ledger_entries(max(0, before - 1 - limit), limit))
+        )
+        rows = [reasons.ledger_row(e) for e in reversed(entries) if e.seq < before][:limit]
+        broken = self._house.state.verify_ledger()
+        more = bool(rows) and rows[-1].seq > 1 and (not subject or len(rows) == limit)
+        return LedgerView(
+            page=Page[LedgerRow](tuple(rows), str(rows[-1].seq) if more else None),
+            intact=broken is None,
+            entries=head.seq,
+            head=head.hash,
+            checked=self._house.clock.now(),
+            problem="" if broken is None else str(broken),
+        )
+
+    def calls(
+        self, limit: int, since: datetime | None, service: str, cursor: str | None
+    ) -> Page[CallRow]:
+        """Calls with ts >= since, newest first, with their total."""
+        try:
+            total, calls = self._house.telemetry.reads.calls(
+                limit, since=since, before=cursor or "", service=service
+            )
+        except StoreError as error:
+            raise BadCursor(str(error)) from None
+        more = cursor_after(calls[-1]) if len(calls) == limit else None
+        return Page(tuple(portraits.call_row(call) for call in calls), more, total)
+
+    def changes(
+        self, service: str, since: datetime | None, cursor: str | None, limit: int
+    ) -> Page[ChangeView]:
+        """Deploys and other changes, newest first."""
+        now = self._house.clock.now()
+        start = to_minute(since or now - RECENT_CHANGES)
+        found = [
+            portraits.change_view(c) for c in self._changes(service, start, to_minute(now) + 1)
+        ]
+        found.reverse()
+        return _paged(found, cursor, limit, lambda view: f"{iso(view.at)} {view.title}")
+
+    def quarantine(self, cursor: str | None, limit: int) -> Page[QuarantineRow]:
+        """Input that was kept but could not be used, newest first."""
+        rows = [
+            QuarantineRow(
+                id=f"{number}",
+                at=row["recv"],
+                source=row["source"],
+                reason=row["reason"],
+                size_bytes=len(row["body"]),
+                excerpt=row["body"][:400],
+            )
+            for number, row in enumerate(self._house.telemetry.reads.quarantined(1000))
+        ]
+        return _paged(rows, cursor, limit, lambda row: row.id)
+
+    def progress(self) -> ReplayProgress | None:
+        """How far a running replay is."""
+        return self._progress()
+
+    def ready(self) -> Readiness:
+        """Whether stores and the engine answer."""
+        checks = {"telemetry": "", "state": "", "evaluation": ""}
+        try:
+            self._house.telemetry.reads.first_minute()
+        except StoreError as error:
+            checks["telemetry"] = str(error)
+        try:
+            self._house.state.ledger_head()
+        except StoreError as error:
+            checks["state"] = str(error)
+        behind = to_minute(self._house.clock.now()) - self._house.standing.minute
+        if behind > 5 and self._progress() is None:
+            checks["evaluation"] = f"the last judged minute is {behind} minutes ago"
+        return Readiness(checks)
+
+    # --- private ---
+
+    def _draw_fleet(self, window: Window) -> FleetView:
+        now = self._house.clock.now()
+        incidents = self._recent_incidents(now - window.duration)
+        cards = self._cards(window, incidents)
+        cards.sort(key=lambda c: (_RANK[c.tone], -c.firing, c.budget_left is None,
+                                  c.budget_left or 0.0, c.name))  # fmt: skip
+        objectives = self._objectives()
+        tones = [view.tone for view in objectives]
+        live = [i for i in incidents if i.state.is_live and not i.suppressed_by]
+        start, stop, step = _grid(now, window)
+        spend, unpriced = self._spend_today(now)
+        return FleetView(
+            window=window,
+            updated=now,
+            environment=", ".join(sorted({s.env for s in self._house.desired.services.values()})),
+            cards=tuple(cards),
+            slos_met=tones.count(Tone.OK),
+            slos_at_risk=tones.count(Tone.WARN),
+            slos_breached=tones.count(Tone.BAD),
+            slos_unknown=tones.count(Tone.UNKNOWN),
+            firing_pages=sum(1 for i in live if i.tier == 1),
+            firing_tickets=sum(1 for i in live if i.tier != 1),
+            spend_today_usd=spend,
+            spend_usual_usd=self._usual_spend(now),
+            unpriced_calls=unpriced,
+            worst=self._worst(cards, incidents, start, stop, step),
+        )
+
+    def _worst(
+        self,
+        cards: Sequence[ServiceCard],
+        incidents: Sequence[Incident],
+        start: int,
+        stop: int,
+        step: int,
+    ) -> ChartView | None:
+        shown = next((card for card in cards if card.requests), None)
+        if shown is None:
+            return None
+        timeline = self._house.telemetry.reads.timeline(
+            self._telemetry_name(shown.name), start, stop, step
+        )
+        mine = [i for i in incidents if i.labels.get("service", "") == shown.name]
+        draw = portraits.failure_chart if _is_failing(mine) else portraits.latency_chart
+        return draw(shown.title, timeline, mine, self._changes(shown.name, start, stop))
+
+    def _cards(self, window: Window, incidents: Sequence[Incident]) -> list[ServiceCard]:
+        now = self._house.clock.now()
+        start, stop, _ = _grid(now, window)
+        rows = {row.service: row for row in self._house.telemetry.reads.fleet(start, stop)}
+        services = self._house.desired.services
+        firing = portraits.firing_by_service(incidents)
+        objectives: dict[str, list[ObjectiveView]] = {}
+        for view in self._objectives():
+            objectives.setdefault(view.service, []).append(view)
+        theirs = {service.service_name for service in services.values()}
+        names = [*services, *(name for name in rows if name not in theirs)]
+        return [
+            self._card(name, rows.get(self._telemetry_name(name)), objectives.get(name, []),
+                       firing.get(name, 0), start, stop)
+            for name in names
+        ]  # fmt: skip
+
+    def _card(
+        self,
+        name: str,
+        row: FleetRow | None,
+        objectives: Sequence[ObjectiveView],
+        firing: int,
+        start: int,
+        stop: int,
+    ) -> ServiceCard:
+        service = self._house.desired.services.get(name)
+        worst = objectives[0] if objectives else None
+        tone = min((v.tone for v in objectives), key=_RANK.__getitem__, default=Tone.UNKNOWN)
+        if firing:
+            tone = Tone.BAD
+        step = max((stop - start) // SPARK_POINTS, 1)
+        spark = None
+        if row is not None:
+            timeline = self._house.telemetry.reads.timeline(row.service, start, stop, step)
+            spark = portraits.series(timeline, timeline.p95_ms / 1000)
+        reason = ""
+        if tone is Tone.UNKNOWN:
+            reason = worst.reason if worst else "no objective is configured for it"
+        return ServiceCard(
+            name=name,
+            title=service.display_name if service else name,
+            tone=tone,
+            team=service.team if service else "",
+            model=row.model if row else (service.model if service else ""),
+            objective=f"{worst.title}, {worst.window}" if worst else "",
+            budget_left=worst.budget_left if worst else None,
+            burn=worst.burns[0].long_burn if worst and worst.burns else None,
+            firing=firing,
+            requests=row.calls if row else None,
+            error_rate=row.failed / row.calls if row and row.calls else None,
+            p95_s=row.p95_ms / 1000 if row and row.p95_ms is not None else None,
+            spark=spark,
+            mode=service.mode if service else "",
+            reason=reason,
+        )
+
+    def _objectives(self) -> list[ObjectiveView]:
+        verdicts = self._house.standing.verdicts
+        return portraits.worst_first(
+            portraits.objective_view(status, verdicts.get(status.monitor))
+            for status in self._house.statuses()
+        )
+
+    def _spend_today(self, now: datetime) -> tuple[float | None, int]:
+        start = to_minute(now.replace(hour=0, minute=0, second=0, microsecond=0))
+        rows = self._house.telemetry.reads.fleet(start, to_minute(now) + 1)
+        priced = [row.cost_usd for row in rows if row.cost_usd is not None]
+        unpriced = sum(round(row.calls * (1 - row.priced)) for row in rows)
+        return (sum(priced) if priced else None), unpriced
+
+    def _usual_spend(self, now: datetime) -> float | None:
+        """The median of what was spent by this time of the day over the seven days before."""
+        midnight = to_minute(now.replace(hour=0, minute=0, second=0, microsecond=0))
+        elapsed = to_minute(now) + 1 - midnight
+        spent = []
+        for days in range(1, 8):
+            start = midnight - days * 24 * 60
+            rows = self._house.telemetry.reads.fleet(start, start + elapsed)
+            spent += [sum(r.cost_usd for r in rows if r.cost_usd is not None)] if rows else []
+        return sorted(spent)[len(spent) // 2] if len(spent) >= 3 else None
+
+    def _recent_incidents(self, since: datetime) -> list[Incident]:
+        found = self._house.state.list_incidents(MOST_INCIDENTS)
+        return [i for i in found if i.state.is_live or i.updated >= since]
+
+    def _changes(self, service: str, start: int, stop: int) -> list[Change]:
+        found = self._house.telemetry.changes(start, stop)
+        theirs = self._telemetry_name(service)
+        return [c for c in found if not service or c.service in ("", service, theirs)]
+
+    def _exemplars(self, service: str, since: datetime, *, slowest: bool) -> tuple[CallRow, ...]:
+        reads = self._house.telemetry.reads
+        if slowest:
+            _, calls = reads.calls(500, since=since, service=service, kind="llm")
+            calls = sorted(calls, key=lambda call: -call.duration_ms)
+        else:
+            _, calls = reads.calls(EXEMPLARS, since=since, service=service, failed_only=True)
+        return tuple(portraits.call_row(call) for call in calls[:EXEMPLARS])
+
+    def _row(self, incident: Incident) -> IncidentRow:
+        marks = self._house.state.marks(incident.id)
+        return portraits.incident_row(incident, marks[-1].verdict if marks else "")
+
+    def _incident(self, incident_id: str) -> Incident:
+        found = self._house.state.incident(incident_id)
+        if found is None:
+            raise Missing(f"there is no incident {incident_id}")
+        return found
+
+    def _answer(self, act: Callable[[], Incident]) -> None:
+        try:
+            act()
+        except NoSuchIncident as error:
+            raise Missing(str(error)) from None
+
+    def _telemetry_name(self, service: str) -> str:
+        known = self._house.desired.services.get(service)
+        return known.service_name if known else service
+
+
+def _grid(now: datetime, window: Window) -> tuple[int, int, int]:
+    """Epoch minutes [start, stop) of a window in whole steps, and the step in minutes."""
+    step = max(window.step_s // 60, 1)
+    stop = -(-to_minute(now) // step) * step
+    return stop - int(window.duration.total_seconds()) // 60, stop, step
+
+
+def _passes(incident: Incident, wanted: IncidentFilter) -> bool:
+    states: Mapping[str, bool] = {
+        "live": incident.state.is_live,
+        "resolved": not incident.state.is_live,
+        "all": True,
+    }
+    return (
+        states[wanted.state]
+        and wanted.service in ("", incident.labels.get("service", ""))
+        and wanted.tier in (None, incident.tier)
+    )
+
+
+def _is_failing(incidents: Iterable[Incident]) -> bool:
+    live = [i for i in incidents if i.state.is_live]
+    return any(i.labels.get("signal", "") in ("error_rate", "truncation") for i in live)
+
+
+def _chart_for(
+    incident: Incident, service: str, timeline: Timeline, changes: Sequence[Change]
+) -> ChartView:
+    signal = incident.labels.get("signal", "")
+    metric = incident.labels.get("slo_metric", "")
+    is_latency = signal.startswith("latency") or metric == "latency"
+    draw = portraits.latency_chart if is_latency else portraits.failure_chart
+    return draw(service, timeline, [incident], changes)
+
+
+def _paged(items: Sequence[T], cursor: str | None, limit: int, name: Callable[[T], str]) -> Page[T]:
+    start = 0
+    if cursor:
+        names = [name(item) for item in items]
+        if cursor not in names:
+            raise BadCursor(f"{cursor!r} is not a cursor of this list; start without one")
+        start = names.index(cursor) + 1
+    page = tuple(items[start : start + limit])
+    more = start + limit < len(items)
+    return Page(page, name(page[-1]) if more else None, len(items))
+
+
+def _number(text: str) -> int:
+    if not text.isdigit():
+        raise BadCursor(f"{text!r} is not a cursor of the ledger; start without one")
+    return int(text)

@@ -1,0 +1,217 @@
+"""Why and what: an incident, its routing, its messages and its ledger lines, as pages show them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from email import message_from_string, policy
+from typing import Any
+
+from tocsin.domain.findings import Incident
+from tocsin.store.ledger import LedgerEntry
+from tocsin.store.reading import TimelineItem
+from tocsin.store.rows import SinkMessage, StoredEffect, from_us
+from tocsin.web.views import (
+    CallRow,
+    ChangeView,
+    ChartView,
+    IncidentRow,
+    IncidentView,
+    LedgerRow,
+    MessageView,
+    RoutingReason,
+    RoutingStep,
+    SliceView,
+    TimelineEntry,
+    ToldView,
+    Unit,
+)
+
+_UNITS: Mapping[str, Unit] = {
+    "ms": "s", "s": "s", "share": "ratio", "ratio": "ratio", "usd": "usd",
+}  # fmt: skip
+
+
+def incident_view(
+    incident: Incident,
+    row: IncidentRow,
+    *,
+    chart: ChartView,
+    effects: Sequence[StoredEffect],
+    timeline: Sequence[TimelineItem],
+    receivers: Mapping[str, str],
+    changes: Sequence[ChangeView],
+    calls: Sequence[CallRow],
+) -> IncidentView:
+    """Everything about one incident that a person on call wants on one page."""
+    evidence = incident.evidence
+    unit = str(evidence.get("unit") or "")
+    scale = 0.001 if unit == "ms" else 1.0
+    before = [change for change in changes if change.at <= incident.opened]
+    return IncidentView(
+        row=row,
+        what=str(evidence.get("reason") or incident.reason),
+        expectation=_expectation(incident),
+        route=incident.route,
+        reason=incident.reason,
+        value=_scaled(evidence.get("value"), scale),
+        expected=_scaled(evidence.get("expected"), scale),
+        unit=_UNITS.get(unit, "count"),
+        slices=tuple(SliceView(str(line)) for line in evidence.get("slices", ())),
+        changes=tuple(before[-5:]),
+        provider=str(evidence.get("provider_note") or ""),
+        objective=incident.labels.get("slo", ""),
+        budget_left=_number(evidence.get("budget_left")),
+        burn=_number(evidence.get("burn")),
+        chart=chart,
+        runbook=str(evidence.get("runbook") or ""),
+        first_steps=tuple(str(step) for step in evidence.get("first_steps", ())),
+        told=tuple(_told(effect, receivers) for effect in effects if effect.kind == "notify"),
+        timeline=tuple(
+            TimelineEntry(item.at, item.kind, item.actor, item.text)
+            for item in timeline
+            if item.source != "effect"
+        ),
+        calls=tuple(calls),
+    )
+
+
+def routing_reason(
+    incident: Incident, row: IncidentRow, entries: Sequence[LedgerEntry], config_digest: str
+) -> RoutingReason:
+    """The decision about an incident, told from the ledger lines about it and its alerts."""
+    routed = [e for e in entries if e.kind in ("alert.routed", "alert.suppressed")]
+    last = routed[-1] if routed else None
+    data: Mapping[str, Any] = last.data if last else {}
+    steps = [RoutingStep("rule", str(name), True) for name in data.get("trail", ())]
+    if incident.suppressed_by:
+        steps.append(RoutingStep("suppress", incident.suppressed_by, True, "nobody is told"))
+    if incident.policy:
+        steps += [_escalation(number, step) for number, step in enumerate(incident.policy["steps"])]
+    return RoutingReason(
+        incident=row,
+        decided=from_us(last.at_us) if last else incident.opened,
+        tier=incident.tier,
+        receivers=incident.receivers,
+        reason=last.reason if last else incident.reason,
+        labels=dict(incident.labels),
+        steps=tuple(steps),
+        policy=str(incident.policy["name"]) if incident.policy else "",
+        digest=str(incident.evidence.get("digest") or ""),
+        suppressed_by=incident.suppressed_by,
+        config_digest=config_digest,
+        entry=last.hash if last else "",
+    )
+
+
+def ledger_row(entry: LedgerEntry) -> LedgerRow:
+    """One entry of the audit chain."""
+    return LedgerRow(
+        seq=entry.seq,
+        at=from_us(entry.at_us),
+        kind=entry.kind,
+        actor=entry.actor,
+        subject=entry.subject,
+        reason=entry.reason,
+        hash=entry.hash,
+        previous=entry.prev,
+        data=entry.data,
+    )
+
+
+def message_view(message: SinkMessage) -> MessageView:
+    """What a built-in sink received, decoded by its kind; what cannot be decoded stays text."""
+    channel = message.headers.get("x-tocsin-sink", "") or message.receiver.partition("/")[0]
+    body: Mapping[str, Any] | str = message.body
+    try:
+        decoded = json.loads(message.body)
+        body = decoded if isinstance(decoded, dict) else message.body
+    except ValueError:
+        if channel == "email":
+            body = _mail_text(message.body)
+    return MessageView(
+        id=str(message.id),
+        at=message.at,
+        channel=channel,
+        receiver=message.receiver,
+        body=body,
+        action=_action(body),
+        incident_id=_incident_of(body, message.headers),
+        status="received",
+        headers=message.headers,
+    )
+
+
+def _expectation(incident: Incident) -> str:
+    evidence = incident.evidence
+    if "burn_long" in evidence:
+        return (
+            f"an error budget that lasts: burning at most {evidence.get('factor')} times the "
+            f"sustainable rate over {evidence.get('long_minutes')} minutes"
+        )
+    if evidence.get("expected") is not None:
+        unit = str(evidence.get("unit") or "")
+        return f"the trailing week: {evidence['expected']:.4g} {unit}".strip()
+    return "what its monitor allows"
+
+
+def _escalation(number: int, step: Mapping[str, Any]) -> RoutingStep:
+    minutes = int(step.get("after_s", 0)) // 60
+    if "repeat" in step:
+        return RoutingStep("escalate", f"after {minutes} min", True, f"repeat {step['repeat']}x")
+    who = ", ".join([*step.get("receivers", ()), *step.get("resolved_who", ())])
+    name = "at once" if minutes == 0 else f"after {minutes} min without acknowledgement"
+    return RoutingStep("escalate", name, True, f"step {number + 1}: {who}")
+
+
+def _told(effect: StoredEffect, receivers: Mapping[str, str]) -> ToldView:
+    detail = effect.reason
+    if effect.attempts > 1:
+        detail = f"{effect.attempts} attempts; {detail}".rstrip("; ")
+    return ToldView(
+        at=effect.finished or effect.due,
+        receiver=effect.receiver,
+        channel=receivers.get(effect.receiver, ""),
+        action=effect.action,
+        state=effect.state.value,
+        detail=detail,
+    )
+
+
+def _mail_text(raw: str) -> str:
+    mail = message_from_string(raw, policy=policy.default)
+    part = mail.get_body(("plain", "html"))
+    head = "\n".join(
+        f"{name}: {mail[name]}" for name in ("Subject", "From", "To", "Message-ID") if mail[name]
+    )
+    return f"{head}\n\n{part.get_content() if part is not None else ''}"
+
+
+def _action(body: Mapping[str, Any] | str) -> str:
+    if isinstance(body, str):
+        return ""
+    found = body.get("event_action") or body.get("type") or ""
+    return str(found)
+
+
+def _incident_of(body: Mapping[str, Any] | str, headers: Mapping[str, str]) -> str:
+    if isinstance(body, str):
+        return headers.get("x-tocsin-incident", "")
+    data = body.get("data")
+    metadata = body.get("metadata")
+    candidates = (
+        body.get("dedup_key"),
+        data.get("incident") if isinstance(data, dict) else None,
+        metadata.get("event_payload", {}).get("incident") if isinstance(metadata, dict) else None,
+    )
+    return next((str(found) for found in candidates if found), "")
+
+
+def _scaled(value: Any, scale: float) -> float | None:
+    number = _number(value)
+    return None if number is None else number * scale
+
+
+def _number(value: Any) -> float | None:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return float(value) if is_number else None

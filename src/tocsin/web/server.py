@@ -1,0 +1,219 @@
+"""One process that does everything: intake, evaluation, delivery and pages around one House."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import socket
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from random import Random
+
+import httpx
+import structlog
+import uvicorn
+from starlette.types import ASGIApp
+
+from tocsin.delivery.channel import Channel
+from tocsin.delivery.channels import CHANNELS
+from tocsin.delivery.http import client as http_client
+from tocsin.delivery.worker import Courier
+from tocsin.domain.clock import Clock
+from tocsin.domain.errors import StoreError
+from tocsin.engine.house import House
+from tocsin.engine.scheduler import Scheduler
+from tocsin.engine.settings import Settings, secrets
+from tocsin.intake.front import routes as intake_routes
+from tocsin.intake.intake import Intake
+from tocsin.routing.policy import RoutingPolicy
+from tocsin.spec.desired import Desired, load, restore
+from tocsin.store.otlp_kinds import KINDS, TABLES
+from tocsin.store.state import StateStore
+from tocsin.store.telemetry import Telemetry
+from tocsin.web.app import create_app
+from tocsin.web.auth import AuthPolicy, hash_token
+from tocsin.web.live import LiveDesk
+
+log = structlog.get_logger(__name__)
+
+Secrets = Callable[[str], str | None]
+STATE_FILE = "state.db"
+# What a server without configuration works by: it takes everything in and judges nothing.
+NOTHING = Desired({}, (), RoutingPolicy(), {}, (), "[]", hashlib.sha256(b"[]").hexdigest())
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """The two stores of one data directory, open."""
+
+    telemetry: Telemetry
+    state: StateStore
+
+    def close(self) -> None:
+        """Write what is pending and release the directory."""
+        self.telemetry.close()
+        self.state.close()
+
+
+def open_stores(data_dir: Path, clock: Clock, *, memory_bytes: int) -> Stores:
+    """Open (or make) a data directory, readable by its owner only."""
+    data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    telemetry = Telemetry.open(
+        data_dir, clock, kinds=KINDS, tables=TABLES, memory_bytes=memory_bytes
+    )
+    try:
+        return Stores(telemetry, StateStore.open(data_dir / STATE_FILE))
+    except StoreError:
+        telemetry.close()
+        raise
+
+
+def configuration(settings: Settings, state: StateStore, resolve: Secrets) -> Desired:
+    """What this process is to work by: `--config` if given, else what was applied last.
+
+    Raises SpecError with every problem. Nothing given and nothing applied is an empty one.
+    """
+    if settings.config_dir is not None:
+        return load([settings.config_dir], resolve)
+    versions = state.config_versions(1)
+    return restore(versions[0]["body"]["text"], resolve) if versions else NOTHING
+
+
+def channels(desired: Desired) -> Mapping[str, Channel]:
+    """A channel for every receiver that can be told something."""
+    return {
+        name: CHANNELS[receiver.type](receiver.config)
+        for name, receiver in desired.receivers.items()
+        if receiver.type in CHANNELS and receiver.config is not None
+    }
+
+
+def courier_for(house: House, http: httpx.AsyncClient, settings: Settings, rng: Random) -> Courier:
+    """The courier of a house, delivering through its configuration's receivers."""
+    return Courier(
+        house.state,
+        channels(house.desired),
+        http,
+        house.clock,
+        rng=rng,
+        links_base=settings.base_url,
+        fallbacks=house.rules.policy.defaults.unmatched.receivers,
+    )
+
+
+def web_app(
+    house: House,
+    intake: Intake,
+    settings: Settings,
+    *,
+    desk: LiveDesk | None = None,
+    sink_app: ASGIApp | None = None,
+) -> ASGIApp:
+    """Every page and endpoint of one process."""
+    token = hash_token(settings.token) if settings.token else None
+    auth = AuthPolicy.for_bind(settings.host, token_hash=token, public_url=settings.public_url)
+    return create_app(
+        desk or LiveDesk(house),
+        intake_routes=intake_routes(intake),
+        sink_app=sink_app,
+        auth=auth,
+        clock=house.clock,
+    )
+
+
+def http_server(app: ASGIApp, settings: Settings) -> uvicorn.Server:
+    """A server that is not listening yet."""
+    return uvicorn.Server(
+        uvicorn.Config(
+            app,
+            host=settings.host,
+            port=settings.port,
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            timeout_graceful_shutdown=5,
+        )
+    )
+
+
+def listen(settings: Settings) -> socket.socket:
+    """Bind the address now, so that a taken port is an error before anything else happens."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind((settings.host, settings.port))
+    except OSError as error:
+        bound.close()
+        raise StoreError(
+            f"cannot listen on {settings.host}:{settings.port}: {error.strerror}; "
+            "choose another --port, or stop what listens there"
+        ) from None
+    return bound
+
+
+async def serve(settings: Settings, clock: Clock, rng: Random) -> None:
+    """Run until the process is asked to stop (SIGINT, SIGTERM)."""
+    bound = listen(settings)
+    resolve = secrets(settings)
+    stores = await asyncio.to_thread(
+        open_stores, settings.data_dir, clock, memory_bytes=settings.memory_bytes
+    )
+    try:
+        desired = configuration(settings, stores.state, resolve)
+        house = await asyncio.to_thread(
+            House, stores.telemetry, stores.state, clock, desired, lateness=settings.lateness
+        )
+        if settings.config_dir is not None:
+            house.record_configuration(desired, "serve", f"started with {settings.config_dir}")
+        intake = Intake(stores.telemetry.writer, clock)
+        async with http_client() as http, running(house, http, settings, rng, resolve):
+            server = http_server(web_app(house, intake, settings), settings)
+            log.info("serving", url=settings.base_url, services=len(desired.services))
+            await server.serve(sockets=[bound])
+    finally:
+        await asyncio.to_thread(stores.close)
+
+
+@contextlib.asynccontextmanager
+async def running(
+    house: House,
+    http: httpx.AsyncClient,
+    settings: Settings,
+    rng: Random,
+    resolve: Secrets,
+) -> AsyncIterator[Sequence[asyncio.Task[None]]]:
+    """The heartbeat and the courier of a house, for as long as the block lasts."""
+    stop = asyncio.Event()
+    courier = courier_for(house, http, settings, rng)
+    scheduler = Scheduler(
+        house,
+        interval=settings.interval,
+        lateness=settings.lateness,
+        wake=courier.wake,
+        refresh=lambda: _refresh(house, courier, resolve),
+    )
+    tasks = [
+        asyncio.create_task(scheduler.run(stop), name="scheduler"),
+        asyncio.create_task(courier.run(stop), name="courier"),
+    ]
+    try:
+        yield tasks
+    finally:
+        stop.set()
+        courier.wake()
+        await asyncio.wait(tasks, timeout=timedelta(seconds=15).total_seconds())
+
+
+def _refresh(house: House, courier: Courier, resolve: Secrets) -> None:
+    """Adopt a configuration that `tocsin apply` stored since the last tick."""
+    versions = house.state.config_versions(1)
+    if not versions or versions[0]["digest"] == house.desired.digest:
+        return
+    desired = restore(versions[0]["body"]["text"], resolve)
+    house.adopt(desired)
+    courier.use(channels(desired), desired.routing.defaults.unmatched.receivers)
+    log.info("configuration_adopted", digest=desired.digest[:16])

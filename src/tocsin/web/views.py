@@ -1,0 +1,482 @@
+"""What a page or an API answer shows, as frozen data with no presentation in it.
+
+Whoever implements `tocsin.web.desk.Desk` fills these from the stores; templates and the JSON API
+only read them. Conventions: times are aware UTC; shares are fractions (0.05 is five percent);
+durations carry `_s` or `_ms`; unknown is None (NaN inside a `Series`) with the reason beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any, Generic, Literal, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from tocsin.domain.findings import IncidentState
+
+T = TypeVar("T")
+Values = npt.NDArray[np.float64]
+Unit = Literal["s", "ratio", "count", "per_min", "tokens", "usd"]
+
+
+class Tone(StrEnum):
+    """How something is doing. Unknown is its own tone: drawn grey and dashed, never green."""
+
+    OK = "ok"
+    WARN = "warn"
+    BAD = "bad"
+    UNKNOWN = "unknown"
+
+    @property
+    def word(self) -> str:
+        """The word shown beside every colour."""
+        return {"ok": "healthy", "warn": "at risk", "bad": "breached"}.get(self.value, "unknown")
+
+
+class Window(StrEnum):
+    """The time ranges a page can show."""
+
+    HOUR = "1h"
+    DAY = "24h"
+    WEEK = "7d"
+    MONTH = "28d"
+
+    @property
+    def label(self) -> str:
+        """As people write it: "24 h"."""
+        return f"{self.value[:-1]} {self.value[-1]}"
+
+    @property
+    def duration(self) -> timedelta:
+        """How far back the window reaches."""
+        hours = {"1h": 1, "24h": 24, "7d": 7 * 24, "28d": 28 * 24}
+        return timedelta(hours=hours[self.value])
+
+    @property
+    def step_s(self) -> int:
+        """Seconds per point of a chart over this window: at most 336 points."""
+        return {"1h": 60, "24h": 300, "7d": 1800, "28d": 7200}[self.value]
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """Part of a list. `next` is an opaque cursor for the rest, None at the end.
+
+    total: how many items the whole list has, None when counting would cost too much.
+    """
+
+    items: tuple[T, ...] = ()
+    next: str | None = None
+    total: int | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Series:
+    """Evenly spaced values; NaN where there was nothing to measure, which is drawn as a gap."""
+
+    start: datetime
+    step_s: int
+    values: Values
+
+    @property
+    def stop(self) -> datetime:
+        """The instant of the last value."""
+        return self.start + timedelta(seconds=self.step_s * max(len(self.values) - 1, 0))
+
+
+@dataclass(frozen=True, slots=True)
+class Marker:
+    """Something that happened at one instant of a chart, e.g. a deploy."""
+
+    at: datetime
+    label: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ChartView:
+    """One indicator over time against what was expected of it.
+
+    low, expected, high: arrays as long as the series (NaN where there is no expectation).
+    anomalous: True for the points found anomalous. anomalies: the shaded spans, stop None = still.
+    status: a short finding such as "anomaly since 19:55". reason: why there is nothing to draw.
+    """
+
+    service: str
+    title: str
+    unit: Unit
+    series: Series
+    low: Values | None = None
+    expected: Values | None = None
+    high: Values | None = None
+    anomalous: npt.NDArray[np.bool_] | None = None
+    anomalies: tuple[tuple[datetime, datetime | None], ...] = ()
+    changes: tuple[Marker, ...] = ()
+    threshold: float | None = None
+    threshold_label: str = ""
+    status: str = ""
+    tone: Tone = Tone.OK
+    reason: str = ""
+    extra: tuple[tuple[str, Series], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class BurnView:
+    """Burn over one pair of windows; alerts when both exceed `threshold`. None: no data."""
+
+    long: str
+    short: str
+    long_burn: float | None
+    short_burn: float | None
+    threshold: float
+    severity: Literal["page", "ticket"] = "page"
+    is_firing: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectiveView:
+    """One SLO now. budget_left: 1 untouched, 0 spent, negative overspent, None unknown."""
+
+    name: str
+    title: str
+    service: str
+    tone: Tone
+    target: float
+    window: str
+    sli: float | None = None
+    bad: int = 0
+    total: int = 0
+    budget_left: float | None = None
+    burns: tuple[BurnView, ...] = ()
+    slots: tuple[Tone, ...] = ()
+    slots_from: datetime | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ServiceCard:
+    """One service at a glance, judged by the objective with the least budget left.
+
+    budget_change: budget_left now minus a day ago. reason: why the tone is unknown.
+    """
+
+    name: str
+    title: str
+    tone: Tone
+    team: str = ""
+    model: str = ""
+    objective: str = ""
+    budget_left: float | None = None
+    budget_change: float | None = None
+    burn: float | None = None
+    firing: int = 0
+    requests: int | None = None
+    error_rate: float | None = None
+    p95_s: float | None = None
+    spark: Series | None = None
+    mode: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FleetView:
+    """Every service at once. Cards come worst first.
+
+    spend_usual_usd: the usual spend by this time of such a day, None before there is history.
+    worst: the chart of the service that needs a look most, None when nothing is drawn.
+    """
+
+    window: Window
+    updated: datetime
+    environment: str = ""
+    cards: tuple[ServiceCard, ...] = ()
+    slos_met: int = 0
+    slos_at_risk: int = 0
+    slos_breached: int = 0
+    slos_unknown: int = 0
+    firing_pages: int = 0
+    firing_tickets: int = 0
+    spend_today_usd: float | None = None
+    spend_usual_usd: float | None = None
+    unpriced_calls: int = 0
+    worst: ChartView | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HistogramView:
+    """Counts between edges: len(edges) == len(counts) + 1. marks: label and place, e.g. p95."""
+
+    edges: tuple[float, ...]
+    counts: tuple[int, ...]
+    unit: Unit = "s"
+    marks: tuple[tuple[str, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeView:
+    """Something somebody did."""
+
+    at: datetime
+    service: str
+    kind: str
+    title: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class CallRow:
+    """One normalised call. error_class is None for success; None means unknown everywhere else."""
+
+    ts: datetime
+    project: str
+    service: str
+    kind: str
+    name: str = ""
+    provider: str | None = None
+    model: str | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    usage_known: bool = False
+    cost_usd: float | None = None
+    error_class: str | None = None
+    status_message: str | None = None
+    ttft_ms: float | None = None
+    duration_ms: float | None = None
+    truncated: bool = False
+    finish_reason: str | None = None
+    trace_id: str = ""
+    span_id: str = ""
+    parent_id: str | None = None
+    response_id: str | None = None
+    env: str | None = None
+    release: str | None = None
+    prompt_version: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class IncidentRow:
+    """One line of the incident list."""
+
+    id: str
+    title: str
+    service: str
+    signal: str
+    state: IncidentState
+    tier: int
+    opened: datetime
+    updated: datetime
+    resolved: datetime | None = None
+    acknowledged_by: str = ""
+    suppressed_by: str = ""
+    alerts: int = 1
+    verdict: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ServiceView:
+    """Everything about one service over a window."""
+
+    card: ServiceCard
+    window: Window
+    updated: datetime
+    charts: tuple[ChartView, ...] = ()
+    objectives: tuple[ObjectiveView, ...] = ()
+    incidents: tuple[IncidentRow, ...] = ()
+    changes: tuple[ChangeView, ...] = ()
+    slowest: tuple[CallRow, ...] = ()
+    failed: tuple[CallRow, ...] = ()
+    latency: HistogramView | None = None
+    runbook: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SliceView:
+    """A slice of the traffic and how much of the breach it explains (fraction), if known."""
+
+    label: str
+    share: float | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ToldView:
+    """One notification about an incident. state: ready, leased, done, cancelled or dead."""
+
+    at: datetime
+    receiver: str
+    channel: str
+    action: str
+    state: str
+    detail: str = ""
+    message_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TimelineEntry:
+    """One thing that happened to an incident."""
+
+    at: datetime
+    kind: str
+    actor: str
+    text: str
+
+
+class VerdictKind(StrEnum):
+    """What a responder says about a page afterwards; the page budget learns from it."""
+
+    REAL = "real"
+    FALSE = "false"
+    DUPLICATE = "duplicate"
+    NOISE = "noise"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class IncidentView:
+    """An incident that explains itself.
+
+    value, expected: in `unit`. expectation: in words, what the value was held against.
+    provider: "us or them", in words, "" when not looked at.
+    """
+
+    row: IncidentRow
+    what: str
+    expectation: str
+    route: str = ""
+    reason: str = ""
+    value: float | None = None
+    expected: float | None = None
+    unit: Unit = "ratio"
+    slices: tuple[SliceView, ...] = ()
+    changes: tuple[ChangeView, ...] = ()
+    provider: str = ""
+    objective: str = ""
+    budget_left: float | None = None
+    burn: float | None = None
+    chart: ChartView | None = None
+    runbook: str = ""
+    first_steps: tuple[str, ...] = ()
+    told: tuple[ToldView, ...] = ()
+    timeline: tuple[TimelineEntry, ...] = ()
+    calls: tuple[CallRow, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RoutingStep:
+    """One rule that was tried. stage: classify, suppress, route, escalate."""
+
+    stage: str
+    rule: str
+    matched: bool
+    outcome: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RoutingReason:
+    """Why an incident went where it went; `entry` is the ledger hash of the decision."""
+
+    incident: IncidentRow
+    decided: datetime
+    tier: int
+    receivers: tuple[str, ...]
+    reason: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+    steps: tuple[RoutingStep, ...] = ()
+    policy: str = ""
+    digest: str = ""
+    suppressed_by: str = ""
+    config_digest: str = ""
+    entry: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class MessageView:
+    """What a receiver got. channel: pagerduty, slack, email, webhook or another kind's name.
+
+    body: the decoded JSON body, or for mail its headers and text. Secrets are already masked.
+    """
+
+    id: str
+    at: datetime
+    channel: str
+    receiver: str
+    body: Mapping[str, Any] | str
+    action: str = ""
+    incident_id: str = ""
+    status: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerRow:
+    """One entry of the audit chain."""
+
+    seq: int
+    at: datetime
+    kind: str
+    actor: str
+    subject: str
+    reason: str
+    hash: str
+    previous: str
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerView:
+    """A page of the chain, newest first, and whether the chain holds.
+
+    intact: None when not verified. problem: which entry breaks it and how.
+    """
+
+    page: Page[LedgerRow]
+    intact: bool | None
+    entries: int
+    head: str = ""
+    checked: datetime | None = None
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class QuarantineRow:
+    """Input that was kept but could not be used."""
+
+    id: str
+    at: datetime
+    source: str
+    reason: str
+    size_bytes: int
+    count: int = 1
+    excerpt: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayProgress:
+    """How far an accelerated replay has come. at: the replayed instant."""
+
+    start: datetime
+    stop: datetime
+    at: datetime
+    calls: int
+    calls_per_s: float | None = None
+
+    @property
+    def share(self) -> float:
+        """Finished share, 0 to 1."""
+        whole = (self.stop - self.start).total_seconds()
+        done = (self.at - self.start).total_seconds()
+        return min(max(done / whole, 0.0), 1.0) if whole > 0 else 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """Whether the process can do its work; `checks` maps a part to "" (fine) or its problem."""
+
+    checks: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def is_ready(self) -> bool:
+        """True when no check names a problem."""
+        return not any(self.checks.values())

@@ -1,0 +1,134 @@
+"""Counts from files: both shapes, every format, and errors that say where."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+
+from tocsin.domain.buckets import LATENCY
+from tocsin.domain.errors import SpecError
+from tocsin.domain.series import Ratio, SeriesId
+from tocsin.engine.feed import Feed, ReadAhead, Watched
+from tocsin.engine.files import CallsFile, CountsFile, open_source
+
+FAILURES = SeriesId("chat", "availability")
+SLOW = SeriesId("chat", "latency_under_2s")
+START = 29_000_000
+RATIOS = {FAILURES: Ratio("failed"), SLOW: Ratio("duration_ms", "ge", 2000.0)}
+
+
+def counts_csv(path: Path, rows: list[str]) -> Path:
+    path.write_text("minute,service,good,bad\n" + "\n".join(rows) + "\n")
+    return path
+
+
+def test_counts_add_up_per_minute_and_minutes_without_rows_are_zero(tmp_path: Path) -> None:
+    path = counts_csv(
+        tmp_path / "c.csv",
+        [f"{START},chat,9,1", f"{START},chat,5,0", f"{START + 2},chat,3,3", f"{START},other,1,1"],
+    )
+    block = open_source(path).minutes(RATIOS, ("chat",), START, START + 3)
+    assert block.bad[0].tolist() == [1, 0, 3]
+    assert block.total[0].tolist() == [15, 0, 6]
+    assert block.total[1].sum() == 0, "a file of failures knows nothing about latency"
+    assert block.latency.shape == (1, 3, 0)
+
+
+@pytest.mark.parametrize("text", ["2026-11-01T00:01:00Z", "2026-11-01T01:01:00+01:00"])
+def test_minutes_may_be_written_as_rfc3339(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "c.jsonl"
+    path.write_text(json.dumps({"minute": text, "service": "chat", "good": 1, "bad": 2}) + "\n")
+    source = open_source(path)
+    assert source.span == (29_891_521, 29_891_522)
+
+
+def calls_table() -> pa.Table:
+    return pa.table(
+        {
+            "ts": [START * 60, START * 60 + 59, (START + 1) * 60, (START + 1) * 60],
+            "service": ["chat"] * 4,
+            "duration_ms": [100.0, 2500.0, None, 3000.0],
+            "error_class": ["", "", "timeout", "bad_request"],
+            "input_tokens": [10, 10, 10, 10],
+            "output_tokens": [10, 10, 10, 10],
+        }
+    )
+
+
+def test_calls_count_as_the_store_counts_them(tmp_path: Path) -> None:
+    path = tmp_path / "calls.parquet"
+    pyarrow.parquet.write_table(calls_table(), path)
+    source = open_source(path)
+    assert isinstance(source, CallsFile)
+    block = source.minutes(RATIOS, ("chat",), START, START + 2)
+    assert block.total[0].tolist() == [2, 2]
+    assert block.bad[0].tolist() == [0, 1], "a bad request is the caller's, a timeout is ours"
+    assert block.total[1].tolist() == [2, 0], "failed calls say nothing about latency"
+    assert block.bad[1].tolist() == [1, 0]
+    assert block.latency[0, 0, LATENCY.bucket(100_000.0)] == 1
+    assert block.pace.sum() == 2
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([f"{START},chat,-1,0"], "row 1: good is negative"),
+        ([f"{START},chat,,0"], "row 1: good is empty"),
+        (["yesterday,chat,1,0"], "column minute"),
+        ([f"{START},chat,1.5,0"], "column good is double, not whole numbers"),
+    ],
+)
+def test_a_bad_row_is_named_with_its_file(tmp_path: Path, rows: list[str], message: str) -> None:
+    path = counts_csv(tmp_path / "c.csv", rows)
+    with pytest.raises(SpecError, match=message) as caught:
+        open_source(path)
+    assert str(path) in str(caught.value)
+
+
+def test_a_file_of_neither_shape_says_which_columns_it_needs(tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    path.write_text("a,b\n1,2\n")
+    with pytest.raises(SpecError, match="needs minute, service, good, bad"):
+        open_source(path)
+    with pytest.raises(SpecError, match=r"use \.parquet"):
+        open_source(tmp_path / "x.xlsx")
+
+
+def random_counts(tmp_path: Path, minutes: int) -> CountsFile:
+    rng = np.random.default_rng(5)
+    rows = [f"{START + m},chat,{rng.poisson(20)},{rng.poisson(1)}" for m in range(minutes)]
+    source = open_source(counts_csv(tmp_path / "r.csv", rows))
+    assert isinstance(source, CountsFile)
+    return source
+
+
+def test_reading_ahead_hands_out_the_same_minutes(tmp_path: Path) -> None:
+    inner = random_counts(tmp_path, 400)
+    ahead = ReadAhead(inner, minutes=60)
+    watched = Watched({FAILURES: Ratio("failed")}, ("chat",))
+    plain = Feed(inner, watched, start=START, reread=3)
+    fast = Feed(ahead, watched, start=START, reread=3)
+    for stop in range(START + 1, START + 400, 7):
+        one, other = plain.up_to(stop), fast.up_to(stop)
+        assert one is not None
+        assert other is not None
+        assert one.start == other.start
+        assert (one.bad == other.bad).all()
+        assert (one.total == other.total).all()
+
+
+def test_the_feed_gives_each_minute_again_while_it_may_still_change(tmp_path: Path) -> None:
+    feed = Feed(
+        random_counts(tmp_path, 20), Watched({FAILURES: Ratio("failed")}, ()), start=START, reread=3
+    )
+    first, again = feed.up_to(START + 5), feed.up_to(START + 6)
+    assert first is not None
+    assert again is not None
+    assert (first.start, first.width) == (START, 5)
+    assert (again.start, again.width) == (START + 2, 4)
+    assert feed.up_to(START + 6) is None

@@ -1,0 +1,359 @@
+"""Documents: what is read, what is refused and with which words, all problems at once."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml as pyyaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tocsin.assess.burn import presets
+from tocsin.assess.detectors import CountScanConfig, PaceShiftConfig
+from tocsin.assess.monitor import BurnStep, Guards, Objective
+from tocsin.domain.errors import SpecError
+from tocsin.domain.series import Ratio, SeriesId
+from tocsin.routing.policy import BY_SEVERITY
+from tocsin.spec.desired import Desired, load, load_text, restore
+from tocsin.spec.explain import suggest
+from tocsin.spec.yaml import dump
+
+GOLDEN = Path(__file__).parent / "golden"
+SERVICE = "{apiVersion: tocsin/v1, kind: Service, metadata: {name: chat}, spec: {team: cx}}\n---\n"
+
+
+def good() -> Desired:
+    return load_text((GOLDEN / "good.yaml").read_text(), "good.yaml")
+
+
+def problems_of(text: str) -> list[str]:
+    with pytest.raises(SpecError) as caught:
+        load_text(text, "f.yaml")
+    return [str(problem) for problem in caught.value.problems]
+
+
+def slo(indicator: str, objective: str, window: str = "28d") -> str:
+    return f"""{SERVICE}
+apiVersion: openslo/v1
+kind: SLO
+metadata: {{name: promise}}
+spec:
+  service: chat
+  indicator: {{metadata: {{name: i}}, spec: {indicator}}}
+  timeWindow: [{{duration: {window}, isRolling: true}}]
+  budgetingMethod: Occurrences
+  objectives: [{objective}]
+"""
+
+
+def source(spec: str) -> str:
+    return f"{{metricSource: {{type: Tocsin, spec: {spec}}}}}"
+
+
+def below(spec: str) -> str:
+    return f"{{thresholdMetric: {source(spec)}}}"
+
+
+def share(spec: str, total: str = "", side: str = "good") -> str:
+    rest = f", total: {source(total)}" if total else ""
+    return f"{{ratioMetric: {{{side}: {source(spec)}{rest}}}}}"
+
+
+@pytest.mark.parametrize("name", ["bad", "references"])
+def test_every_problem_is_told_at_once_with_its_line_and_fix(name: str) -> None:
+    text = (GOLDEN / f"{name}.yaml").read_text()
+    with pytest.raises(SpecError) as caught:
+        load_text(text, f"{name}.yaml")
+    assert str(caught.value).splitlines() == (GOLDEN / f"{name}.txt").read_text().splitlines()
+
+
+def test_services_become_what_the_rest_reads() -> None:
+    chat, search = good().services["chat"], good().services["search"]
+    assert (chat.display_name, chat.project, chat.service_name) == ("Chat", "prod", "chat-api")
+    assert (search.mode, search.first_steps) == ("observe", ("look",))
+    assert chat.labels == {
+        "env": "prod", "team": "cx", "exposure": "customer", "risk_tier": "medium",
+        "regulated": "true", "provider": "openai",
+    }  # fmt: skip
+    assert "regulated" not in search.labels
+    assert good().routing.modes == {"chat": "page", "search": "observe"}
+
+
+def test_telemetry_finds_its_service_and_a_named_project_goes_first() -> None:
+    text = SERVICE + (
+        "{apiVersion: tocsin/v1, kind: Service, metadata: {name: chat-eu},"
+        " spec: {team: cx, match: {project: eu, service.name: chat}}}"
+    )
+    desired = load_text(text)
+
+    def name(project: str, service: str) -> str | None:
+        found = desired.service_of(project, service)
+        return found.name if found else None
+
+    assert name("us", "chat") == "chat"
+    assert name("eu", "chat") == "chat-eu"
+    assert name("eu", "other") is None
+
+
+def test_objectives_become_monitors() -> None:
+    monitors = {monitor.name: monitor for monitor in good().monitors}
+    fast, slow = monitors["slo/chat-speed-1"], monitors["slo/chat-speed-2"]
+    assert fast.series == SeriesId("chat", "latency_under_2000ms")
+    assert fast.ratio == Ratio("duration_ms", "ge", 2000)
+    assert fast.title == "p95 below 2 s"
+    assert fast.labels["tier"] == "gold"
+    assert fast.labels["slo_metric"] == "latency"
+    step = BurnStep("page", 60, 5, round(0.02 * 40320 / 60, 6))
+    assert fast.method == Objective(0.95, 40320, (step,), Guards(5, 0.95, 50), "latency")
+    assert slow.ratio == Ratio("duration_ms", "gt", 8000)
+    assert isinstance(slow.method, Objective)
+    assert slow.method.target == 0.99
+    plain = monitors["slo/search-success"]
+    assert plain.ratio == Ratio("error")
+    assert plain.signal == "slo_breach"
+    assert plain.method == Objective(0.99, 1440, presets(1440), Guards(), "errors")
+
+
+def test_detectors_become_monitors_of_every_service_they_name() -> None:
+    monitors = {monitor.name: monitor for monitor in good().monitors}
+    chat = monitors["detector/failures/chat"]
+    assert chat.method == CountScanConfig(threshold=7.0, baseline=0.01)
+    assert (chat.severity, chat.signal) == ("page", "error_rate")
+    assert chat.series == SeriesId("chat", "availability")
+    assert "detector/failures/search" in monitors
+    pace = monitors["detector/slow"]
+    assert pace.method == PaceShiftConfig()
+    assert (pace.series, pace.ratio, pace.signal) == (None, None, "latency_p95")
+    assert pace.labels["area"] == "speed"
+
+
+def test_without_rules_of_its_own_routing_goes_by_severity() -> None:
+    assert good().routing.classify == BY_SEVERITY
+
+
+def test_several_routing_documents_are_one_in_the_order_of_their_names() -> None:
+    board = (
+        "{apiVersion: tocsin/v1, kind: Receiver, metadata: {name: b}, spec: {type: none}}\n---\n"
+    )
+    parts = [
+        f"{{apiVersion: tocsin/v1, kind: Routing, metadata: {{name: {n}}},"
+        f" spec: {{routes: [{{name: r{n}, receivers: b}}]}}}}"
+        for n in ("20-b", "10-a")
+    ]
+    desired = load_text(board + "\n---\n".join(parts))
+    assert [route.name for route in desired.routing.routes] == ["r10-a", "r20-b"]
+
+
+@pytest.mark.parametrize(
+    ("indicator", "objective", "ratio"),
+    [
+        (below("{value: ttft_ms}"), "{op: lt, value: 900, target: 0.9}",
+         Ratio("ttft_ms", "ge", 900)),
+        (below("{value: cost_usd}"),
+         "{op: lte, value: 0.03, target: 0.9}", Ratio("cost_usd", "gt", 0.03)),
+        (below("{value: output_tokens}"),
+         "{op: lt, value: 1500, target: 0.9}", Ratio("output_tokens", "ge", 1500)),
+        (below("{value: latency_ms, where: {kind: retriever}}"),
+         "{op: lt, value: 900, target: 0.9}", Ratio("duration_ms", "ge", 900, "retriever")),
+        (share("{use: availability}"), "{target: 0.9}",
+         Ratio("failed")),
+        (share(side='bad', spec="{count: truncated}"), "{target: 0.9}",
+         Ratio("truncated")),
+        (share(side='bad', spec="{count: empty_result}"), "{target: 0.9}",
+         Ratio("empty_result", kind="retriever")),
+        (share("{count: not failed}", total="{count: all}"), "{target: 0.9}",
+         Ratio("failed")),
+        (share(side='bad', spec="{count: \"status != 'ok'\"}"),
+         "{targetPercent: 90}", Ratio("error")),
+        (share("{use: latency, under: 2 s}"), "{target: 0.9}",
+         Ratio("duration_ms", "ge", 2000)),
+    ],
+)  # fmt: skip
+def test_what_an_objective_may_count(indicator: str, objective: str, ratio: Ratio) -> None:
+    (monitor,) = load_text(slo(indicator, objective)).monitors
+    assert monitor.ratio == ratio
+    assert isinstance(monitor.method, Objective)
+    assert monitor.method.target == 0.9
+
+
+@pytest.mark.parametrize(
+    ("indicator", "objective", "message"),
+    [
+        (below("{value: latency_ms}"),
+         "{op: gt, value: 5, target: 0.9}", "op 'gt' is not supported yet"),
+        (below("{value: latency_ms}"), "{target: 0.9}",
+         "needs op and value"),
+        (below("{value: latency_ms}"),
+         "{op: lt, value: 0, target: 0.9}", "value must be above 0"),
+        (below("{value: cost_usd, aggregate: mean}"),
+         "{op: lt, value: 1, target: 0.9}", "a mean over calls (aggregate) is not supported yet"),
+        (below("{value: latency_ms, where: {kind: llms}}"),
+         "{op: lt, value: 1, target: 0.9}", "there is no kind of call 'llms' (did you mean 'llm'"),
+        (below("{value: latency_ms, where: {model: x}}"),
+         "{op: lt, value: 1, target: 0.9}", "unknown field 'model'"),
+        (share("{count: failed}"), "{target: 0.9}",
+         "counting 'failed' as good is not supported yet (did you mean 'not failed'?)"),
+        (share(side='bad', spec="{count: a and b}"), "{target: 0.9}",
+         "counting 'a and b' as bad is not supported yet"),
+        (share(side='bad', spec="{label: hallucination}"), "{target: 0.9}",
+         "labels of a judge (label) is not supported yet"),
+        (share("{use: availabilty}"), "{target: 0.9}",
+         "unknown indicator 'availabilty'"),
+        (share("{use: availability}"),
+         "{op: lt, value: 1, target: 0.9}", "op and value belong to a thresholdMetric"),
+        (share("{use: availability}", total="{count: \"status != 'x'\"}"),
+         "{target: 0.9}", "as the total is not supported yet (use {count: all})"),
+        ("{ratioMetric: {good: " + source("{use: errors}") + ", bad: "
+         + source("{use: errors}") + "}}",
+         "{target: 0.9}", "give either good or bad"),
+        ("{ratioMetric: {good: {metricSource: {type: Prometheus, spec: {query: up}}}}}",
+         "{target: 0.9}", "must be 'Tocsin', not 'Prometheus'"),
+        ("{}", "{target: 0.9}", "give either thresholdMetric or ratioMetric"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_counted_is_said_plainly(
+    indicator: str, objective: str, message: str
+) -> None:
+    found = problems_of(slo(indicator, objective))
+    assert len(found) == 1, found
+    assert message in found[0]
+
+
+def test_unknown_fields_of_openslo_are_warnings_and_of_ours_errors() -> None:
+    good_source = source("{use: availability}")
+    text = slo(
+        "{ratioMetric: {counter: true, good: " + good_source + "}, color: red}", "{target: .9}"
+    )
+    text = text.replace("  service: chat\n", "  service: chat\n  alertPolicies: [x]\n")
+    desired = load_text(text, "f.yaml")
+    assert len(desired.monitors) == 1
+    assert [str(warning) for warning in desired.warnings] == [
+        "f.yaml:9: spec.alertPolicies: unknown field 'alertPolicies' is ignored",
+        "f.yaml:10: spec.indicator.spec.color: unknown field 'color' is ignored",
+    ]
+    assert (
+        "unknown field 'undr'"
+        in problems_of(slo(share("{use: availability, undr: 1}"), "{target: .9}"))[0]
+    )
+
+
+@pytest.mark.parametrize("method", ["Timeslices", "RatioTimeslices", "Occurances"])
+def test_other_budgeting_methods_are_refused_rather_than_half_done(method: str) -> None:
+    text = slo(share("{use: availability}"), "{target: .9}")
+    (found,) = problems_of(text.replace("Occurrences", method))
+    assert f"budgetingMethod {method!r} is not supported yet; use Occurrences" in found
+
+
+def test_documents_of_openslo_about_alerting_are_read_and_not_used() -> None:
+    desired = load_text(SERVICE + "{apiVersion: openslo/v1, kind: AlertPolicy, metadata: {name: x},"
+                        " spec: {}}", "f.yaml")  # fmt: skip
+    assert "OpenSLO's AlertPolicy is read and not used" in str(desired.warnings[0])
+
+
+def test_a_service_of_openslo_is_a_service() -> None:
+    text = """
+- {apiVersion: openslo/v1, kind: Service, metadata: {name: web, labels: {team: [a, b]}}, spec: {}}
+- {apiVersion: tocsin/v1, kind: Detector, metadata: {name: d},
+   spec: {service: web, use: count_scan, indicator: {use: errors}}}
+"""
+    desired = load_text(text)
+    assert desired.services["web"].team == "a,b"
+    assert desired.monitors[0].service == "web"
+
+
+@pytest.mark.parametrize("value", ["NO", "yes", "on", "'true'", "1"])
+def test_a_boolean_is_true_or_false_and_nothing_else(value: str) -> None:
+    (found,) = problems_of(SERVICE.replace("team: cx", f"team: cx, regulated: {value}"))
+    assert "spec.regulated: must be true or false, not" in found
+
+
+def test_a_country_called_no_stays_a_country() -> None:
+    assert load_text(SERVICE.replace("team: cx", "team: NO")).services["chat"].team == "NO"
+
+
+@pytest.mark.parametrize(("value", "fix"), [("5", '"5"'), ("true", '"true"'), ("1.5", '"1.5"')])
+def test_numbers_are_not_taken_for_text(value: str, fix: str) -> None:
+    (found,) = problems_of(SERVICE.replace("team: cx", f"team: {value}"))
+    assert f"spec.team: must be text, not {value} (quote it: {fix})" in found
+
+
+def test_nothing_to_read_is_a_problem(tmp_path: Path) -> None:
+    (tmp_path / "empty.yaml").write_text("# nothing\n")
+    with pytest.raises(SpecError, match="holds no document"):
+        load([tmp_path])
+
+
+def test_problems_of_several_files_are_told_together(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("a: [\n")
+    (tmp_path / "b.yaml").write_text(SERVICE + SERVICE)
+    with pytest.raises(SpecError) as caught:
+        load([tmp_path])
+    assert [Path(problem.file).name for problem in caught.value.problems] == ["a.yaml", "b.yaml"]
+
+
+def test_the_digest_is_of_what_is_meant_and_not_of_how_it_is_written(tmp_path: Path) -> None:
+    text = (GOLDEN / "good.yaml").read_text()
+    for i, part in enumerate(reversed(text.split("\n---\n"))):
+        (tmp_path / f"{i:02}.yaml").write_text(f"# a comment\n{part}")
+    desired = good()
+    assert load([tmp_path]).digest == desired.digest
+    assert restore(desired.text).digest == desired.digest
+    assert restore(desired.text).monitors == desired.monitors
+    changed = text.replace("threshold: 7", "threshold: 8")
+    assert load_text(changed).digest != desired.digest
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.permutations(range(10)))
+def test_loading_what_was_dumped_gives_the_same(order: list[int]) -> None:
+    documents = list(pyyaml.safe_load_all((GOLDEN / "good.yaml").read_text()))
+    again = load_text(dump([documents[i] for i in order]))
+    assert again.digest == good().digest
+    assert again.monitors == good().monitors
+    assert again.routing == good().routing
+
+
+def drops() -> list[tuple[int, tuple[Any, ...]]]:
+    """Every key of the good documents, as a place to break."""
+    documents = list(pyyaml.safe_load_all((GOLDEN / "good.yaml").read_text()))
+
+    def places(data: Any, at: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+        if not isinstance(data, dict | list):
+            return []
+        inner = data.items() if isinstance(data, dict) else enumerate(data)
+        return [p for k, v in inner for p in [(*at, k), *places(v, (*at, k))]]
+
+    return [(i, p) for i, document in enumerate(documents) for p in places(document, ())]
+
+
+BREAKAGES = list(itertools.product(drops(), [None, 5, "x", [], {}, [[]], True]))
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.sampled_from(BREAKAGES))
+def test_whatever_is_broken_gives_problems_and_never_another_exception(
+    breakage: tuple[tuple[int, tuple[Any, ...]], Any],
+) -> None:
+    (number, place), value = breakage
+    documents: list[Any] = list(pyyaml.safe_load_all((GOLDEN / "good.yaml").read_text()))
+    target = documents[number]
+    for key in place[:-1]:
+        target = target[key]
+    target[place[-1]] = value
+    with contextlib.suppress(SpecError):
+        load_text(dump(documents), "f.yaml")
+        return
+    with pytest.raises(SpecError) as caught:
+        load_text(dump(documents), "f.yaml")
+    assert all(problem.file == "f.yaml" and problem.line > 0 for problem in caught.value.problems)
+
+
+def test_suggestions_see_through_case_and_underscores() -> None:
+    assert suggest("group_by", ["groupBy", "groupWait"]) == "did you mean 'groupBy'?"
+    assert suggest("Tema", ["team", "owner"]) == "did you mean 'team'?"
+    assert suggest("zzz", ["team", "owner"]) == "known: owner, team"
+    assert suggest("zzz", []) == ""

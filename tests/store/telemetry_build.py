@@ -1,0 +1,113 @@
+"""Calls for tests of the telemetry store, made by the thousand with a fixed seed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+import numpy as np
+import pyarrow as pa
+
+from tocsin.domain.clock import ManualClock, to_minute
+from tocsin.store.kinds import SegmentKind
+from tocsin.store.schema import CALLS, DOCUMENTS, Retention
+
+NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+MINUTE = to_minute(NOW)
+FOREVER = Retention(0, 0, 0)  # these calls do not move with the wall clock
+SERVICES = ("assistant", "search", "support")
+CLASSES = ("", "", "", "", "", "rate_limit", "timeout", "bad_request")
+TIERS = ("free", "pro", "")
+
+
+def clock() -> ManualClock:
+    return ManualClock(NOW)
+
+
+def frame(n: int, *, minutes: int = 30, seed: int = 1) -> dict[str, np.ndarray]:
+    """`n` random calls in the `minutes` before NOW, as columns of numpy."""
+    rng = np.random.default_rng(seed)
+    start = int(NOW.timestamp() * 1e6) - minutes * 60_000_000
+    known = rng.random(n) < 0.9
+    return {
+        "ts": np.sort(start + rng.integers(0, minutes * 60_000_000, n)),
+        "service": rng.choice(SERVICES, n),
+        "kind": rng.choice(["llm", "llm", "llm", "retriever"], n),
+        "model": rng.choice(["gpt-4o", "claude-haiku"], n),
+        "provider": rng.choice(["openai", "anthropic"], n),
+        "error_class": rng.choice(CLASSES, n),
+        "truncated": (rng.random(n) < 0.05).astype(np.uint8),
+        "duration_us": rng.lognormal(13.5, 1.0, n).astype(np.uint64),
+        "ttft_us": (rng.lognormal(12, 0.5, n) * (rng.random(n) < 0.5)).astype(np.uint32),
+        "usage_known": known.astype(np.uint8),
+        "input_tokens": (rng.integers(1, 5000, n) * known).astype(np.uint32),
+        "output_tokens": (rng.integers(1, 900, n) * known).astype(np.uint32),
+        "cost_known": (known & (rng.random(n) < 0.8)).astype(np.uint8),
+        "cost_usd": rng.random(n) * 0.05,
+        "tier": rng.choice(TIERS, n),
+        "documents": rng.choice(["", "0", "4"], n),
+    }
+
+
+def table(columns: Mapping[str, np.ndarray], *, project: str = "shop") -> pa.Table:
+    """The same calls as the store takes them."""
+    n = len(columns["ts"])
+    plain = {k: v for k, v in columns.items() if k not in {"ts", "tier", "documents"}}
+    text = pa.map_(pa.string(), pa.string())
+    found = columns["documents"].tolist()
+    return pa.table({
+        "project": pa.array([project] * n),
+        "ts": pa.array(columns["ts"], pa.timestamp("us", tz="UTC")),
+        "trace_id": pa.array([f"{i:032x}" for i in range(n)]),
+        "span_id": pa.array([f"{i:016x}" for i in range(n)]),
+        **{name: pa.array(values) for name, values in plain.items()},
+        "dims": pa.array([[("tier", t)] if t else [] for t in columns["tier"].tolist()], text),
+        "attrs": pa.array([[(DOCUMENTS, d)] if d else [] for d in found], text),
+    })  # fmt: skip
+
+
+_PROTO = (
+    'syntax = "proto3"; message Line { string service = 1; int64 ts = 2; int64 number = 3; }'
+    " message Batch { repeated Line lines = 1; }"
+)
+
+# A small protobuf kind: batches of (service, epoch microseconds, number).
+BATCHES = SegmentKind(
+    name="batches",
+    table=CALLS.name,
+    time="ts",
+    format="Protobuf",
+    structure="lines Array(Tuple(service String, ts Int64, number Int64))",
+    settings={
+        "format_schema_source": "string",
+        "format_schema": _PROTO,
+        "format_schema_message_name": "Batch",
+    },
+    select=(
+        "SELECT 'shop' AS project, fromUnixTimestamp64Micro(line.ts, 'UTC') AS ts,"
+        " line.service AS service, 'llm' AS kind, toUInt64(line.number) AS duration_us,"
+        " lower(hex(toUInt64(line.number))) AS span_id, map('tier', 'free') AS dims,"
+        " toUInt64({seg}) AS seg"
+        " FROM {source} ARRAY JOIN lines AS line"
+    ),
+)
+
+
+def batch(numbers: range, *, service: str = "assistant", minute: int = MINUTE - 5) -> bytes:
+    """The bytes of one `Batch`, one line a number, each a millisecond after the one before."""
+    lines = b""
+    for number in numbers:
+        at = minute * 60_000_000 + number % 60_000 * 1000
+        name = service.encode()
+        line = b"\x0a" + bytes([len(name)]) + name + b"\x10" + _varint(at) + b"\x18"
+        line += _varint(number)
+        lines += b"\x0a" + bytes([len(line)]) + line
+    return lines
+
+
+def _varint(value: int) -> bytes:
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*out, value])

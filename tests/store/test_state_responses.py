@@ -1,0 +1,138 @@
+"""Acknowledge, resolve and judge an incident: one transaction each, told to whoever was told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from state_build import BACKENDS, T0, at, effect, event, incident, opened
+
+from tocsin.domain.errors import StoreError
+from tocsin.domain.findings import EffectState, IncidentState
+from tocsin.store.state import StateStore
+
+
+@pytest.fixture(params=BACKENDS)
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[StateStore]:
+    with opened(request.param, tmp_path) as (opened_store, _):
+        with opened_store.transaction() as tx:
+            tx.put_incident(
+                incident(policy={"name": "page", "steps": [], "ack_expires_s": 7200}, step=1),
+                expect_version=None,
+            )
+            tx.add_effect(effect("k1"))
+            tx.add_effect(effect("k2", receiver="chat"))
+            tx.add_effect(effect("k3", kind="escalate", receiver="", due=at(900)))
+            tx.append(event("incident.opened"))
+        yield opened_store
+
+
+def keys(store: StateStore, state: EffectState) -> set[str]:
+    return {e.key for e in store.effects("g-1") if e.state is state}
+
+
+def kinds(store: StateStore) -> list[str]:
+    return [entry.kind for entry in store.ledger_entries()]
+
+
+def test_an_acknowledgement_stops_the_escalation_until_it_expires(store: StateStore) -> None:
+    after = store.acknowledge("g-1", "ana", at(60))
+    assert after == store.incident("g-1")
+    assert after.state is IncidentState.ACKNOWLEDGED
+    assert (after.acknowledged_by, after.acknowledged_until) == ("ana", at(60 + 7200))
+    assert "k3" in keys(store, EffectState.CANCELLED)
+    ready = {e.key: e for e in store.effects("g-1") if e.state is EffectState.READY}
+    assert ready["g-1:v1:ack-expiry"].due == at(60 + 7200)
+    assert {e.receiver for e in ready.values() if e.action == "acknowledge"} == {"pager", "chat"}
+    assert kinds(store) == ["incident.opened", "incident.acknowledged"]
+
+
+def test_a_second_acknowledgement_changes_nothing_and_is_on_record(store: StateStore) -> None:
+    first = store.acknowledge("g-1", "ana", at(60))
+    assert store.acknowledge("g-1", "bo", at(61)) == first
+    assert kinds(store)[-1] == "incident.ack_ignored"
+    assert store.ledger_entries()[-1].actor == "bo"
+
+
+def test_a_resolve_tells_everybody_who_was_told(store: StateStore) -> None:
+    after = store.resolve("g-1", "ana", at(60), "rolled back")
+    assert after == store.incident("g-1")
+    assert (after.state, after.resolved) == (IncidentState.RESOLVED, at(60))
+    resolves = [e for e in store.effects("g-1") if e.action == "resolve"]
+    assert {(e.receiver, e.lane) for e in resolves} == {("pager", 1), ("chat", 1)}
+    assert store.ledger_entries()[-1].reason == "rolled back"
+    assert store.resolve("g-1", "bo", at(70), "again") == after
+    assert store.acknowledge("g-1", "bo", at(70)) == after
+    assert kinds(store)[-2:] == ["incident.resolve_ignored", "incident.ack_ignored"]
+
+
+def test_an_unknown_incident_is_an_error_that_names_it(store: StateStore) -> None:
+    for act in (
+        lambda: store.acknowledge("nope", "ana", T0),
+        lambda: store.resolve("nope", "ana", T0),
+        lambda: store.mark("nope", "real", "ana", T0),
+    ):
+        with pytest.raises(StoreError, match="no incident 'nope'"):
+            act()
+
+
+def test_verdicts_are_kept_with_their_author(store: StateStore) -> None:
+    store.mark("g-1", "false", "ana", at(1), "a batch job")
+    store.mark("g-1", "real", "bo", at(2))
+    assert [(m.actor, m.verdict, m.note) for m in store.marks("g-1")] == [
+        ("ana", "false", "a batch job"),
+        ("bo", "real", ""),
+    ]
+    assert len(store.marks()) == 2
+    with pytest.raises(StoreError, match="real, false, duplicate, noise"):
+        store.mark("g-1", "maybe", "ana", at(3))
+    assert kinds(store)[-1] == "incident.verdict"
+
+
+def test_pages_of_incidents_follow_each_other_without_gap_or_repeat(store: StateStore) -> None:
+    with store.transaction() as tx:
+        for number in range(7):
+            opened_at = T0 + timedelta(minutes=number // 2)
+            tx.put_incident(incident(f"h{number}", opened=opened_at), expect_version=None)
+    seen: list[str] = []
+    cursor: str | None = None
+    while page := store.list_incidents(3, cursor):
+        seen += [found.id for found in page]
+        cursor = page[-1].id
+    assert len(seen) == len(set(seen)) == 8
+    opened = [store.incident(name).opened for name in seen]  # type: ignore[union-attr]
+    assert opened == sorted(opened, reverse=True)
+    store.resolve("g-1", "ana", at(1), "")
+    assert [i.id for i in store.list_incidents(10, state="resolved")] == ["g-1"]
+
+
+def test_a_timeline_tells_the_story_in_order(store: StateStore) -> None:
+    store.acknowledge("g-1", "ana", at(60))
+    story = store.timeline("g-1")
+    assert [item.at for item in story] == sorted(item.at for item in story)
+    assert "acknowledged by ana" in [item.text for item in story]
+    assert any(item.text.startswith("notify trigger to pager is ready") for item in story)
+
+
+def test_counts_and_overdue_effects_are_what_an_operator_asks_for(store: StateStore) -> None:
+    assert store.counts()["incidents"] == {"triggered": 1}
+    assert store.counts()["effects"] == {"ready": 3}
+    assert store.counts()["ledger"] == {"entries": 1}
+    assert store.overdue(at(60)) == 0
+    assert store.overdue(at(121)) == 2
+    assert store.next_due() == T0
+
+
+def test_configurations_and_sink_messages_are_kept(store: StateStore) -> None:
+    store.record_config("abc", {"docs": ["a"]}, actor="ana", now=at(1), reason="first")
+    store.record_config("def", {"docs": []}, actor="bo", now=at(2))
+    assert [(c["digest"], c["actor"], c["at"]) for c in store.config_versions()] == [
+        ("def", "bo", at(2)),
+        ("abc", "ana", at(1)),
+    ]
+    store.record_sink_message("slack", at(1), {"A": "b"}, "{}")
+    store.record_sink_message("pagerduty", at(2), {}, "text\x00")
+    assert [m.receiver for m in store.sink_messages()] == ["pagerduty", "slack"]
+    assert store.sink_messages(receiver="slack")[0].headers == {"A": "b"}
