@@ -146,7 +146,9 @@ class _Prediction:
 def _texts(raw: bytes) -> dict[int, bytes]:
     """Length-delimited fields of a message, by number; the first of each."""
     fields: dict[int, bytes] = {}
-    for entry in UnknownFieldSet(empty_pb2.Empty.FromString(raw)):
+    entries = UnknownFieldSet(empty_pb2.Empty.FromString(raw))
+    for place in range(len(entries)):
+        entry = entries[place]
         if isinstance(entry.data, bytes):
             fields.setdefault(entry.field_number, entry.data)
     return fields

@@ -32,11 +32,13 @@ from tocsin.intake.json_requests import read_json, to_protobuf
 from tocsin.intake.records import SpanRecord, to_request
 
 _log = structlog.get_logger(__name__)
-_PROTOBUF_TYPES = {"", "application/x-protobuf", "application/protobuf", "application/octet-stream"}
+_JSON_TYPE, _GRPC_TYPE = "application/json", "application/grpc"
+_OTLP_TYPES = {"", "application/x-protobuf", "application/protobuf", _JSON_TYPE, _GRPC_TYPE}
 _GRPC = "/opentelemetry.proto.collector.{package}.v1.{service}/Export"
 _MAX_PROJECT = 200
 
 Handler = Callable[[Request], Awaitable[Response]]
+Refusal = Callable[[IntakeError, Request], Response]
 
 
 def routes(intake: Intake) -> list[Route]:
@@ -60,53 +62,60 @@ def routes(intake: Intake) -> list[Route]:
     ):
         otlp[_GRPC.format(package=package, service=service)] = signal
     return [
-        *(Route(path, _otlp(intake, signal), methods=["POST"]) for path, signal in otlp.items()),
-        *(Route(path, _guarded(intake, door), methods=["POST"]) for path, door in doors.items()),
+        *(_route(intake, path, _otlp(intake, signal), _refused) for path, signal in otlp.items()),
+        *(_route(intake, path, door, _problem) for path, door in doors.items()),
     ]
 
 
-def _otlp(intake: Intake, signal: str) -> Handler:
-    async def export(request: Request) -> Response:
-        kind = _media_type(request)
-        as_json = kind == "application/json"
-        try:
-            intake.authenticate(request)
-            if not as_json and kind not in _PROTOBUF_TYPES and kind != "application/grpc":
-                raise IntakeError(
-                    415,
-                    f"Content-Type {kind!r} is not OTLP; send application/x-protobuf or"
-                    " application/json",
-                )
-            body = await read_body(request, intake.limits)
-            if kind == "application/grpc":
-                body = _unframed(body)
-            if as_json:
-                body = to_protobuf(signal, body)
-            receipt = await intake.otlp(signal, body, project=_project(request))
-        except IntakeError as error:
-            intake.refused(error)
-            return replies.refused(error, as_json=as_json)
-        except Exception:
-            return replies.refused(_unexpected(intake, request), as_json=as_json)
-        return replies.exported(
-            signal, as_json=as_json, rejected=receipt.rejected, reason=receipt.reason
-        )
+def _route(intake: Intake, path: str, door: Handler, refuse: Refusal) -> Route:
+    """A door behind authentication, at which no error passes unanswered, unlogged, uncounted."""
 
-    return export
-
-
-def _guarded(intake: Intake, door: Handler) -> Handler:
     async def handle(request: Request) -> Response:
         try:
             intake.authenticate(request)
             return await door(request)
         except IntakeError as error:
-            intake.refused(error)
-            return replies.problem(error)
-        except Exception:
-            return replies.problem(_unexpected(intake, request))
+            refusal = error
+        except Exception:  # noqa: BLE001 (HTTP boundary: answered, logged and counted)
+            _log.exception("intake_failed", path=request.url.path)
+            refusal = IntakeError(500, "the request failed; the server's log says why")
+        intake.refused(refusal)
+        return refuse(refusal, request)
 
-    return handle
+    return Route(path, handle, methods=["POST"])
+
+
+def _refused(error: IntakeError, request: Request) -> Response:
+    return replies.refused(error, as_json=_media_type(request) == _JSON_TYPE)
+
+
+def _problem(error: IntakeError, _: Request) -> Response:
+    return replies.problem(error)
+
+
+def _otlp(intake: Intake, signal: str) -> Handler:
+    async def export(request: Request) -> Response:
+        kind = _media_type(request)
+        if kind not in _OTLP_TYPES:
+            raise IntakeError(
+                415,
+                f"Content-Type {kind!r} is not OTLP; send application/x-protobuf or"
+                " application/json",
+            )
+        body = await read_body(request, intake.limits)
+        if kind == _JSON_TYPE:
+            body = to_protobuf(signal, body)
+        elif kind == _GRPC_TYPE:
+            body = _unframed(body)
+        receipt = await intake.otlp(signal, body, project=_project(request))
+        return replies.exported(
+            signal,
+            as_json=kind == _JSON_TYPE,
+            rejected=receipt.rejected,
+            reason=receipt.reason,
+        )
+
+    return export
 
 
 def _arrow(intake: Intake) -> Handler:
@@ -216,11 +225,3 @@ def _project(request: Request) -> str:
 
 def _now_ns(intake: Intake) -> int:
     return int(intake.clock.now().timestamp() * 1e6) * 1000
-
-
-def _unexpected(intake: Intake, request: Request) -> IntakeError:
-    """The process boundary: whatever went wrong is logged, counted, and never takes us down."""
-    _log.exception("intake_failed", path=request.url.path)
-    error = IntakeError(500, "the request could not be handled; the server's log says why")
-    intake.refused(error)
-    return error

@@ -6,6 +6,7 @@ engine belongs to one process per path; a second one is refused with a clear err
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import threading
 from collections.abc import Mapping, Sequence
@@ -134,8 +135,29 @@ class ClickHouse:
 
     def _over_file(self, sql: str, kind: SegmentKind, path: Path) -> str:
         source = f"file({literal(str(path))}, {literal(kind.format)}, {literal(kind.structure)})"
-        settings = ", ".join(f"{name} = {literal(str(v))}" for name, v in kind.settings.items())
+        given = self._schema_in_a_file(kind.settings)
+        settings = ", ".join(f"{name} = {literal(str(v))}" for name, v in given.items())
         return sql.replace("{source}", source) + (f" SETTINGS {settings}" if settings else "")
+
+    def _schema_in_a_file(self, settings: Mapping[str, str | int]) -> Mapping[str, str | int]:
+        """`settings` with a schema given as text put into a file beside the engine's.
+
+        The embedded engine writes such a text into a folder of its own under the current one.
+        """
+        if settings.get("format_schema_source") != "string":
+            return settings
+        text = str(settings["format_schema"])
+        name = hashlib.sha256(text.encode()).hexdigest()[:16]
+        folder = Path(self.dsn.removeprefix("chdb://")).parent / "schemas"
+        file = folder / f"{name}.proto"
+        if not file.exists():
+            folder.mkdir(exist_ok=True)
+            fresh = folder / f"{name}.{threading.get_ident()}"
+            fresh.write_text(text)
+            fresh.replace(file)
+        message = settings["format_schema_message_name"]
+        kept = {k: v for k, v in settings.items() if not k.startswith("format_schema")}
+        return {**kept, "format_schema": f"{file}:{message}"}
 
     def _client(self) -> Any:
         client = getattr(self._local, "client", None)

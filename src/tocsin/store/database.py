@@ -9,6 +9,7 @@ milliseconds long. A database in memory has one connection that threads share un
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -45,6 +46,8 @@ class Database:
         self.is_private = isinstance(engine.pool, StaticPool)
         self._writer = threading.RLock()
         self._local = threading.local()
+        self._watcher: sqlite3.Connection | None = None
+        self._watching = threading.Lock()
 
     @contextmanager
     def write(self) -> Iterator[sa.Connection]:
@@ -92,8 +95,28 @@ class Database:
             with self.write() as connection:
                 yield connection
 
+    def version(self) -> int | None:
+        """A number that differs once anybody, in any process, has committed; None if unknown.
+
+        SQLite counts commits of other connections for each connection (PRAGMA data_version), so a
+        connection that never writes sees all of them, in microseconds.
+        """
+        if self.is_private:
+            return 0
+        if not self._is_sqlite:
+            return None
+        with self._watching:
+            if self._watcher is None:
+                path = str(self.engine.url.database)
+                self._watcher = sqlite3.connect(path, check_same_thread=False)
+            return int(self._watcher.execute("PRAGMA data_version").fetchone()[0])
+
     def close(self) -> None:
         """Give all connections back."""
+        with self._watching:
+            if self._watcher is not None:
+                self._watcher.close()
+                self._watcher = None
         self.engine.dispose()
 
     @property

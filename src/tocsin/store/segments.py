@@ -86,7 +86,7 @@ class Limits:
     backlog_bytes: accepted and not yet loaded. min_free_bytes: what must stay free on the disk.
     """
 
-    segment_bytes: int = 40 << 20
+    segment_bytes: int = 8 << 20
     segment_age_s: float = 1.0
     linger_s: float = 0.002
     backlog_bytes: int = 1 << 30

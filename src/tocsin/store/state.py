@@ -22,8 +22,9 @@ from tocsin.store.transaction import Transaction
 class StateStore(StateReader):
     """Implements `domain.ports.State` and `delivery.effects.Outbox`; safe to share by threads.
 
-    A database in memory has no other writer, so what was read last is remembered until this store
-    writes it: a backtest asks for the same alerts tens of thousands of times.
+    What was read last is remembered until somebody writes: an engine that ticks through two weeks
+    asks for the same alerts tens of thousands of times. PostgreSQL cannot tell cheaply whether
+    somebody has, so nothing is remembered there.
     """
 
     def __init__(self, database: Database) -> None:
@@ -179,13 +180,18 @@ class StateStore(StateReader):
         return {row["group_key"]: incident_of(row) for row in self._rows(query)}
 
     def _remember(self, topic: str, name: str, read: Callable[[], Any]) -> Any:
-        if not self._database.is_private or self._database.is_writing:
+        if self._database.is_writing:
+            return read()
+        version = self._database.version()
+        if version is None:
             return read()
         key = f"{topic}/{name}"
-        if key not in self._remembered:
-            with self._database.read():  # no writer may come between reading and remembering
-                self._remembered[key] = read()
-        return self._remembered[key]
+        held = self._remembered.get(key)
+        if held is None or held[0] != version:
+            # Whatever is committed after `version` was taken changes it, and is read next time.
+            with self._database.read():
+                held = self._remembered[key] = (version, read())
+        return held[1]
 
     def _forget(self, topics: set[str]) -> None:
         for key in [key for key in self._remembered if key.split("/")[0] in topics]:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from tocsin.domain.clock import Clock, from_minute, iso
 from tocsin.domain.errors import StoreError
 from tocsin.domain.series import Change, MinuteBlock, Ratio, SeriesId
-from tocsin.store import schema
+from tocsin.store import prices, schema
 from tocsin.store.clickhouse import DATABASE, ClickHouse
 from tocsin.store.digests import DigestMemory
 from tocsin.store.kinds import SegmentKind
@@ -110,6 +110,7 @@ class Telemetry:
         )
         try:
             schema.create(engine, (*schema.TABLES, *tables), retention=retention)
+            prices.install(engine)
             return cls(engine, path, clock, kinds, limits)
         except BaseException:
             engine.close()

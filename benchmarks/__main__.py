@@ -1,0 +1,51 @@
+"""Run the benchmarks and write their results: `python -m benchmarks [name …]`.
+
+Every benchmark is a function without arguments that returns what it measured; its results are
+written to `benchmarks/results/<name>.json` with the machine and the versions they came from.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+from benchmarks import ingest
+
+BENCHMARKS = {
+    "ingest": ingest.run,
+}
+RESULTS = Path(__file__).with_name("results")
+
+
+def machine() -> dict[str, object]:
+    """Where the numbers come from."""
+    return {
+        "python": platform.python_version(),
+        "chdb": version("chdb"),
+        "cpus": os.cpu_count(),
+        "load_before": os.getloadavg()[0],
+        "system": platform.system(),
+    }
+
+
+def main(names: list[str]) -> int:
+    unknown = sorted(set(names) - set(BENCHMARKS))
+    if unknown:
+        print(f"no benchmark {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}")
+        return 2
+    RESULTS.mkdir(exist_ok=True)
+    for name in names or list(BENCHMARKS):
+        where = machine()
+        result = {"benchmark": name, "machine": where, **BENCHMARKS[name]()}
+        text = json.dumps(result, indent=2) + "\n"
+        (RESULTS / f"{name}.json").write_text(text)
+        print(text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
