@@ -6,7 +6,8 @@ minute by minute over it and deliver what each minute decided before the next on
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -68,14 +69,24 @@ class Replay:
 
     def run(self, source: Source, advanced: Callable[[Progress], None], hours: float = 6) -> None:
         """Everything in `source`; `advanced` is called as the clock moves on."""
-        for chunk in source.chunks(hours):
+        # While one piece is judged the next is taken in: judging is Python, loading is the engine.
+        with ThreadPoolExecutor(1, thread_name_prefix="replay-load") as loading:
+            pieces = iter(source.chunks(hours))
+            coming = loading.submit(self._load, pieces)
+            while (chunk := coming.result()) is not None:
+                coming = loading.submit(self._load, pieces)
+                self.progress.calls += chunk.calls
+                self.progress.spans += chunk.spans
+                self._ahead.extend(chunk.stop)
+                self._judge(chunk, advanced)
+        self._house.state.set_meta(LAST_MINUTE, self._house.standing.minute)
+
+    def _load(self, pieces: Iterator[Chunk]) -> Chunk | None:
+        chunk = next(pieces, None)
+        if chunk is not None:
             self._accept(chunk)
             self._house.telemetry.flush()
-            self.progress.calls += chunk.calls
-            self.progress.spans += chunk.spans
-            self._ahead.extend(chunk.stop)
-            self._judge(chunk, advanced)
-        self._house.state.set_meta(LAST_MINUTE, self._house.standing.minute)
+        return chunk
 
     def _judge(self, chunk: Chunk, advanced: Callable[[Progress], None]) -> None:
         for minute in range(chunk.start, chunk.stop):

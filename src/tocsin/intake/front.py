@@ -162,7 +162,7 @@ def _phoenix_spans(intake: Intake) -> Handler:
         project = _project(request) or str(request.path_params["project"])[:_MAX_PROJECT]
         body = await _json_body(intake, request)
         records = phoenix.span_records(read_json(body), project)
-        await _store_spans(intake, records, project)
+        await _store_spans(intake, records, body, project)
         return replies.answer({"total_received": len(records), "total_queued": len(records)})
 
     return take
@@ -192,13 +192,15 @@ def _rows(intake: Intake, kind: str) -> Handler:
 
 
 async def _store_parsed(intake: Intake, parsed: arize.Parsed, body: bytes, project: str) -> None:
-    await _store_spans(intake, parsed.spans, project)
+    await _store_spans(intake, parsed.spans, body, project)
     await intake.rows("scores", parsed.scores, body)
 
 
-async def _store_spans(intake: Intake, records: list[SpanRecord], project: str) -> None:
+async def _store_spans(
+    intake: Intake, records: list[SpanRecord], origin: bytes, project: str
+) -> None:
     if records:
-        await intake.otlp("traces", to_request(records), project=project)
+        await intake.otlp("traces", to_request(records), project=project, origin=origin)
 
 
 async def _json_body(intake: Intake, request: Request) -> bytes:

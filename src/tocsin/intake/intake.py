@@ -84,15 +84,18 @@ class Intake:
         """The clock that stamps what is received."""
         return self._clock
 
-    async def otlp(self, signal: str, body: bytes, *, project: str = "") -> Receipt:
+    async def otlp(
+        self, signal: str, body: bytes, *, project: str = "", origin: bytes | None = None
+    ) -> Receipt:
         """Store a protobuf body of a signal (traces, logs, metrics); returns when it is durable.
 
-        project: overrides what the body says. IntakeError 400 for what is not OTLP, 429 or 503
+        project: overrides what the body says. origin: what the sender sent, where `body` was made
+        from it; a second delivery is known by it. IntakeError 400 for what is not OTLP, 429 or 503
         when the store cannot take more.
         """
         now_ns = int(self._clock.now().timestamp() * 1e6) * 1000
         screened = screen(signal, body, now_ns)
-        digest = _digest(signal, project, body)
+        digest = _digest(signal, project, body if origin is None else origin)
         is_new = True
         if screened.items:
             head = envelope_head(project, now_ns, len(screened.body))

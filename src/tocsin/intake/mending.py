@@ -79,7 +79,8 @@ def _flatten(value: Any) -> None:
         item.WhichOneof("value") in _SCALARS for item in value.array_value.values
     ):
         return
-    value.string_value = _dumped(plain(value)).encode()
+    held = plain(value)
+    value.string_value = (held if isinstance(held, str) else _dumped(held)).encode()
 
 
 def _mend_texts(message: Any) -> None:

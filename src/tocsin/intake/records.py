@@ -73,9 +73,7 @@ def moment_ns(value: Any, where: str) -> int:
         raise IntakeError(400, f"{where}: a time is needed, as RFC 3339 text or epoch number")
     if isinstance(value, int | float) and math.isfinite(value):
         unit = next(ns for limit, ns in _UNITS_NS if abs(value) < limit)
-        return (
-            int(value * unit) if isinstance(value, int) else int(value * 1000) * (unit // 1000 or 1)
-        )
+        return int(value * unit)
     try:
         parsed = datetime.fromisoformat(str(value).strip().replace("Z", "+00:00"))
     except ValueError:

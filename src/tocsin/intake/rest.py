@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from tocsin.domain.calls import KINDS
@@ -169,8 +170,6 @@ def _line(number: int, line: bytes) -> Any:
 
 def _instant(row: Mapping[str, Any], where: str) -> str:
     """RFC 3339 text of the member `ts`, "" when there is none."""
-    from datetime import UTC, datetime
-
     if row.get("ts") in (None, ""):
         return ""
     nanoseconds = moment_ns(row["ts"], f"{where}: ts")

@@ -80,14 +80,13 @@ class Inserts:
             )
         names = self._names(kind, careful=file.careful)
         self._engine.write_segment(
-            f"INSERT INTO {DATABASE}.{kind.table} ({names})"
-            f" SELECT {names} FROM ({self.select(file)})",
+            f"INSERT INTO {DATABASE}.{kind.table} ({names}) {self.select(file)}",
             kind,
             file.path,
         )
 
     def _names(self, kind: SegmentKind, *, careful: bool) -> str:
-        """The columns that the kind's SELECT yields, so that others take their defaults."""
+        """The columns that the kind's SELECT yields, in its order; others take their defaults."""
         known = self._columns.get((kind.name, careful))
         if known is None:
             select = kind.rows(careful=careful).replace("{seg}", "0")

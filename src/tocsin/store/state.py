@@ -30,6 +30,7 @@ class StateStore(StateReader):
     def __init__(self, database: Database) -> None:
         super().__init__(database)
         self._remembered: dict[str, Any] = {}
+        self._incidents: Mapping[str, Incident] = {}
 
     @classmethod
     def open(cls, url_or_path: str | Path) -> StateStore:
@@ -168,16 +169,30 @@ class StateStore(StateReader):
         return {row["fingerprint"]: alert_of(row) for row in self._rows(query)}
 
     def _read_incidents(self, *, live_only: bool) -> dict[str, Incident]:
+        """Latest episodes by group key; only those whose version changed are read in full."""
         table = tables.incident
         later = table.alias("later")
-        query = sa.select(table).where(
+        query = sa.select(table.c.id, table.c.group_key, table.c.version).where(
             ~sa.exists().where(
                 later.c.group_key == table.c.group_key, later.c.episode > table.c.episode
             )
         )
         if live_only:
             query = query.where(table.c.state != IncidentState.CLOSED.value)
-        return {row["group_key"]: incident_of(row) for row in self._rows(query)}
+        with self._database.read():
+            heads = self._rows(query)
+            held = self._incidents
+            stale = [
+                r["id"]
+                for r in heads
+                if r["id"] not in held or held[r["id"]].version != r["version"]
+            ]
+            if stale:
+                rows = self._rows(sa.select(table).where(table.c.id.in_(stale)))
+                held = {**held, **{row["id"]: incident_of(row) for row in rows}}
+        if not live_only:
+            self._incidents = {row["id"]: held[row["id"]] for row in heads}
+        return {row["group_key"]: held[row["id"]] for row in heads}
 
     def _remember(self, topic: str, name: str, read: Callable[[], Any]) -> Any:
         if self._database.is_writing:
