@@ -47,6 +47,10 @@ def test_a_module_has_a_docstring_and_a_name_that_says_something(path: Path) -> 
 
 @pytest.mark.parametrize("path", [p for p in MODULES if "store" in p.parts], ids=name_of)
 def test_sql_never_asks_the_database_what_time_it_is(path: Path) -> None:
-    text = path.read_text().lower()
+    texts = [
+        node.value.lower()
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    ]
     for call in ("now()", "now64(", "current_timestamp", "today()", "yesterday()"):
-        assert call not in text, f"{call}: time is a parameter of the query"
+        assert not any(call in text for text in texts), f"{call}: time is a query parameter"

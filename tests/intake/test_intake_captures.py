@@ -80,7 +80,7 @@ SILENT = {
     "otel-openai-v2-latest__responses": NO_SPAN,
 }
 
-MANIFESTS = {name: path for name, path in (("fixtures", FIXTURES), ("recordings", SHARED))}
+MANIFESTS = {"fixtures": FIXTURES, "recordings": SHARED}
 TRUTHS = [
     pytest.param(name, label, id=f"{name}-{label}")
     for name, path in MANIFESTS.items()

@@ -7,6 +7,7 @@ import json
 import struct
 import zlib
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from starlette.requests import Request
 from tocsin.domain.errors import IntakeError
 from tocsin.intake.bodies import BodyLimits
 from tocsin.intake.intake import Intake
+from tocsin.intake.records import moment_ns
 
 PB = {"content-type": PROTOBUF}
 JSON = {"content-type": "application/json"}
@@ -349,3 +351,18 @@ def test_scores_and_changes_are_stored(tocsin: Bench) -> None:
     assert tocsin.post("/api/v1/changes", json.dumps(change).encode(), JSON).status_code == 200
     (row,) = tocsin.query("SELECT title, ts FROM tocsin.changes WHERE service = 'rest'")
     assert (row["title"], row["ts"].isoformat()[:10]) == ("v7", "2026-11-21")
+
+
+def test_a_prediction_without_a_time_is_stored_once_however_often_it_comes(tocsin: Bench) -> None:
+    body = b'{"model_id": "router", "prediction_id": "p9", "prediction": {}}'
+    for _ in range(2):
+        assert tocsin.post("/v1/log", body, JSON).status_code == 200
+        tocsin.clock.advance(timedelta(seconds=7))
+    assert count(tocsin, "router") == 1
+
+
+@pytest.mark.parametrize(
+    "value", [1795236000, 1795236000.0, 1795236000000, 1795236000000000, "2026-11-21T04:40:00Z"]
+)
+def test_a_time_may_be_an_epoch_number_of_any_unit(value: float | str) -> None:
+    assert moment_ns(value, "ts") == 1795236000 * 10**9

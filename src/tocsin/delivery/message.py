@@ -240,6 +240,8 @@ def _quantity(evidence: Mapping[str, Any], name: str, unit: str) -> str:
         return str(value)
     if unit in {"share", "ratio", "fraction"}:
         return f"{100 * value:.3g} %"
+    if unit == "ms":
+        return f"{value / 1000:.3g} s" if abs(value) >= 1000 else f"{value:.0f} ms"
     return f"{value:.4g} {unit}".strip()
 
 

@@ -27,7 +27,7 @@ SYSTEM_FAILURES = frozenset(
 class Call:
     """One LLM, embedding, retrieval, tool or agent span, normalised.
 
-    Unknown is None, never 0: `input_tokens` when the client saw no usage, `ttft_ms` when nothing
+    Unknown is None, never 0: `duration_ms` when a span begins and ends at once, `input_tokens` when the client saw no usage, `ttft_ms` when nothing
     was streamed or timed, `cost_usd` when no price is known. `error_class` is "" for success.
     `truncated` marks a stream that ended without a finish reason.
     """
@@ -44,7 +44,7 @@ class Call:
     provider: str = ""
     model: str = ""
     response_id: str = ""
-    duration_ms: float = 0.0
+    duration_ms: float | None = None
     ttft_ms: float | None = None
     input_tokens: int | None = None
     output_tokens: int | None = None

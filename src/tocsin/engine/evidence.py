@@ -69,8 +69,6 @@ class Witness:
         if known is not None:
             found["runbook"] = known.runbook
             found["first_steps"] = list(known.first_steps)
-        if "budget_remaining" in found:
-            found["budget_left"], found["burn"] = found["budget_remaining"], found.get("burn_long")
         return replace(alert, evidence=found)
 
     def _changes_before(self, service: str, now: datetime) -> list[str]:
@@ -111,7 +109,7 @@ class Witness:
         if both:
             note = f"probably {known.provider}: {', '.join(both)} fail on it at the same time"
         elif same:
-            note = f"probably us: {', '.join(sorted(same))} are well on {known.provider}"
+            note = f"no other service on {known.provider} was failing when this began"
         else:
             return {}
         return {"provider_note": note}

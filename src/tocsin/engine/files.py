@@ -4,7 +4,9 @@ Two shapes of file, told apart by their columns; Parquet, CSV and JSON Lines ali
 
     counts  minute, service, good, bad [, indicator]
     calls   ts, service [, kind, duration_ms, ttft_ms, input_tokens, output_tokens, cost_usd,
-            error_class, truncated]
+            error_class, truncated, documents]
+
+Calls count as `tocsin.store.minutes` counts them. `documents` is how many a retriever found.
 
 `minute` and `ts` are RFC 3339 text, timestamps, or numbers of seconds since 1970 (`minute` also as
 epoch minutes). A counts file without `indicator` answers every indicator that counts failures.
@@ -32,6 +34,10 @@ from tocsin.domain.series import Change, MinuteBlock, Ratio, SeriesId
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
+
+_NUMBERS = (
+    "duration_ms", "ttft_ms", "cost_usd", "input_tokens", "output_tokens", "documents",
+)  # fmt: skip
 
 # Numbers below this are epoch minutes, above it epoch seconds: 3e8 minutes lie in the year 2540,
 # 3e8 seconds in 1979, and nothing in between has LLM telemetry.
@@ -165,10 +171,7 @@ class CallsFile:
             minute=_minutes(table.column("ts"), "ts", path),
             service=_texts(table, "service"),
             kind=_texts(table, "kind") if "kind" in table.column_names else kinds,
-            numbers={
-                name: _floats(table, name)
-                for name in ("duration_ms", "ttft_ms", "cost_usd", "input_tokens", "output_tokens")
-            },
+            numbers={name: _floats(table, name) for name in _NUMBERS},
             error=np.asarray(error, dtype=np.bool_),
             failed=np.asarray(failed | truncated, dtype=np.bool_),
             truncated=truncated,
@@ -189,7 +192,8 @@ class CallsFile:
         a, b = np.searchsorted(self.minute, (start, stop))
         part = self._rows(slice(int(a), int(b)))
         for row, (series, ratio) in enumerate(monitored.items()):
-            mine = (part.service == series.service) & (part.kind == ratio.kind)
+            kind = "retriever" if ratio.column == "empty_result" else ratio.kind
+            mine = (part.service == series.service) & (part.kind == kind)
             counts, is_bad = part._ratio(ratio)
             np.add.at(total[row], part.minute[mine & counts] - start, 1)
             np.add.at(bad[row], part.minute[mine & counts & is_bad] - start, 1)
@@ -216,13 +220,14 @@ class CallsFile:
         )
 
     def _ratio(self, ratio: Ratio) -> tuple[Mask, Mask]:
-        """Which calls count and which are bad, as `store.reads` has it in SQL."""
+        """Which calls count and which are bad, as `store.minutes` has it in SQL."""
         everything = np.ones(self.minute.shape, np.bool_)
         flags = {"failed": self.failed, "error": self.error, "truncated": self.truncated}
         if ratio.column in flags:
             return everything, flags[ratio.column]
         if ratio.column == "empty_result":
-            return everything, self.failed
+            found = self.numbers["documents"]
+            return self.error | ~np.isnan(found), self.error | (found == 0)
         if ratio.column == "feedback_negative":
             return ~everything, ~everything
         values = self.numbers[ratio.column]
@@ -230,12 +235,14 @@ class CallsFile:
             is_bad = values >= ratio.threshold if ratio.op == "ge" else values > ratio.threshold
         known = ~np.isnan(values)
         if ratio.column in ("duration_ms", "ttft_ms"):
-            known &= ~self.error & ~self.truncated
+            known &= (self.numbers["duration_ms"] > 0) & ~self.error & ~self.truncated
+        if ratio.column == "ttft_ms":
+            known &= values > 0
         return known, np.asarray(is_bad, dtype=np.bool_)
 
     def _histograms(self, mine: Mask, start: int, latency: Ints, pace: Ints) -> None:
         duration_us = self.numbers["duration_ms"] * 1000.0
-        timed = mine & ~np.isnan(duration_us) & ~self.error & ~self.truncated
+        timed = mine & (duration_us > 0) & ~self.error & ~self.truncated
         np.add.at(latency, (self.minute[timed] - start, LATENCY.bucket(duration_us[timed])), 1)
         inp, out = self.numbers["input_tokens"], self.numbers["output_tokens"]
         known = timed & ~np.isnan(inp) & ~np.isnan(out)

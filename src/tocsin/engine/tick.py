@@ -34,6 +34,11 @@ MessagesAbout = Callable[[str], Sequence[tuple[str, str]]]
 Explain = Callable[[Alert, datetime], Alert]
 
 ATTEMPTS = 5
+# What evidence was gathered once, and what a verdict on an error budget is called in a message.
+EXPLAINED = frozenset(
+    {"changes", "slice", "slices", "provider_note", "runbook", "first_steps", "note"}
+)
+BUDGET_FACTS = {"budget_remaining": "budget_left", "burn_long": "burn"}
 LEAD_FACTS = ("monitor", "value", "expected", "unit", "reason", "since")
 
 
@@ -112,14 +117,18 @@ def decide(
         for change in folded.changes
         if change.is_transition and change.alert.state == "firing" and change.before != "stale"
     }
-    firing = {key: begun.get(key, alert) for key, alert in folded.firing.items()}
+    kept = {
+        change.alert.fingerprint: _still_explained(change.alert, alerts)
+        for change in folded.changes
+        if change.alert.fingerprint not in begun
+    }
+    firing = {key: begun.get(key) or kept.get(key, alert) for key, alert in folded.firing.items()}
     routed = route_all(rules, firing, now)
     changed = fold_incidents(
         incidents, routed, now, rules.incidents, lambda name: rules.snapshot_of(name, now)
     )
     changes = tuple(_told_by_lead(change) for change in changed.changes)
-    written = {change.alert.fingerprint: change.alert for change in folded.changes}
-    written |= begun
+    written = kept | begun
     written |= {
         alert.fingerprint: replace(
             written.get(alert.fingerprint, alert), incident_id=alert.incident_id
@@ -195,12 +204,21 @@ def alert_events(decided: Decided) -> tuple[LedgerEvent, ...]:
     )
 
 
+def _still_explained(alert: Alert, before: Mapping[str, Alert]) -> Alert:
+    """A verdict replaces an alert's numbers every minute, not what was found out when it began."""
+    known = before.get(alert.fingerprint)
+    found = {} if known is None else {n: v for n, v in known.evidence.items() if n in EXPLAINED}
+    return replace(alert, evidence={**found, **alert.evidence}) if found else alert
+
+
 def _told_by_lead(change: IncidentChange) -> IncidentChange:
     """The change with what its leading alert knows at the top of the incident's evidence, where
     messages and pages look for it."""
     lead = change.after.evidence.get("lead") or {}
     told = {name: lead[name] for name in LEAD_FACTS if name in lead}
-    kept = {**change.after.evidence, **told, **lead.get("evidence", {})}
+    facts = lead.get("evidence", {})
+    budget = {new: facts[old] for old, new in BUDGET_FACTS.items() if old in facts}
+    kept = {**change.after.evidence, **told, **facts, **budget}
     return replace(change, after=replace(change.after, evidence=kept))
 
 

@@ -215,4 +215,3 @@ def _lookup(*columns: str) -> str:
 
 def _keys(places: Mapping[str, int]) -> dict[str, Any]:
     return {"keys": list(places), "places": [place + 1 for place in places.values()]}
-

@@ -311,7 +311,7 @@ def _call(row: dict[str, Any]) -> Call:
     ttft_us, duration_us = row.pop("ttft_us"), row.pop("duration_us")
     row |= {
         "ts": row["ts"].replace(tzinfo=UTC),
-        "duration_ms": duration_us / 1000,
+        "duration_ms": duration_us / 1000 if duration_us else None,
         "ttft_ms": ttft_us / 1000 if ttft_us else None,
         "usage_known": known,
         "input_tokens": row["input_tokens"] if known else None,

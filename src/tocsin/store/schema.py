@@ -224,7 +224,8 @@ ROLLUPS = ((CALLS_1M, "toStartOfMinute"), (CALLS_1H, "toStartOfHour"))
 FAILED = "(calls.truncated = 1 OR calls.error_class IN ({}))".format(
     ", ".join(literal(name) for name in sorted(SYSTEM_FAILURES))
 )
-ANSWERED = "(calls.error_class = '' AND calls.truncated = 0)"
+# A call that took no time at all is one whose duration nobody measured.
+ANSWERED = "(calls.error_class = '' AND calls.truncated = 0 AND calls.duration_us > 0)"
 
 
 def bucket(value: str, scale: Scale) -> str:

@@ -2,7 +2,7 @@
 
 One thread owns the files. It gathers what arrives within about 2 ms, appends it to the current
 segment of each kind and calls fdatasync once per segment touched; only then do the waiting callers
-return. A segment is closed after 16 MB or one second and handed to the loader by name:
+return. A segment is closed after 40 MB or one second and handed to the loader by name:
 
     0000002a00000007-traces.open            being written
     0000002a00000007-traces.ready           waiting for the loader
@@ -86,7 +86,7 @@ class Limits:
     backlog_bytes: accepted and not yet loaded. min_free_bytes: what must stay free on the disk.
     """
 
-    segment_bytes: int = 16 << 20
+    segment_bytes: int = 40 << 20
     segment_age_s: float = 1.0
     linger_s: float = 0.002
     backlog_bytes: int = 1 << 30

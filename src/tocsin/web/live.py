@@ -10,7 +10,7 @@ from typing import TypeVar
 from tocsin.domain.clock import from_minute, iso, to_minute
 from tocsin.domain.errors import StoreError
 from tocsin.domain.findings import Incident
-from tocsin.domain.series import Change
+from tocsin.domain.series import Change, MinuteBlock, Ratio, SeriesId
 from tocsin.engine.house import House, NoSuchIncident, settled
 from tocsin.store.reads import FleetRow, Timeline, cursor_after
 from tocsin.web import portraits, reasons
@@ -94,7 +94,9 @@ class LiveDesk:
             charts=(
                 portraits.latency_chart(title, timeline, mine, changes),
                 portraits.failure_chart(title, timeline, mine, changes),
+                portraits.percentile_chart(title, timeline),
                 *portraits.plain_charts(title, timeline),
+                portraits.feedback_chart(title, timeline, self._ratings(theirs, start, stop)),
             ),
             objectives=tuple(view for view in self._objectives() if view.service == name),
             incidents=tuple(self._row(incident) for incident in mine),
@@ -407,11 +409,15 @@ class LiveDesk:
         theirs = self._telemetry_name(service)
         return [c for c in found if not service or c.service in ("", service, theirs)]
 
+    def _ratings(self, service: str, start: int, stop: int) -> MinuteBlock:
+        rated = {SeriesId(service, "feedback"): Ratio("feedback_negative")}
+        return self._house.telemetry.minutes(rated, (), start, stop)
+
     def _exemplars(self, service: str, since: datetime, *, slowest: bool) -> tuple[CallRow, ...]:
         reads = self._house.telemetry.reads
         if slowest:
             _, calls = reads.calls(500, since=since, service=service, kind="llm")
-            calls = sorted(calls, key=lambda call: -call.duration_ms)
+            calls = sorted(calls, key=lambda call: -(call.duration_ms or 0.0))
         else:
             _, calls = reads.calls(EXEMPLARS, since=since, service=service, failed_only=True)
         return tuple(portraits.call_row(call) for call in calls[:EXEMPLARS])

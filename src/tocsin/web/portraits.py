@@ -14,7 +14,7 @@ from tocsin.assess.slo import ObjectiveStatus
 from tocsin.domain.calls import Call
 from tocsin.domain.clock import from_minute
 from tocsin.domain.findings import Incident, Judgement, Verdict
-from tocsin.domain.series import Change
+from tocsin.domain.series import Change, MinuteBlock
 from tocsin.store.reads import Timeline
 from tocsin.web.views import (
     BurnView,
@@ -155,10 +155,11 @@ def series(timeline: Timeline, values: npt.NDArray[np.number]) -> Series:
 def latency_chart(
     service: str, timeline: Timeline, incidents: Sequence[Incident], changes: Sequence[Change]
 ) -> ChartView:
-    """p95 latency against its robust rolling band, with p50 and p99 beside it."""
+    """p95 latency against its robust rolling band; incidents teach nothing about what is usual."""
     p95_s = timeline.p95_ms / 1000
-    band = expected_band(p95_s, span=BAND_SPAN, scale="log")
     spans = spans_of(incidents, ("latency_p95", "latency_p99", "slo_breach"))
+    inside = _inside(timeline, spans)
+    band = expected_band(np.where(inside, np.nan, p95_s), span=BAND_SPAN, scale="log")
     return ChartView(
         service=service,
         title="p95 latency",
@@ -167,16 +168,45 @@ def latency_chart(
         low=band.lower,
         expected=band.expected,
         high=band.upper,
-        anomalous=_inside(timeline, spans) & (p95_s > band.upper),
+        anomalous=inside & (p95_s > band.upper),
         anomalies=spans,
         changes=markers(changes),
         status=_since(spans),
         tone=Tone.BAD if any(stop is None for _, stop in spans) else Tone.OK,
         reason="" if np.isfinite(p95_s).any() else "no finished calls in this window",
+    )
+
+
+def percentile_chart(service: str, timeline: Timeline) -> ChartView:
+    """p50, p95 and p99 together: where the body and where the tail of latency are."""
+    p95_s = timeline.p95_ms / 1000
+    return ChartView(
+        service=service,
+        title="latency percentiles",
+        unit="s",
+        series=series(timeline, p95_s),
+        reason="" if np.isfinite(p95_s).any() else "no finished calls in this window",
         extra=(
             ("p50", series(timeline, timeline.p50_ms / 1000)),
             ("p99", series(timeline, timeline.p99_ms / 1000)),
         ),
+    )
+
+
+def feedback_chart(service: str, timeline: Timeline, block: MinuteBlock) -> ChartView:
+    """The share of ratings that are thumbs down, per step of the timeline."""
+    step, steps = timeline.step_minutes, len(timeline.n)
+    bad, total = (
+        counts[0, : steps * step].reshape(steps, step).sum(axis=1).astype(np.float64)
+        for counts in (block.bad, block.total)
+    )
+    share = np.divide(bad, total, out=np.full(steps, np.nan), where=total > 0)
+    return ChartView(
+        service=service,
+        title="thumbs down",
+        unit="ratio",
+        series=series(timeline, share),
+        reason="" if total.any() else "nobody rated an answer in this window",
     )
 
 
@@ -188,8 +218,9 @@ def failure_chart(
     share = np.divide(
         timeline.failed, counts, out=np.full(len(counts), np.nan), where=timeline.n > 0
     )
-    band = expected_band(share, span=BAND_SPAN, counts=counts)
     spans = spans_of(incidents, ("error_rate", "slo_breach", "truncation"))
+    inside = _inside(timeline, spans)
+    band = expected_band(np.where(inside, np.nan, share), span=BAND_SPAN, counts=counts)
     return ChartView(
         service=service,
         title="failure rate",
@@ -198,7 +229,7 @@ def failure_chart(
         low=band.lower,
         expected=band.expected,
         high=band.upper,
-        anomalous=_inside(timeline, spans) & (share > band.upper),
+        anomalous=inside & (share > band.upper),
         anomalies=spans,
         changes=markers(changes),
         status=_since(spans),

@@ -1,0 +1,428 @@
+"""Who is told what, when, and what they are not told: from calls in the store to receivers' 2xx."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from world import LATENESS, T0, ZERO, Phase, World, usual, with_phase
+
+from tocsin.domain.clock import from_minute
+from tocsin.domain.errors import StoreError
+from tocsin.domain.findings import IncidentState
+from tocsin.web.views import Tone, Window
+
+Open = Callable[..., World]
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[Open]:
+    opened: list[World] = []
+
+    def build(phases: list[Phase], *changes: tuple[int, str, str, str]) -> World:
+        opened.append(World(tmp_path / "data", phases, changes))
+        return opened[-1]
+
+    yield build
+    for each in opened:
+        each.__exit__()
+
+
+def outage(start: int, stop: int, until: int = 240, **fields: Any) -> list[Phase]:
+    """Two tenants of chat, of which one fails from `start` to `stop`; two quiet services beside."""
+    normal = usual("chat", "drafts", "claims", until=until)
+    normal += [Phase("chat", -480, until, tenant="beta", per_minute=10)]
+    failing = Phase("chat", start, stop, tenant="beta", per_minute=10, failing=0.9, **fields)
+    return [
+        p if p.tenant != "beta" else Phase("chat", -480, start, tenant="beta", per_minute=10)
+        for p in normal
+    ] + [failing, Phase("chat", stop, until, tenant="beta", per_minute=10)]
+
+
+# --- one outage, from the first page to the end -----------------------------------------------
+
+
+def test_an_outage_is_one_page_with_the_evidence(world: Open) -> None:
+    w = world(outage(10, 40), (5, "chat", "deploy", "chat 4.2"), (7, "drafts", "deploy", "not it"))
+    w.play(24)
+    (page,) = w.pages()
+    assert page.receiver == "pagerduty"
+    assert 11 <= page.minute <= 14, "a page within minutes of the start"
+    event = page.body
+    details = event["payload"]["custom_details"]
+    assert event["payload"]["severity"] == "critical"
+    assert "calls failed in" in details["what"]
+    assert "usual 0.5 %" in details["what"]
+    assert details["Mostly"].startswith("tenant beta: ")
+    assert details["Provider or us"] == "probably us: drafts are well on openai"
+    assert details["just before"] == [f"09:05 deploy: chat 4.2 ({page.minute - 5} min before)"]
+    assert details["first steps"] == [
+        "Look at the provider's status page.",
+        "Roll the last release back.",
+    ]
+    assert details["for"] == ["ana"]
+    assert {"slack", "audit"} <= set(details["also told"])
+    link = next(link["href"] for link in event["links"] if link["text"] == "Incident")
+    shown = w.web.get(link.removeprefix("http://localhost:4318"), headers={"accept": "text/html"})
+    assert shown.status_code == 200
+    assert "tenant beta" in shown.text
+    assert [t.minute for t in w.of("slack")] == [page.minute]
+    assert [t.action for t in w.of("audit")] == ["tocsin.incident.trigger"]
+    assert not w.of("secondary")
+    assert not w.of("finance")
+
+
+def test_a_failing_provider_is_named_when_others_fail_on_it_too(world: Open) -> None:
+    phases = usual("chat", "drafts", "claims", until=40)
+    for name in ("drafts", "chat"):
+        start = 10 if name == "drafts" else 12
+        phases = with_phase(phases, Phase(name, start, 40, failing=0.8, error="overloaded"))
+    w = world(phases)
+    w.play(20)
+    pages = [p for p in w.pages() if p.body["payload"]["source"] == "chat"]
+    assert [p.body["payload"]["custom_details"]["Provider or us"] for p in pages] == [
+        "probably openai: drafts fail on it at the same time"
+    ]
+
+
+def test_nobody_acknowledges_and_the_second_is_paged_after_15_minutes(world: Open) -> None:
+    w = world(outage(10, 90))
+    w.play(60)
+    first, second = w.pages()
+    assert (first.receiver, second.receiver) == ("pagerduty", "secondary")
+    assert second.at - first.at == timedelta(minutes=15)
+    assert second.body["payload"]["custom_details"]["for"] == ["manager"]
+    assert second.body["dedup_key"] == first.body["dedup_key"]
+
+
+@pytest.mark.parametrize("way", ["form", "api"])
+def test_acknowledged_in_the_web_nobody_else_is_paged(world: Open, way: str) -> None:
+    w = world(outage(10, 60))
+    w.play(20)
+    incident = w.incident("chat")
+    address = f"/incidents/{incident.id}/acknowledge"
+    if way == "form":
+        assert w.form(address, name="Ana").status_code == 303
+    else:
+        answer = w.web.post(f"/api/v1{address}", json={"actor": "Ana"})
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["state"] == "acknowledged"
+    w.play(50)
+    assert [p.action for p in w.pages()] == ["trigger", "acknowledge"]
+    assert w.pages()[1].minute == 20, "PagerDuty hears of it at once"
+    assert not w.of("secondary")
+    assert w.incident("chat").acknowledged_by == f"{'web' if way == 'form' else 'api'}:Ana"
+    assert w.sinks.alerts[next(iter(w.sinks.alerts))] == "acknowledged"
+
+
+def test_a_form_without_its_token_or_from_another_site_acknowledges_nothing(world: Open) -> None:
+    w = world(outage(10, 60))
+    w.play(20)
+    address = f"/incidents/{w.incident('chat').id}/acknowledge"
+    assert w.web.post(address, data={"name": "Eve"}).status_code == 403
+    crossed = w.web.post(f"/api/v1{address}", json={"actor": "Eve"},
+                         headers={"origin": "https://evil.example"})  # fmt: skip
+    assert crossed.status_code == 403
+    assert w.incident("chat").state is IncidentState.TRIGGERED
+    w.play(32)
+    assert len(w.of("secondary")) == 1
+
+
+def test_the_end_is_told_once_to_everyone_who_was_told(world: Open) -> None:
+    w = world(outage(10, 30, until=120))
+    w.play(20)
+    w.web.post(f"/api/v1/incidents/{w.incident('chat').id}/acknowledge", json={"actor": "Ana"})
+    w.play(110)
+    incident = w.incident("chat")
+    assert incident.state in (IncidentState.RESOLVED, IncidentState.CLOSED)
+    assert 31 <= (incident.resolved - T0).total_seconds() / 60 <= 50
+    assert [p.action for p in w.pages()] == ["trigger", "acknowledge", "resolve"]
+    assert [t.action for t in w.of("audit")][-1] == "tocsin.incident.resolve"
+    assert [t.action for t in w.of("audit")].count("tocsin.incident.resolve") == 1
+    assert sum("Resolved" in t.text for t in w.of("slack") if "thread_ts" in t.text) == 1
+    assert set(w.sinks.alerts.values()) == {"resolved"}
+    assert w.state.verify_ledger() is None
+
+
+def test_a_person_resolves_and_is_not_paged_again_for_the_same_outage(world: Open) -> None:
+    w = world(outage(10, 40))
+    w.play(20)
+    address = f"/incidents/{w.incident('chat').id}/resolve"
+    assert w.form(address, name="Ana", reason="switched the provider").status_code == 303
+    w.play(50)
+    assert [p.action for p in w.pages()] == ["trigger", "resolve"]
+
+
+def test_back_within_the_cooldown_is_the_same_incident_paged_again(world: Open) -> None:
+    phases = outage(10, 20, until=120)
+    w = world([*phases, Phase("chat", 45, 60, per_minute=20, failing=0.9)])
+    w.play(100)
+    assert [p.action for p in w.of("pagerduty")] == ["trigger", "resolve", "trigger", "resolve"]
+    assert len({p.body["dedup_key"] for p in w.pages()}) == 1
+    chat = [i for i in w.incidents() if i.labels["signal"] == "error_rate"]
+    assert [i.episode for i in chat] == [1]
+
+
+def test_back_after_the_cooldown_is_a_new_incident(world: Open) -> None:
+    phases = outage(10, 20, until=140)
+    w = world([*phases, Phase("chat", 80, 95, per_minute=20, failing=0.9)])
+    w.play(130)
+    assert [p.action for p in w.of("pagerduty")] == ["trigger", "resolve", "trigger", "resolve"]
+    assert len({p.body["dedup_key"] for p in w.pages()}) == 2
+
+
+# --- who is not paged -------------------------------------------------------------------------
+
+
+def test_an_slo_that_burns_because_of_the_outage_is_not_told_and_the_audit_says_so(
+    world: Open,
+) -> None:
+    w = world(outage(10, 40))
+    w.play(30)
+    burning = w.incident("chat", "slo_breach")
+    assert burning.suppressed_by == "inhibition:failures explain burnt budgets"
+    assert not [t for t in w.told if burning.id in t.text]
+    entries = [
+        entry for key in burning.alerts for entry in w.state.entries_about(key)
+        if entry.kind == "alert.suppressed"
+    ]  # fmt: skip
+    assert entries
+    assert "failures explain burnt budgets" in entries[0].data["suppressed_by"]
+    assert len(w.of("pagerduty", "trigger")) == 1
+
+
+def test_a_regulated_service_waits_for_a_person(world: Open) -> None:
+    phases = usual("chat", "drafts", "claims", until=120)
+    w = world([*phases, Phase("claims", 10, 25, failing=0.9)])
+    w.play(70)
+    incident = w.incident("claims")
+    assert incident.state is IncidentState.RECOVERED
+    assert not w.of("pagerduty", "resolve")
+    assert set(w.sinks.alerts.values()) == {"triggered"}
+    assert w.form(f"/incidents/{incident.id}/resolve", name="Bo", reason="checked").status_code
+    w.play(72)
+    assert w.incident("claims").state is IncidentState.RESOLVED
+    assert len(w.of("pagerduty", "resolve")) == 1
+
+
+def test_a_ticket_goes_to_the_channel_and_to_no_pager(world: Open) -> None:
+    phases = usual("chat", "drafts", "claims", until=60)
+    w = world([*phases, Phase("drafts", 10, 30, failing=0.7)])
+    w.play(50)
+    assert not w.pages()
+    assert {t.receiver for t in w.told} == {"slack", "audit"}
+    assert w.of("slack")[0].at > w.incident("drafts").opened, "after the wait for company"
+
+
+def test_what_can_wait_is_one_mail_in_the_morning(world: Open) -> None:
+    until = 24 * 60
+    phases = [*usual("chat", "drafts", until=30), *usual("trial", until=until, per_minute=6)]
+    w = world([*phases, Phase("trial", 10, 30, failing=0.9), Phase("trial", 300, 320, failing=0.9)])
+    w.play(until - 60)
+    assert {t.receiver for t in w.told} == {"mail"}
+    (mail,) = w.told
+    assert mail.at - T0 >= timedelta(hours=22)
+    assert mail.at - T0 < timedelta(hours=22, minutes=1), "at seven the next morning"
+    assert mail.text.count("trial") == 2, mail.text
+
+
+def test_a_batch_job_with_long_prompts_pages_nobody(world: Open) -> None:
+    phases = usual("chat", "drafts", "claims", until=120, per_minute=20)
+    batch = Phase("chat", 20, 80, tenant="gamma", per_minute=60, input=6000, output=900)
+    w = world([*phases, batch])
+    w.play(110)
+    assert not w.told, [t.text[:300] for t in w.told]
+    assert not w.incidents()
+
+
+def test_expensive_calls_are_for_finance(world: Open) -> None:
+    phases = usual("chat", "drafts", "claims", until=60)
+    w = world([*phases, Phase("chat", 10, 40, per_minute=15, cost=0.02)])
+    w.play(30)
+    assert {t.receiver for t in w.told} == {"finance", "audit"}
+
+
+def test_an_ordinary_day_tells_nobody_anything(world: Open) -> None:
+    w = world(usual("chat", "drafts", "claims", "trial", until=600, per_minute=8))
+    w.play(600)
+    assert not w.told
+    assert not w.incidents()
+
+
+# --- silence ----------------------------------------------------------------------------------
+
+
+def test_total_silence_is_unknown_and_neither_green_nor_a_page(world: Open) -> None:
+    w = world(usual("chat", "drafts", "claims", until=10))
+    w.play(5)
+    before = w.desk.fleet(Window.HOUR)
+    assert {c.name: c.tone for c in before.cards}["chat"] is Tone.OK
+    w.play(50)
+    fleet = w.desk.fleet(Window.HOUR)
+    assert {card.name: card.tone for card in fleet.cards} == dict.fromkeys(
+        ("chat", "drafts", "claims", "trial"), Tone.UNKNOWN
+    )
+    assert fleet.slos_met == 0
+    assert all(view.reason for view in w.desk.objectives())
+    assert not w.pages()
+
+
+def test_an_outage_that_falls_silent_is_not_over(world: Open) -> None:
+    """A service that stops sending while it fails has not recovered."""
+    w = world([p for p in outage(10, 30, until=30) if p.service == "chat"])
+    w.play(80)
+    incident = w.incident("chat")
+    assert incident.state.is_live
+    assert "resolve" not in [p.action for p in w.pages()]
+    card = {c.name: c for c in w.desk.fleet(Window.HOUR).cards}["chat"]
+    assert card.tone is Tone.BAD
+
+
+# --- faults -----------------------------------------------------------------------------------
+
+
+def keys(w: World) -> list[tuple[str, str, str]]:
+    return [(p.receiver, p.action, p.body["dedup_key"]) for p in w.pages()]
+
+
+def test_restarts_lose_no_page_and_send_none_twice(world: Open, tmp_path: Path) -> None:
+    w = world(outage(10, 60, until=120))
+    for minute in (9, 12, 13, 14, 16, 27, 29, 58, 64, 66):
+        w.play(minute)
+        w.restart()
+    w.play(100)
+    interrupted = keys(w)
+    assert [k[:2] for k in interrupted] == [
+        ("pagerduty", "trigger"), ("secondary", "trigger"), ("pagerduty", "resolve"),
+        ("secondary", "resolve"),
+    ]  # fmt: skip
+    assert w.incident("chat").resolved is not None
+    assert w.state.verify_ledger() is None
+
+
+def test_a_page_decided_before_a_crash_is_sent_after_it(world: Open) -> None:
+    w = world(outage(10, 60))
+    w.play(14, deliver=False)
+    assert not w.told
+    assert w.incident("chat").state is IncidentState.TRIGGERED
+    w.restart()
+    w.deliver()
+    assert [k[:2] for k in keys(w)] == [("pagerduty", "trigger")]
+
+
+def test_a_server_that_was_away_judges_what_it_missed(world: Open) -> None:
+    w = world(outage(10, 25, until=120))
+    w.play(5)
+    w.stop()
+    w.clock.set(T0 + timedelta(minutes=40))
+    w.start()
+    w.play(42)
+    incident = w.incident("chat")
+    assert 10 <= (incident.opened - T0).total_seconds() / 60 <= 14
+    assert incident.state is IncidentState.RESOLVED
+
+
+def test_a_tick_that_fails_is_tried_again_for_the_same_minute(world: Open) -> None:
+    w = world(outage(10, 40))
+    w.play(11)
+    w.source.failures = [StoreError("the disk is slow"), StoreError("the disk is slow")]
+    w.play(13)
+    assert w.scheduler.failures == 2
+    w.play(16)
+    assert [k[:2] for k in keys(w)] == [("pagerduty", "trigger")]
+    assert w.house.standing.minute == ZERO + 15
+
+
+def test_a_state_store_that_is_locked_loses_no_decision(world: Open) -> None:
+    w = world(outage(10, 40))
+    w.play(10)
+    tick = w.house.tick
+    seen: list[int] = []
+
+    def failing(now: Any) -> Any:
+        if len(seen) < 3 and now >= T0 + timedelta(minutes=12):
+            seen.append(1)
+            with w.state.transaction():
+                raise sqlite3.OperationalError("database is locked")
+        return tick(now)
+
+    w.house.tick = failing  # type: ignore[method-assign]
+    w.play(20)
+    assert len(seen) == 3
+    assert w.scheduler.failures == 3
+    assert [k[:2] for k in keys(w)] == [("pagerduty", "trigger")]
+
+
+def test_a_commit_that_fails_is_decided_again_at_the_next_beat(world: Open) -> None:
+    """The counts of the minute were read already; its decision must still be taken."""
+    w = world(outage(10, 40))
+    w.play(10)
+    put = w.state.transaction
+    broken = [True] * 3
+
+    def transaction() -> Any:
+        if broken and w.clock.now() >= T0 + timedelta(minutes=12):
+            broken.pop()
+            raise StoreError("the state database cannot be written")
+        return put()
+
+    w.state.transaction = transaction  # type: ignore[method-assign]
+    w.play(20)
+    assert not broken
+    assert [k[:2] for k in keys(w)] == [("pagerduty", "trigger")]
+    judged = [e.at_us for e in w.state.ledger_entries() if e.kind == "incident.opened"]
+    assert judged
+
+
+def test_a_person_and_a_tick_at_the_same_time_both_count(world: Open) -> None:
+    """The tick computed its changes from the incident as it was before the acknowledgement."""
+    w = world(outage(10, 25, until=90))
+    w.play(16)
+    incident = w.incident("chat")
+    incidents = w.state.incidents
+    raced: list[str] = []
+
+    def read_then_race(*, live_only: bool = True) -> Any:
+        found = incidents(live_only=live_only)
+        if not raced and not live_only and w.clock.now() >= T0 + timedelta(minutes=30):
+            raced.append("x")
+            w.house.acknowledge(incident.id, "ana")
+        return found
+
+    w.state.incidents = read_then_race  # type: ignore[method-assign]
+    w.play(80)
+    assert raced
+    assert [e.kind for e in w.state.entries_about(incident.id)].count("incident.acknowledged") == 1
+    assert [p.action for p in w.of("pagerduty")][-1] == "resolve"
+    assert w.incident("chat").resolved is not None
+    assert w.state.verify_ledger() is None
+
+
+def test_many_people_acknowledge_at_once_while_the_clock_ticks(world: Open) -> None:
+    w = world(outage(10, 60))
+    w.play(16)
+    address = f"/api/v1/incidents/{w.incident('chat').id}/acknowledge"
+    answers: list[int] = []
+
+    def press(name: str) -> None:
+        answers.append(w.web.post(address, json={"actor": name}).status_code)
+
+    people = [threading.Thread(target=press, args=(f"p{n}",)) for n in range(6)]
+    for person in people:
+        person.start()
+    now = from_minute(ZERO + 17) + LATENESS
+    w.clock.set(max(w.clock.now(), now))
+    w.scheduler.beat()
+    for person in people:
+        person.join()
+    assert set(answers) <= {200, 409}
+    assert 200 in answers
+    w.play(50)
+    assert not w.of("secondary")
+    assert w.incident("chat").state is IncidentState.ACKNOWLEDGED
+    assert w.state.verify_ledger() is None
