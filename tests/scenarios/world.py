@@ -305,9 +305,7 @@ class World:
         page = self.web.get(path.rpartition("/")[0], headers={"accept": "text/html"}).text
         token = page.partition('name="form_token" value="')[2].partition('"')[0]
         assert token, page[:500]
-        return self.web.post(
-            path, data={"form_token": token, **fields}, follow_redirects=False
-        )
+        return self.web.post(path, data={"form_token": token, **fields}, follow_redirects=False)
 
     # --- private ---
 

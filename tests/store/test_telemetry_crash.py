@@ -80,7 +80,7 @@ def test_every_acknowledged_call_is_there_exactly_once_after_many_kills(tmp_path
                 f" FROM tocsin.{rollup.name} WHERE sk = ''"
             )
             # The very first call has the number 0 for a duration, which is an unknown one.
-                assert list(sums[0]) == [count, count - 1, sum_of(store)]
+            assert list(sums[0]) == [count, count - 1, sum_of(store)]
     print(f"{kills} kills, {last + 1} batches acknowledged, settled: {dict(actions)}")
     assert kills >= KILLS, f"only {kills} kills in {AT_MOST_S} s"
     assert last > 0

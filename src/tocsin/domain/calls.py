@@ -27,9 +27,10 @@ SYSTEM_FAILURES = frozenset(
 class Call:
     """One LLM, embedding, retrieval, tool or agent span, normalised.
 
-    Unknown is None, never 0: `duration_ms` when a span begins and ends at once, `input_tokens` when the client saw no usage, `ttft_ms` when nothing
-    was streamed or timed, `cost_usd` when no price is known. `error_class` is "" for success.
-    `truncated` marks a stream that ended without a finish reason.
+    Unknown is None, never 0: `duration_ms` of a span that begins and ends at once, `input_tokens`
+    when the client saw no usage, `ttft_ms` when nothing was streamed or timed, `cost_usd` when no
+    price is known. `error_class` is "" for success. `truncated` marks a stream that ended without
+    a finish reason.
     """
 
     ts: datetime
