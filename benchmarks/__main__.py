@@ -13,10 +13,11 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
-from benchmarks import ingest
+from benchmarks import ingest, paging
 
 BENCHMARKS = {
     "ingest": ingest.run,
+    "paging": paging.run,
 }
 RESULTS = Path(__file__).with_name("results")
 

@@ -20,14 +20,14 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from benchmarks.bodies import SPANS, bodies
 
 CONNECTIONS = 8
-REQUESTS = {"without content": 800, "with content": 240}
+REQUESTS = {"without content": 600, "with content": 160}
 START_WITHIN_S, LOAD_WITHIN_S = 60, 120
 
 
@@ -47,7 +47,8 @@ def measure(requests: int, *, content: bool) -> dict[str, Any]:
     """One server, `requests` bodies."""
     with tempfile.TemporaryDirectory(prefix="tocsin-bench-") as name:
         data = Path(name) / "data"
-        load = list(bodies(requests, time.time_ns() - 30_000_000_000, content=content))
+        start_ns = time.time_ns() - 30_000_000_000
+        load = list(bodies(requests, start_ns, content=content, templates=requests // 2))
         with server(data) as (process, port):
             sent = asyncio.run(send(port, load))
             queryable = wait_for(port, requests * SPANS, since=sent["started"])
@@ -67,16 +68,21 @@ def measure(requests: int, *, content: bool) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def server(data: Path) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+def server(
+    data: Path, *, config: Path | None = None, environment: Mapping[str, str] | None = None
+) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
     """`tocsin serve` on a free port, ready to answer; ended by SIGTERM."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [str(Path(sys.executable).with_name("tocsin")), "serve"]
     command += ["--data-dir", str(data), "--port", str(port)]
+    command += ["--config", str(config)] if config else []
     log = data.parent / "server.log"
     with log.open("wb") as out:
-        process = subprocess.Popen(command, stdout=out, stderr=out)
+        process = subprocess.Popen(
+            command, stdout=out, stderr=out, env={**os.environ, **(environment or {})}
+        )
     try:
         deadline = time.monotonic() + START_WITHIN_S
         while total_calls(port) is None:

@@ -214,8 +214,9 @@ class World:
         self._smtp = self._run(serve_smtp(self._record, self.clock.now, name="mail"))
         mounted = Starlette(routes=[Mount("/sinks", self.sinks.app)])
         self.http: httpx.AsyncClient = http_client(httpx.ASGITransport(mounted))
+        self._open_stores()
         self._seed(table(traffic(phases)), changes)
-        self.start()
+        self._open_house()
 
     def __enter__(self) -> World:
         return self
@@ -229,10 +230,16 @@ class World:
 
     def start(self) -> None:
         """The process begins: opens its stores and goes on where the last one stopped."""
+        self._open_stores()
+        self._open_house()
+
+    def _open_stores(self) -> None:
         self.telemetry = Telemetry.open(
             self.path, self.clock, kinds=KINDS, tables=TABLES, retention=FOREVER
         )
         self.state = StateStore.open(self.path / "state.db")
+
+    def _open_house(self) -> None:
         self.house = House(
             self.telemetry, self.state, self.clock, self.desired(), lateness=LATENESS,
             source=self._source,
@@ -277,7 +284,9 @@ class World:
 
     def deliver(self) -> None:
         """Carry out everything that is due."""
-        self._run(self.courier.drain(self.clock.now()))
+        due = self.state.next_due()
+        if due is not None and due <= self.clock.now():
+            self._run(self.courier.drain(self.clock.now()))
 
     def pages(self) -> list[Told]:
         """What went to the two pagers."""
@@ -314,14 +323,10 @@ class World:
         return self.source
 
     def _seed(self, calls: pa.Table, changes: Iterable[tuple[int, str, str, str]]) -> None:
-        """Traffic comes in as in a process before this one."""
-        with Telemetry.open(
-            self.path, self.clock, kinds=KINDS, tables=TABLES, retention=FOREVER
-        ) as telemetry:
-            telemetry.add_calls(calls)
-            for minute, service, kind, title in changes:
-                telemetry.add_change(Change(ZERO + minute, service, kind, title))
-            telemetry.flush()
+        self.telemetry.add_calls(calls)
+        for minute, service, kind, title in changes:
+            self.telemetry.add_change(Change(ZERO + minute, service, kind, title))
+        self.telemetry.flush()
 
     def _record(self, receiver: str, at: datetime, headers: Mapping[str, str], body: str) -> None:
         try:

@@ -147,7 +147,10 @@ class _Demo:
         )
         SUMMARY.write_text(json.dumps(card.summary, indent=2) + "\n")
         spent = SystemClock().now() - self._began
-        screen.show(self._console, card, settings, self._source, self._progress, spent)
+        screen.show(
+            self._console, card, settings, self._source, self._progress, spent,
+            stays=not self._options.once,
+        )  # fmt: skip
         if not self._options.once:
             await self._live(settings, house, http, resolve, server)
 

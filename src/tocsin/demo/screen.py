@@ -21,8 +21,13 @@ def show(
     source: Traffic | TraceReplay,
     progress: Progress,
     spent: timedelta,
+    *,
+    stays: bool,
 ) -> None:
-    """What a run came to, honestly: caught, missed, how fast, and every false page."""
+    """What a run came to, honestly: caught, missed, how fast, and every false page.
+
+    stays: the server goes on running, so that its addresses are worth printing.
+    """
     summary = card.summary
     days = (progress.stop - progress.start) / timedelta(days=1)
     console.print()
@@ -36,7 +41,7 @@ def show(
     else:
         _show_trace(console, source)
     _show_messages(console, card)
-    _show_next(console, settings)
+    _show_next(console, settings, stays=stays)
 
 
 def _show_labels(console: Console, card: Scorecard) -> None:
@@ -83,13 +88,21 @@ def _show_messages(console: Console, card: Scorecard) -> None:
     )
 
 
-def _show_next(console: Console, settings: Settings) -> None:
+def _show_next(console: Console, settings: Settings, *, stays: bool) -> None:
     console.print()
-    console.print(f"  {settings.base_url}/            the dashboard")
-    console.print(f"  {settings.base_url}/messages    what the receivers got")
-    console.print(f"  {settings.base_url}/incidents   why each page was sent")
-    console.print("  .venv/bin/tocsin plan --config examples/demo      read its configuration")
-    console.print("  docs/start/first-steps.md                         send your own traffic")
+    lines = [
+        ("make demo", "the same, with a dashboard that stays"),
+        (".venv/bin/tocsin plan --config examples/demo", "read its configuration"),
+        ("docs/start/first-steps.md", "send your own traffic"),
+    ]
+    if stays:
+        lines[0:1] = [
+            (f"{settings.base_url}/", "the dashboard, live from here on"),
+            (f"{settings.base_url}/messages", "what the receivers got"),
+            (f"{settings.base_url}/incidents", "why each page was sent"),
+        ]
+    for what, why in lines:
+        console.print(f"  {what:<46} {why}", highlight=False)
     console.print()
 
 

@@ -30,6 +30,7 @@ from tocsin.web.views import (
 )
 
 AT_RISK = 0.25
+QUIET_MIN = 15
 MOST_MARKERS = 6
 BAND_SPAN = 72
 
@@ -286,7 +287,21 @@ def _standing(status: ObjectiveStatus, verdict: Verdict | None) -> tuple[Tone, s
         return Tone.WARN, f"less than {AT_RISK:.0%} of the error budget is left"
     if verdict is not None:
         return Tone.UNKNOWN, verdict.reason
+    if quiet := _quiet_minutes(status):
+        return Tone.UNKNOWN, f"no calls in the last {span(quiet)}"
     return Tone.OK, ""
+
+
+def _quiet_minutes(status: ObjectiveStatus) -> int:
+    """The shortest window of at least QUIET_MIN minutes, if it had no calls; 0 if it had.
+
+    A budget that is left says nothing about a source that fell silent.
+    """
+    found = [(b.step.short_minutes, b.short_burn) for b in status.burns]
+    found += [(b.step.long_minutes, b.long_burn) for b in status.burns]
+    long_enough = [each for each in found if each[0] >= QUIET_MIN]
+    minutes, burn = min(long_enough, key=lambda each: each[0], default=(0, 0.0))
+    return minutes if burn is None else 0
 
 
 def _inside(timeline: Timeline, spans: Spans) -> npt.NDArray[np.bool_]:

@@ -1,0 +1,208 @@
+"""Write the reference pages that follow from the code: `make docs`.
+
+    docs/reference/cli.md                       from the command line's own definitions
+    docs/reference/settings.md                  from `tocsin.engine.settings`
+    docs/reference/configuration.md             from the shapes that validate documents
+    docs/reference/configuration.schema.json    the same for editors
+
+`tests/docs` fails when a page is not what this script would write.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import typer.main
+
+from tocsin import cli
+from tocsin.engine import settings
+from tocsin.engine.settings import Settings
+from tocsin.spec.schema import references, schema
+
+REFERENCE = Path(__file__).parent / "reference"
+GENERATED = "<!-- Written by docs/generate.py from the code; `make docs` writes it anew. -->"
+VARIABLE = re.compile(r"\bTOCSIN_[A-Z][A-Z_]*[A-Z]\b")
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """A variable of the environment. field: of `Settings`; example: text that is not its default.
+
+    The default is not written here: it is read from `Settings`.
+    """
+
+    field: str
+    example: str
+    about: str
+    unset: str = ""
+
+
+VARIABLES: Mapping[str, Variable] = {
+    "TOCSIN_DATA": Variable(
+        "data_dir", "/var/lib/tocsin",
+        "where Tocsin keeps its data. One process owns it. `demo` does not read it and uses"
+        " `.tocsin-demo`",
+    ),
+    "TOCSIN_CONFIG": Variable(
+        "config_dir", "/etc/tocsin",
+        "directory of YAML documents. Without it `serve` works by what was applied last to the"
+        " data directory, and by nothing when nothing was",
+    ),
+    "TOCSIN_HOST": Variable(
+        "host", "0.0.0.0",  # noqa: S104 (an example)
+        "address to listen on. Anything but loopback needs `TOCSIN_TOKEN`",
+    ),
+    "TOCSIN_PORT": Variable("port", "14318", "port to listen on; one for telemetry, API and pages"),
+    "TOCSIN_TOKEN": Variable(
+        "token", "0123456789abcdef0123456789abcdef",
+        "access token of at least 16 characters, for people and for senders:"
+        " `Authorization: Bearer …`. On loopback without it nobody logs in",
+        "no login",
+    ),
+    "TOCSIN_PUBLIC_URL": Variable(
+        "public_url", "https://tocsin.example.org",
+        "the address people use, for links in messages; its host name is answered to as well",
+        "`http://<host>:<port>`",
+    ),
+    "TOCSIN_SECRETS_DIR": Variable(
+        "secrets_dir", "/run/secrets",
+        "directory in which a file NAME holds what `{secret: NAME}` stands for. The environment"
+        " is asked first",
+    ),
+    "TOCSIN_SECRETS_COMMAND": Variable(
+        "secrets_command", "vault-read",
+        "command that prints what `{secret: NAME}` stands for. It is asked last, without a shell,"
+        " with NAME as its last argument, for at most 10 s",
+    ),
+    "TOCSIN_MEMORY_BYTES": Variable(
+        "memory_bytes", "1000000000", "what the embedded ClickHouse may use, in bytes"
+    ),
+    "TOCSIN_LATENESS_S": Variable(
+        "lateness", "30",
+        "whole seconds a minute stays open for calls that arrive late before it is judged for the"
+        " first time. Minutes judged already are read again at the next evaluations",
+    ),
+}  # fmt: skip
+
+
+def pages() -> Mapping[str, str]:
+    """File name under `docs/reference` -> its text."""
+    return {
+        "cli.md": cli_page(),
+        "settings.md": settings_page(),
+        "configuration.md": configuration_page(),
+        "configuration.schema.json": json.dumps(schema(), indent=1, ensure_ascii=False) + "\n",
+    }
+
+
+def cli_page() -> str:
+    """Every command with its options."""
+    group: Any = typer.main.get_command(cli.app)
+    lines = [
+        "# Command line", "", GENERATED, "",
+        "`make setup` puts `tocsin` into `.venv/bin`. A name in square brackets is the variable"
+        " that says the same ([settings](settings.md)); the option wins. What goes wrong is told on"
+        " stderr with exit code 1.", "",
+    ]  # fmt: skip
+    for name, command in group.commands.items():
+        lines += [f"## tocsin {name}", "", inspect.cleandoc(command.help), ""]
+        lines += ["| option | | meaning |", "|---|---|---|"]
+        lines += [_option(parameter) for parameter in command.params]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _option(parameter: Any) -> str:
+    names = ", ".join(f"`{name}`" for name in parameter.opts)
+    notes = []
+    if parameter.required:
+        notes.append("required")
+    if parameter.multiple:
+        notes.append("may be repeated")
+    about = parameter.help or ""
+    if parameter.name == "output":
+        about = f"how results are written: {', '.join(f'`{one.value}`' for one in cli.Output)}"
+        notes.append(f"default `{parameter.default.value}`")
+    return f"| {names} | {', '.join(notes)} | {about} |"
+
+
+def settings_page() -> str:
+    """Every variable, in the order of `VARIABLES`. Raises ValueError when one is not described."""
+    unlike = sorted(set(VARIABLE.findall(inspect.getsource(settings))) ^ set(VARIABLES))
+    if unlike:
+        raise ValueError(f"describe these in docs/generate.py, or remove them: {', '.join(unlike)}")
+    defaults = Settings(data_dir=Path("tocsin-data"))
+    lines = [
+        "# Settings", "", GENERATED, "",
+        "Settings say where a process lives; what Tocsin does is"
+        " [configuration](configuration.md). They are read once, at the start. An option of the"
+        " [command line](cli.md) wins over its variable.", "",
+        "| variable | default | meaning |", "|---|---|---|",
+    ]  # fmt: skip
+    for name, variable in VARIABLES.items():
+        default = _default(getattr(defaults, variable.field), variable.unset)
+        lines.append(f"| `{name}` | {default} | {variable.about} |")
+    minutes = int(defaults.interval.total_seconds() // 60)
+    every = "every minute" if minutes == 1 else f"every {minutes} minutes"
+    lines += [
+        "",
+        f"Not to be set: Tocsin evaluates {every} and reads the last"
+        f" {defaults.reread_minutes} minutes again for calls that came late.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _default(value: object, unset: str) -> str:
+    if isinstance(value, timedelta):
+        return f"`{value.total_seconds():g}`"
+    return f"`{value}`" if value not in (None, "") else unset or "none"
+
+
+def configuration_page() -> str:
+    """Every kind of document on one page."""
+    found = references()
+    titles = {name: _title(name, page) for name, page in found.items()}
+    lines = [
+        "# Configuration", "", GENERATED, "",
+        "Configuration is a directory of YAML files with any number of documents. Each has"
+        " `apiVersion`, `kind`, `metadata` (`name`, and if you like `displayName`, `labels`,"
+        " `annotations`) and `spec`; how they are spread over files does not matter. A misspelt"
+        " field or a reference to nothing is an error with its file and line: `tocsin plan` says so"
+        " before anything changes. Editors complete and check with"
+        " [configuration.schema.json](configuration.schema.json). `examples/demo` is a complete"
+        " one.", "",
+    ]  # fmt: skip
+    lines += [f"* [{title}](#{_anchor(title)})" for title in titles.values()]
+    for name, page in found.items():
+        lines += ["", f"## {titles[name]}", *_deeper(page.rstrip().splitlines()[1:])]
+    return "\n".join(lines) + "\n"
+
+
+def _title(name: str, page: str) -> str:
+    heading = page.splitlines()[0].removeprefix("# ")
+    return f"{heading} of OpenSLO" if name.startswith("openslo-") else heading
+
+
+def _anchor(title: str) -> str:
+    return re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
+
+
+def _deeper(lines: Iterable[str]) -> list[str]:
+    return [f"#{line}" if line.startswith("## ") else line for line in lines]
+
+
+def main() -> None:
+    """Write every page."""
+    for name, text in pages().items():
+        (REFERENCE / name).write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
