@@ -91,7 +91,16 @@ class Inserts:
         if known is None:
             select = kind.rows(careful=careful).replace("{seg}", "0")
             source = f"null({literal(kind.structure)})"
-            described = self._engine.rows(f"DESCRIBE TABLE ({select.replace('{source}', source)})")
+            # How the engine plans matters to a description as well: seconds without it.
+            planning = ", ".join(
+                f"{name} = {literal(str(value))}"
+                for name, value in kind.settings.items()
+                if not name.startswith(("format_", "input_format_"))
+            )
+            described = self._engine.rows(
+                f"DESCRIBE TABLE ({select.replace('{source}', source)})"
+                + (f" SETTINGS {planning}" if planning else "")
+            )
             known = ", ".join(row[0] for row in described)
             self._columns[kind.name, careful] = known
         return known
