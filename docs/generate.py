@@ -55,6 +55,11 @@ VARIABLES: Mapping[str, Variable] = {
         "directory of YAML documents. Without it `serve` works by what was applied last to the"
         " data directory, and by nothing when nothing was",
     ),
+    "TOCSIN_STATE": Variable(
+        "state_url", "postgresql://tocsin@localhost/tocsin",
+        "a PostgreSQL database for alerts, incidents, effects and the ledger (needs"
+        " `tocsin[postgres]`)", "`state.db` in the data directory",
+    ),
     "TOCSIN_HOST": Variable(
         "host", "0.0.0.0",  # noqa: S104 (an example)
         "address to listen on. Anything but loopback needs `TOCSIN_TOKEN`",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import getpass
 import json
+import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,8 +14,10 @@ from pathlib import Path
 from random import Random
 from typing import Annotated
 
+import structlog
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from tocsin.domain.errors import SpecError, TocsinError
@@ -62,7 +65,7 @@ def demo(
     from tocsin.demo.run import DemoOptions, run_demo
     from tocsin.engine.settings import from_environment
 
-    _quiet_logs()
+    _logs(logging.ERROR)  # one screen: only what is broken may interrupt it
     with _told():
         settings = from_environment(
             data_dir=data_dir or Path(".tocsin-demo"),
@@ -81,6 +84,7 @@ def serve(
     from tocsin.engine.settings import from_environment
     from tocsin.web.server import serve as run
 
+    _logs(logging.INFO)
     with _told():
         settings = from_environment(data_dir=data_dir, config_dir=config, host=host, port=port)
         out.print(f"Tocsin on {settings.base_url}/  (data in {settings.data_dir})")
@@ -108,7 +112,7 @@ def plan(
         settings = from_environment(data_dir=data_dir, config_dir=config)
         found = planning.plan(settings, history, budget)
         if output is Output.TEXT:
-            out.print(str(found), markup=False, highlight=False)
+            out.print(str(found), markup=False, highlight=False, soft_wrap=True)
         else:
             print(json.dumps(found.to_json(), default=str))  # noqa: T201
         raise typer.Exit(found.exit_code)
@@ -153,7 +157,7 @@ def backtest(
             record = line.record()
             if output is Output.TEXT:
                 text = "  ".join(str(record[key]) for key in ("at", "kind", "object", "reason"))
-                out.print(text, markup=False, highlight=False)
+                out.print(text, markup=False, highlight=False, soft_wrap=True)
             else:
                 print(json.dumps(record))  # noqa: T201
 
@@ -181,7 +185,8 @@ def doctor(
             colours = {"ok": "green", "note": "blue", "warn": "yellow", "fail": "red"}
             for f in findings:
                 fix = f.fix if f.grade is not Grade.OK else ""
-                table.add_row(f.check, f"[{colours[f.grade]}]{f.grade}[/]", f.found, fix)
+                grade = f"[{colours[f.grade]}]{f.grade}[/]"
+                table.add_row(f.check, grade, escape(f.found), escape(fix))
             out.print(table)
         else:
             rows = [
@@ -204,22 +209,30 @@ def _told() -> Iterator[None]:
         yield
     except SpecError as error:
         for problem in error.problems:
-            err.print(f"[red]error[/] {problem}", highlight=False)
+            _fail(str(problem))
         raise typer.Exit(1) from None
     except TocsinError as error:
-        err.print(f"[red]error[/] {error}", highlight=False)
+        _fail(str(error))
         raise typer.Exit(1) from None
     except KeyboardInterrupt:
         sys.exit(130)
 
 
-def _quiet_logs() -> None:
-    """The demo prints one screen: only warnings may interrupt it."""
-    import logging
+def _fail(text: str) -> None:
+    err.print(f"[red]error[/] {escape(text)}", highlight=False, soft_wrap=True)
 
-    import structlog
 
+def _logs(level: int) -> None:
+    """Logs to standard error, one line an event; tracebacks never print what variables held."""
     structlog.configure(
-        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.dev.ConsoleRenderer(
+                colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+            ),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )

@@ -215,7 +215,8 @@ class World:
         mounted = Starlette(routes=[Mount("/sinks", self.sinks.app)])
         self.http: httpx.AsyncClient = http_client(httpx.ASGITransport(mounted))
         self._open_stores()
-        self._seed(table(traffic(phases)), changes)
+        self.calls = traffic(phases)
+        self._seed(table(self.calls), changes)
         self._open_house()
 
     def __enter__(self) -> World:

@@ -246,7 +246,10 @@ def _quantity(evidence: Mapping[str, Any], name: str, unit: str) -> str:
 
 
 def _share(value: Any) -> str:
-    return f"{100 * value:.3g} %" if _is_number(value) else _text(value)
+    """A remaining budget: 0.25 is "25 %", -1.5 is "none, spent 2.5 times"."""
+    if not _is_number(value):
+        return _text(value)
+    return f"{100 * value:.3g} %" if value > 0 else f"none, spent {1 - value:.3g} times"
 
 
 def _times(value: Any) -> str:

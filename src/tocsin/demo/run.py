@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import math
 import shutil
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
@@ -165,14 +166,14 @@ class _Demo:
             house, self._clock, self._ahead[-1], self._accept(house, loop), drain, responder,
             self._progress,
         )  # fmt: skip
-        hours = (self._progress.stop - self._progress.start) // timedelta(hours=1)
+        hours = math.ceil((self._progress.stop - self._progress.start) / timedelta(hours=1))
         with _bar(self._console) as bar:
             task = bar.add_task("replaying", total=max(hours, 1))
 
             def advanced(progress: Progress) -> None:
                 done = (progress.at - progress.start) / timedelta(hours=1)
                 bar.update(
-                    task, completed=round(done),
+                    task, completed=min(round(done), hours),
                     description=f"{progress.at:%a %d %b %H:%M}  {progress.calls:,} calls",
                 )  # fmt: skip
 

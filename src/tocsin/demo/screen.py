@@ -33,7 +33,8 @@ def show(
     console.print()
     console.rule("[bold]Tocsin demo")
     console.print(
-        f"{summary['calls']:,} calls of {summary['services']} services over {days:.1f} days, "
+        f"{summary['calls']:,} calls of {_count(summary['services'], 'service')} over "
+        f"{f'{days:.1f} days' if days >= 2 else f'{24 * days:.1f} hours'}, "
         f"replayed in {spent.total_seconds():.0f} s."
     )
     if isinstance(source, Traffic):
@@ -104,6 +105,10 @@ def _show_next(console: Console, settings: Settings, *, stays: bool) -> None:
     for what, why in lines:
         console.print(f"  {what:<46} {why}", highlight=False)
     console.print()
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _span(seconds: float | None) -> str:

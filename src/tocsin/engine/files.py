@@ -42,6 +42,7 @@ _NUMBERS = (
 # Numbers below this are epoch minutes, above it epoch seconds: 3e8 minutes lie in the year 2540,
 # 3e8 seconds in 1979, and nothing in between has LLM telemetry.
 MINUTES_BELOW = 300_000_000
+SECONDS_BELOW = 32_503_680_000  # the year 3000
 
 
 def read_table(path: Path) -> pa.Table:
@@ -280,6 +281,15 @@ def _integers(table: pa.Table, name: str, path: Path) -> Ints:
     return values
 
 
+def _check_range(values: Floats, name: str, path: Path) -> None:
+    """SpecError for numbers that are no time of this century; milliseconds are the usual slip."""
+    wrong = ~(np.abs(values) <= SECONDS_BELOW)
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        fix = "write seconds since 1970, not milliseconds, or RFC 3339"
+        raise _bad(path, f"row {row + 1}: column {name}: {values[row]:.15g} is no time", fix=fix)
+
+
 def _minutes(column: pa.ChunkedArray, name: str, path: Path) -> Ints:
     if column.null_count:
         row = pc.index(pc.is_null(column), True).as_py()
@@ -288,6 +298,7 @@ def _minutes(column: pa.ChunkedArray, name: str, path: Path) -> Ints:
     try:
         if pa.types.is_integer(kind) or pa.types.is_floating(kind):
             values = np.asarray(column.to_numpy(), dtype=np.float64)
+            _check_range(values, name, path)
             in_minutes = name == "minute" and bool((values < MINUTES_BELOW).all())
             return (values if in_minutes else values // 60).astype(np.int64)
         if pa.types.is_string(kind) or pa.types.is_large_string(kind):

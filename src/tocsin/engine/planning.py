@@ -12,13 +12,12 @@ from tocsin.engine.backtest import backtest
 from tocsin.engine.decisions import DecisionLine, Line, lines
 from tocsin.engine.files import open_source
 from tocsin.engine.rules import compile_desired
-from tocsin.engine.settings import Settings
+from tocsin.engine.settings import STATE_FILE, Settings
 from tocsin.spec.apply import ConfigVersion, prepare
 from tocsin.spec.desired import Desired, load, restore
 from tocsin.spec.plan import Page, PageDiff, PageReplay, Plan, make_plan
 from tocsin.store.state import StateStore
 
-STATE_FILE = "state.db"
 NIGHT = (22, 7)  # off-hours in UTC: from 22:00 to 7:00, and at weekends
 
 
@@ -50,7 +49,7 @@ def apply(
     application = prepare(
         found, after, actor=actor, at=clock.now(), approvals=approvals, reason=reason
     )
-    store = StateStore.open(_state_path(settings))
+    store = _state(settings)
     try:
         with store.transaction() as tx:
             version = application.version
@@ -69,10 +68,10 @@ def apply(
 
 def in_force(settings: Settings) -> Desired | None:
     """The configuration applied last to the data directory, None if there is none."""
-    path = _state_path(settings)
-    if not path.exists():
+    path = settings.data_dir / STATE_FILE
+    if not settings.state_url and not path.exists():
         return None
-    store = StateStore.open(path)
+    store = _state(settings)
     try:
         versions = store.config_versions(1)
     finally:
@@ -134,5 +133,5 @@ def _identity(page: Page) -> tuple[object, ...]:
     return page.at, page.service, page.monitor
 
 
-def _state_path(settings: Settings) -> Path:
-    return settings.data_dir / STATE_FILE
+def _state(settings: Settings) -> StateStore:
+    return StateStore.open(settings.state_url or settings.data_dir / STATE_FILE)

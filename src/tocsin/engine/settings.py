@@ -18,6 +18,8 @@ from tocsin.domain.errors import TocsinError
 
 Secrets = Callable[[str], str | None]
 
+STATE_FILE = "state.db"  # in the data directory, unless the state lives in PostgreSQL
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -30,6 +32,7 @@ class Settings:
 
     data_dir: Path
     config_dir: Path | None = None
+    state_url: str = ""
     host: str = "127.0.0.1"
     port: int = 4318
     token: str | None = None
@@ -76,6 +79,7 @@ def from_environment(
     return Settings(
         data_dir=data_dir or Path(env.get("TOCSIN_DATA", str(defaults.data_dir))),
         config_dir=configured,
+        state_url=env.get("TOCSIN_STATE", ""),
         host=host or env.get("TOCSIN_HOST", defaults.host),
         port=port if port is not None else _integer(env, "TOCSIN_PORT", defaults.port),
         token=env.get("TOCSIN_TOKEN") or None,

@@ -47,6 +47,10 @@ CALL_COLUMNS = (
 )  # fmt: skip
 
 _RESOURCE = ("recv_ns", "project", "service", "env", "release")
+# Scopes whose streams end without a finish reason as a matter of course, so that its absence says
+# nothing: an instrumentation that never records it, and traces that do not hold it.
+NEVER_TELL_A_FINISH = ("opentelemetry.instrumentation.openai_v2", "tocsin.replay")
+
 SPAN = (*_RESOURCE, "res", "scope", "item", "codes", "texts")
 _LEAVES = ("llm", "embedding", "reranker")
 _PARAMETERS = "Tuple(model String, model_name String, stream Bool)"
@@ -211,7 +215,7 @@ def judged(book: Codebook) -> dict[str, str]:
         "error_type": "if(empty(a_error_type),"
         " extract(exception['exception.type'], '[A-Za-z_0-9]+$'), a_error_type)",
         "unfinished": "is_streamed AND own_kind = 'llm' AND NOT is_error AND finish_reason = ''"
-        " AND scope != 'opentelemetry.instrumentation.openai_v2'",
+        f" AND scope NOT IN ({', '.join(map(quoted, NEVER_TELL_A_FINISH))})",
         "abandoned": "unfinished AND item.status.code = 0"
         " AND startsWith(scope, 'openinference.instrumentation.')",
     }

@@ -22,7 +22,6 @@ from tocsin.web.views import (
     FleetView,
     IncidentRow,
     IncidentView,
-    LedgerRow,
     LedgerView,
     MessageView,
     ObjectiveView,
@@ -184,8 +183,12 @@ class LiveDesk:
     # --- lists ---
 
     def messages(self, incident_id: str, cursor: str | None, limit: int) -> Page[MessageView]:
-        """What the built-in sinks got, newest first."""
+        """What the built-in sinks got; without any, what was sent to the real receivers."""
         found = [reasons.message_view(m) for m in self._house.state.sink_messages(10_000)]
+        if not found:
+            types = {n: r.type for n, r in self._house.desired.receivers.items()}
+            effects = self._house.state.list_effects(10_000)
+            found = [reasons.sent_view(e, types) for e in effects if e.kind == "notify"]
         wanted = [m for m in found if incident_id in ("", m.incident_id)]
         return _paged(wanted, cursor, limit, lambda message: message.id)
 
@@ -202,7 +205,7 @@ class LiveDesk:
         broken = self._house.state.verify_ledger()
         more = bool(rows) and rows[-1].seq > 1 and (not subject or len(rows) == limit)
         return LedgerView(
-            page=Page[LedgerRow](tuple(rows), str(rows[-1].seq) if more else None),
+            page=Page(tuple(rows), str(rows[-1].seq) if more else None),
             intact=broken is None,
             entries=head.seq,
             head=head.hash,

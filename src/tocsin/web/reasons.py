@@ -142,6 +142,22 @@ def message_view(message: SinkMessage) -> MessageView:
     )
 
 
+def sent_view(effect: StoredEffect, receivers: Mapping[str, str]) -> MessageView:
+    """A message to a real receiver: what it was about and how it went, not its exact body."""
+    payload = effect.payload
+    body = {name: payload[name] for name in ("title", "why", "state", "digest") if name in payload}
+    return MessageView(
+        id=f"effect-{effect.id}",
+        at=effect.finished or effect.due,
+        channel=receivers.get(effect.receiver, ""),
+        receiver=effect.receiver,
+        body={**body, "outcome": effect.last_outcome or effect.state.value},
+        action=effect.action,
+        incident_id=effect.incident_id,
+        status=effect.state.value,
+    )
+
+
 def _expectation(incident: Incident) -> str:
     evidence = incident.evidence
     if "burn_long" in evidence:

@@ -15,6 +15,7 @@ from random import Random
 import httpx
 import structlog
 import uvicorn
+from starlette.requests import Request
 from starlette.types import ASGIApp
 
 from tocsin.delivery.channel import Channel
@@ -25,7 +26,7 @@ from tocsin.domain.clock import Clock
 from tocsin.domain.errors import StoreError
 from tocsin.engine.house import House
 from tocsin.engine.scheduler import Scheduler
-from tocsin.engine.settings import Settings, secrets
+from tocsin.engine.settings import STATE_FILE, Settings, secrets
 from tocsin.intake.front import routes as intake_routes
 from tocsin.intake.intake import Intake
 from tocsin.routing.policy import RoutingPolicy
@@ -40,7 +41,6 @@ from tocsin.web.live import LiveDesk
 log = structlog.get_logger(__name__)
 
 Secrets = Callable[[str], str | None]
-STATE_FILE = "state.db"
 # What a server without configuration works by: it takes everything in and judges nothing.
 NOTHING = Desired({}, (), RoutingPolicy(), {}, (), "[]", hashlib.sha256(b"[]").hexdigest())
 
@@ -58,14 +58,17 @@ class Stores:
         self.state.close()
 
 
-def open_stores(data_dir: Path, clock: Clock, *, memory_bytes: int) -> Stores:
-    """Open (or make) a data directory, readable by its owner only."""
+def open_stores(data_dir: Path, clock: Clock, *, memory_bytes: int, state_url: str = "") -> Stores:
+    """Open (or make) a data directory, readable by its owner only.
+
+    state_url: a PostgreSQL database for the state, instead of a file in the directory.
+    """
     data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     telemetry = Telemetry.open(
         data_dir, clock, kinds=KINDS, tables=TABLES, memory_bytes=memory_bytes
     )
     try:
-        return Stores(telemetry, StateStore.open(data_dir / STATE_FILE))
+        return Stores(telemetry, StateStore.open(state_url or data_dir / STATE_FILE))
     except StoreError:
         telemetry.close()
         raise
@@ -102,6 +105,10 @@ def courier_for(house: House, http: httpx.AsyncClient, settings: Settings, rng: 
         links_base=settings.base_url,
         fallbacks=house.rules.policy.defaults.unmatched.receivers,
     )
+
+
+def guarded(_: Request) -> None:
+    """Every request has passed the web guard: loopback, or the token on any other address."""
 
 
 def web_app(
@@ -160,7 +167,11 @@ async def serve(settings: Settings, clock: Clock, rng: Random) -> None:
     bound = listen(settings)
     resolve = secrets(settings)
     stores = await asyncio.to_thread(
-        open_stores, settings.data_dir, clock, memory_bytes=settings.memory_bytes
+        open_stores,
+        settings.data_dir,
+        clock,
+        memory_bytes=settings.memory_bytes,
+        state_url=settings.state_url,
     )
     try:
         desired = configuration(settings, stores.state, resolve)
@@ -169,7 +180,7 @@ async def serve(settings: Settings, clock: Clock, rng: Random) -> None:
         )
         if settings.config_dir is not None:
             house.record_configuration(desired, "serve", f"started with {settings.config_dir}")
-        intake = Intake(stores.telemetry.writer, clock)
+        intake = Intake(stores.telemetry.writer, clock, authenticate=guarded)
         async with http_client() as http, running(house, http, settings, rng, resolve):
             server = http_server(web_app(house, intake, settings), settings)
             log.info("serving", url=settings.base_url, services=len(desired.services))

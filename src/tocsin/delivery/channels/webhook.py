@@ -110,8 +110,8 @@ def webhook_id(key: str) -> str:
 
 def body_of(message: Message) -> str:
     """The body; when it would be too large, texts are shortened and then lists left out."""
-    for longest in (2_000, 400, 100):
-        text = _json(message, longest, items=10_000 // longest)
+    for longest, items in ((2_000, 100), (400, 50), (100, 50), (100, 10)):
+        text = _json(message, longest, items)
         if len(text.encode()) <= LARGEST_BODY:
             return text
     return _json(message, 100, items=0)
