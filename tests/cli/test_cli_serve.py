@@ -1,4 +1,4 @@
-"""`tocsin serve` as a process: telemetry in over HTTP, the same calls after a restart, a clean end."""
+"""`tocsin serve` as a process: telemetry in over HTTP, all of it after a restart, a clean end."""
 
 from __future__ import annotations
 

@@ -128,7 +128,7 @@ def tocsin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
 def test_what_was_accepted_of_mutated_bodies_can_be_loaded(tocsin: Bench) -> None:
     accepted = 0
 
-    @settings(max_examples=200, deadline=None, derandomize=True,
+    @settings(max_examples=400, deadline=None, derandomize=True,
               suppress_health_check=list(HealthCheck))  # fmt: skip
     @given(mutated())
     def collect(made: tuple[str, bytes, dict[str, str]]) -> None:

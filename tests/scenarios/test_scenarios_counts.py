@@ -7,12 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pytest
 from world import CONFIG, FOREVER, LATENESS, T0, ZERO, Phase, rows, table, traffic
 
 from tocsin.assess.window import Window
 from tocsin.domain.calls import ERROR_CLASSES
 from tocsin.domain.clock import ManualClock
 from tocsin.domain.series import Ratio, SeriesId
+from tocsin.engine.decisions import lines
 from tocsin.engine.feed import Feed
 from tocsin.engine.files import CallsFile
 from tocsin.engine.house import House
@@ -127,3 +129,33 @@ def test_a_minute_is_judged_after_its_lateness_and_not_before(tmp_path: Path) ->
         late = house.catch_up(T0 + timedelta(minutes=4, seconds=30))
         assert [d.now for d in late] == [T0 + timedelta(minutes=m, seconds=2) for m in (2, 3, 4)]
         state.close()
+
+
+@pytest.mark.xfail(
+    raises=AssertionError,
+    reason="a call counts in the minute it began, and only the last three minutes are read again",
+)
+def test_an_outage_in_which_every_call_hangs_for_four_minutes_pages(tmp_path: Path) -> None:
+    """Calls are exported when they end: until then nobody but their caller knows of them."""
+    made = traffic([Phase("chat", -480, 10), Phase("chat", 10, 40, failing=0.6, error="timeout")])
+    hangs = (made["error_class"] != "") & (made["ts"] >= (ZERO + 10) * 60_000_000)
+    made["duration_us"][hangs] = 240_000_000
+    ends = (made["ts"] + made["duration_us"].astype(np.int64)) // 60_000_000 - ZERO
+    with Telemetry.open(
+        tmp_path, ManualClock(T0), kinds=KINDS, tables=TABLES, retention=FOREVER
+    ) as telemetry:
+        state = StateStore.open(":memory:")
+        told: list[str] = []
+        house: House | None = None
+        for minute in range(-1, 30):
+            here = ends < 0 if minute < 0 else ends == minute
+            if here.any():
+                telemetry.add_calls(table({k: values[here] for k, values in made.items()}))
+                telemetry.flush()
+            if house is None:
+                house = House(telemetry, state, ManualClock(T0), load([CONFIG]), lateness=LATENESS)
+                continue
+            decided = house.tick(T0 + timedelta(minutes=minute + 1) + LATENESS)
+            told += [line.kind for line in lines(decided)]
+        state.close()
+    assert "page" in told

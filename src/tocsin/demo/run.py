@@ -7,6 +7,7 @@ import contextlib
 import json
 import math
 import shutil
+import socket
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -73,12 +74,17 @@ SUMMARY = Path("demo-summary.json")
 
 @dataclass(frozen=True, slots=True)
 class DemoOptions:
-    """once: write the summary and end. trace, mapping: replay a file instead of the script."""
+    """once: write the summary and end. trace, mapping: replay a file instead of the script.
+
+    days, scale: how long the script is played, and a factor on its traffic. summary: the file.
+    """
 
     once: bool = False
     trace: Path | None = None
     mapping: Path | None = None
     scale: float = 1.0
+    days: int = DAYS
+    summary: Path = SUMMARY
 
 
 def run_demo(settings: Settings, options: DemoOptions, console: Console) -> None:
@@ -103,7 +109,10 @@ class _Demo:
         self._ahead: list[ReadAhead] = []
 
     async def run(self) -> None:
-        bound = listen(self._settings)
+        with listen(self._settings) as bound:
+            await self._run(bound)
+
+    async def _run(self, bound: socket.socket) -> None:
         settings = replace(self._settings, port=bound.getsockname()[1])
         stores = await asyncio.to_thread(self._fresh, settings.data_dir)
         try:
@@ -146,7 +155,7 @@ class _Demo:
             services=len(self._source.services),
             until=self._progress.stop,
         )
-        SUMMARY.write_text(json.dumps(card.summary, indent=2) + "\n")
+        self._options.summary.write_text(json.dumps(card.summary, indent=2) + "\n")
         spent = SystemClock().now() - self._began
         screen.show(
             self._console, card, settings, self._source, self._progress, spent,
@@ -260,7 +269,7 @@ class _Demo:
 def _source(options: DemoOptions, now: datetime) -> Traffic | TraceReplay:
     if options.trace is not None:
         return TraceReplay(options.trace, options.mapping, end=now.replace(second=0, microsecond=0))
-    start = now.replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=DAYS)
+    start = now.replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=options.days)
     days = (now.replace(second=0, microsecond=0) - start) / timedelta(days=1)
     return Traffic(SEED, start, days, options.scale)
 

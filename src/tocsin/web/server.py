@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -131,9 +132,23 @@ def web_app(
     )
 
 
+class _Server(uvicorn.Server):
+    """Ends by returning when asked to stop.
+
+    uvicorn raises SIGTERM once more after its last request, which would end the process before the
+    stores are closed.
+    """
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        with super().capture_signals():
+            yield
+            self._captured_signals[:] = [s for s in self._captured_signals if s != signal.SIGTERM]
+
+
 def http_server(app: ASGIApp, settings: Settings) -> uvicorn.Server:
     """A server that is not listening yet."""
-    return uvicorn.Server(
+    return _Server(
         uvicorn.Config(
             app,
             host=settings.host,
