@@ -340,12 +340,56 @@ def test_a_receiver_that_asks_for_too_long_a_wait_is_not_waited_for(
     assert world.receivers["fallback"].told == ["trigger"]
 
 
-def test_a_dead_fallback_is_the_end_and_on_record(world: World, found: Any) -> None:
+def test_a_dead_fallback_is_on_record(world: World, found: Any) -> None:
     world.receivers["primary"].always = Rejected("HTTP 403")
     world.receivers["fallback"].always = Rejected("HTTP 403")
     report = world.drain()
     assert report.dead == 2
     assert world.kinds() == ["delivery.dead", "delivery.dead"]
+
+
+@pytest.mark.parametrize("hours", [1, 12])
+def test_a_page_is_told_when_every_receiver_was_down_for_hours(
+    world: World, found: Any, hours: int
+) -> None:
+    for name in ("primary", "fallback"):
+        world.receivers[name].always = Retry("no connection")
+    world.advance(minutes=60 * hours, every=60)
+    tried = len(world.store.effects(found.id))
+    assert tried <= 2 + 2 * 4 * hours, "one attempt afresh a quarter of an hour"
+    for receiver in world.receivers.values():
+        receiver.always = None
+        receiver.seen.clear()
+    world.advance(minutes=15, every=30)
+    assert world.receivers["primary"].told == ["trigger"]
+    assert len(world.receivers["fallback"].told) <= 1
+    world.advance(minutes=60, every=60)
+    assert world.receivers["primary"].told == ["trigger"]
+
+
+def test_a_page_nobody_took_is_not_tried_again_once_somebody_has_the_incident(
+    world: World, found: Any
+) -> None:
+    for name in ("primary", "fallback"):
+        world.receivers[name].always = Rejected("HTTP 403")
+    world.drain()
+    world.store.acknowledge(found.id, "ana", world.clock.now())
+    for receiver in world.receivers.values():
+        receiver.always = None
+        receiver.seen.clear()
+    world.advance(minutes=30, every=60)
+    assert not world.receivers["primary"].told
+    assert not world.receivers["fallback"].told
+
+
+def test_a_page_its_fallback_took_is_not_sent_again(world: World, found: Any) -> None:
+    world.receivers["primary"].always = Rejected("HTTP 403")
+    world.drain()
+    world.receivers["primary"].always = None
+    world.receivers["primary"].seen.clear()
+    world.advance(minutes=30, every=60)
+    assert world.receivers["primary"].told == []
+    assert world.receivers["fallback"].told == ["trigger"]
 
 
 def test_what_can_wait_has_no_fallback(world: World) -> None:

@@ -66,10 +66,10 @@ def test_calls_count_as_the_store_counts_them(tmp_path: Path) -> None:
     source = open_source(path)
     assert isinstance(source, CallsFile)
     block = source.minutes(RATIOS, ("chat",), START, START + 2)
-    assert block.total[0].tolist() == [2, 2]
+    assert block.total[0].tolist() == [1, 3], "a call counts in the minute in which it ended"
     assert block.bad[0].tolist() == [0, 1], "a bad request is the caller's, a timeout is ours"
-    assert block.total[1].tolist() == [2, 0], "failed calls say nothing about latency"
-    assert block.bad[1].tolist() == [1, 0]
+    assert block.total[1].tolist() == [1, 1], "failed calls say nothing about latency"
+    assert block.bad[1].tolist() == [0, 1]
     assert block.latency[0, 0, LATENCY.bucket(100_000.0)] == 1
     assert block.pace.sum() == 2
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pytest
 from world import CONFIG, FOREVER, LATENESS, T0, ZERO, Phase, rows, table, traffic
 
 from tocsin.assess.window import Window
@@ -131,10 +130,6 @@ def test_a_minute_is_judged_after_its_lateness_and_not_before(tmp_path: Path) ->
         state.close()
 
 
-@pytest.mark.xfail(
-    raises=AssertionError,
-    reason="a call counts in the minute it began, and only the last three minutes are read again",
-)
 def test_an_outage_in_which_every_call_hangs_for_four_minutes_pages(tmp_path: Path) -> None:
     """Calls are exported when they end: until then nobody but their caller knows of them."""
     made = traffic([Phase("chat", -480, 10), Phase("chat", 10, 40, failing=0.6, error="timeout")])

@@ -29,8 +29,9 @@ def frame(n: int, *, minutes: int = 30, seed: int = 1) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(seed)
     start = int(NOW.timestamp() * 1e6) - minutes * 60_000_000
     known = rng.random(n) < 0.9
-    return {
-        "ts": np.sort(start + rng.integers(0, minutes * 60_000_000, n)),
+    ends = np.sort(start + rng.integers(0, minutes * 60_000_000, n))
+    made = {
+        "ts": ends,
         "service": rng.choice(SERVICES, n),
         "kind": rng.choice(["llm", "llm", "llm", "retriever"], n),
         "model": rng.choice(["gpt-4o", "claude-haiku"], n),
@@ -47,6 +48,14 @@ def frame(n: int, *, minutes: int = 30, seed: int = 1) -> dict[str, np.ndarray]:
         "tier": rng.choice(TIERS, n),
         "documents": rng.choice(["", "0", "4"], n),
     }
+    made["ts"] = ends - made["duration_us"].astype(np.int64)
+    order = np.argsort(made["ts"], kind="stable")
+    return {name: values[order] for name, values in made.items()}
+
+
+def ended_us(columns: Mapping[str, np.ndarray]) -> np.ndarray:
+    """When each call ended, in microseconds since the epoch: the instant at which it counts."""
+    return np.asarray(columns["ts"] + columns["duration_us"].astype(np.int64))
 
 
 def table(columns: Mapping[str, np.ndarray], *, project: str = "shop") -> pa.Table:

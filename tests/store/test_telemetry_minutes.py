@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from telemetry_build import FOREVER, MINUTE, NOW, SERVICES, clock, frame, table
+from telemetry_build import FOREVER, MINUTE, NOW, SERVICES, clock, ended_us, frame, table
 
 from tocsin.domain.buckets import LATENCY, PACE, Scale, pace_us
 from tocsin.domain.calls import SYSTEM_FAILURES
@@ -74,7 +74,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Telemetry]:
 def expected(sid: SeriesId, ratio: Ratio) -> tuple[np.ndarray, np.ndarray]:
     """bad and total per minute, computed from the columns."""
     f = FRAME
-    minute = f["ts"] // 60_000_000 - START
+    minute = ended_us(f) // 60_000_000 - START
     mine = (f["service"] == sid.service) & (
         f["kind"] == ("retriever" if ratio.column == "empty_result" else ratio.kind)
     )
@@ -146,7 +146,7 @@ def test_histograms_are_of_answered_llm_calls_on_the_scales_of_the_domain(store:
     ):
         want = np.zeros((len(SERVICES), MINUTES, scale.count), np.int64)
         place = np.array([SERVICES.index(name) for name in f["service"]])
-        minute = f["ts"] // 60_000_000 - START
+        minute = ended_us(f) // 60_000_000 - START
         np.add.at(want, (place[chosen], minute[chosen], scale.bucket(values[chosen])), 1)
         np.testing.assert_array_equal(histogram, want)
 

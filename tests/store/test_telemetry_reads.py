@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from telemetry_build import FOREVER, MINUTE, NOW, SERVICES, clock, frame, table
+from telemetry_build import FOREVER, MINUTE, NOW, SERVICES, clock, ended_us, frame, table
 
 from tocsin.domain.calls import SYSTEM_FAILURES, Call
 from tocsin.domain.errors import StoreError
@@ -88,7 +88,7 @@ def test_a_wrong_cursor_is_refused(reads: Reads, text: str) -> None:
 def test_a_timeline_adds_up_to_the_calls_it_covers(reads: Reads, step: int) -> None:
     line = reads.timeline("search", START, MINUTE, step)
     mine = (FRAME["service"] == "search") & LLM
-    index = (FRAME["ts"] // 60_000_000 - START) // step
+    index = (ended_us(FRAME) // 60_000_000 - START) // step
     steps = -(-MINUTES // step)
 
     def per_step(chosen: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
@@ -127,7 +127,7 @@ def test_steps_without_calls_are_unknown_not_zero(reads: Reads) -> None:
 def test_the_fleet_sums_every_service(reads: Reads, start: int) -> None:
     rows = reads.fleet(start, MINUTE)
     assert [row.service for row in rows] == sorted(SERVICES)
-    inside = LLM & (FRAME["ts"] >= start * 60_000_000)
+    inside = LLM & (ended_us(FRAME) >= start * 60_000_000)
     for row in rows:
         mine = inside & (FRAME["service"] == row.service)
         assert (row.calls, row.failed) == (mine.sum(), (mine & FAILED).sum())

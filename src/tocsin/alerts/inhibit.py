@@ -9,8 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
 
+from tocsin.domain.clock import parse_iso
 from tocsin.domain.errors import TocsinError
+
+MARK = "inhibited"  # in an alert's evidence: by which rule it was inhibited last, and when
 
 Values = Mapping[str, str | float]
 Predicate = Callable[[Values], bool]
@@ -56,6 +61,21 @@ def inhibited(
             if causes:
                 found.setdefault(key, []).append(Inhibited(rule.name, causes[0], rule.mutes))
     return {key: tuple(rules_found) for key, rules_found in found.items()}
+
+
+def lingering(evidence: Mapping[str, Any], now: datetime) -> str:
+    """Which inhibition still explains an alert although its source is over, or "".
+
+    A burn rate looks back: when an outage has ended, the windows that it filled go on burning, and
+    paging for them would page for the outage twice. Evidence that was inhibited stays explained
+    until its short window lies wholly after the source. What is broken anew meanwhile has a source
+    of its own, which is told.
+    """
+    mark = evidence.get(MARK)
+    if not isinstance(mark, Mapping):
+        return ""
+    lasts = timedelta(minutes=float(evidence.get("short_minutes", 0)))
+    return str(mark["by"]) if now - parse_iso(str(mark["at"])) < lasts else ""
 
 
 def _by_equal_labels(

@@ -24,6 +24,9 @@ from tocsin.domain.findings import EffectState, Incident, IncidentState, LedgerE
 from tocsin.domain.ports import StateTransaction
 
 ACTOR = "delivery"
+FALLBACK, AGAIN = ":fallback:", ":again:"
+# How long a page that nobody took rests before it is tried afresh.
+AGAIN_AFTER = timedelta(minutes=5)
 
 
 class DueEffect(Occasion, Protocol):
@@ -175,6 +178,8 @@ def why_not(
         return "" if was_announced(siblings) else "the receiver was never told of the incident"
     if effect.action == "update" and _is_superseded(effect, siblings, now):
         return "a later update says more"
+    if "again" in effect.payload and _is_taken(tx, effect):
+        return "it was taken meanwhile"
     return ""
 
 
@@ -258,17 +263,26 @@ def bury(
     now: datetime,
     fallbacks: Sequence[str],
 ) -> None:
-    """What follows when an effect is given up: it is on record, and a page goes to the fallback."""
+    """What follows when an effect is given up: it is on record, and a page goes to the fallback.
+
+    A page that neither its receiver nor a fallback has taken is tried again until one does, or
+    until its incident is acknowledged or over: an outage of the network that outlasts every
+    deadline must not leave a fire that nobody hears of.
+    """
     log(tx, effect, "delivery.dead", reason, now)
     is_page = effect.lane <= 1 and effect.kind == "notify" and effect.action == "trigger"
-    if not is_page or "fallback_for" in effect.payload:
+    if not is_page:
+        return
+    if not _is_taken(tx, effect):
+        _try_again(tx, effect, now)
+    if "fallback_for" in effect.payload or "again" in effect.payload:
         return
     for receiver in fallbacks:
         if receiver == effect.receiver:
             continue
         tx.add_effect(
             NewEffect(
-                key=f"{effect.key}:fallback:{receiver}",
+                key=f"{effect.key}{FALLBACK}{receiver}",
                 kind="notify",
                 receiver=receiver,
                 incident_id=effect.incident_id,
@@ -306,6 +320,37 @@ def log(tx: OutboxTransaction, effect: DueEffect, kind: str, reason: str, now: d
 
 
 # --- private -----------------------------------------------------------------------------------
+
+
+def _root(key: str) -> str:
+    """The key of the page that a fallback or a further attempt stands for."""
+    return key.partition(AGAIN)[0].partition(FALLBACK)[0]
+
+
+def _is_taken(tx: OutboxTransaction, effect: DueEffect) -> bool:
+    """Whether the receiver of a page, or a fallback in its place, has taken it."""
+    root = _root(effect.key)
+    return any(
+        each.last_outcome == "delivered" and _root(each.key) == root
+        for each in tx.effects(effect.incident_id)
+    )
+
+
+def _try_again(tx: OutboxTransaction, effect: DueEffect, now: datetime) -> None:
+    number = int(effect.payload.get("again", 0)) + 1
+    tx.add_effect(
+        NewEffect(
+            key=f"{effect.key.partition(AGAIN)[0]}{AGAIN}{number}",
+            kind="notify",
+            receiver=effect.receiver,
+            incident_id=effect.incident_id,
+            action="trigger",
+            due=now + AGAIN_AFTER,
+            lane=effect.lane,
+            payload={**effect.payload, "again": number},
+            guard=effect.guard,
+        )
+    )
 
 
 def _why_no_resolve(

@@ -59,12 +59,17 @@ class Witness:
         """`alert` with everything that could be found out about it."""
         found: dict[str, Any] = dict(alert.evidence)
         service = alert.labels.get("service", "")
-        try:
-            found["changes"] = self._changes_before(service, now)
-            found |= self._slice(alert, service, now)
-        except TocsinError as error:
-            log.warning("evidence_incomplete", service=service, error=str(error))
-        found |= self._provider(service)
+        for part in (
+            lambda: {"changes": self._changes_before(service, now)},
+            lambda: self._slice(alert, service, now),
+            lambda: self._provider(service),
+        ):
+            try:
+                found |= part()
+            except TocsinError as error:
+                log.warning("evidence_incomplete", service=service, error=str(error))
+            except Exception:
+                log.exception("evidence_failed", service=service)
         known = self._services.get(service)
         if known is not None:
             found["runbook"] = known.runbook

@@ -8,6 +8,7 @@ Two shapes of file, told apart by their columns; Parquet, CSV and JSON Lines ali
 
 Calls count as `tocsin.store.minutes` counts them. `documents` is how many a retriever found.
 
+A call counts in the minute in which it ended, `ts` + `duration_ms`, as in the store.
 `minute` and `ts` are RFC 3339 text, timestamps, or numbers of seconds since 1970 (`minute` also as
 epoch minutes). A counts file without `indicator` answers every indicator that counts failures.
 """
@@ -169,7 +170,7 @@ class CallsFile:
             truncated = np.asarray(pc.fill_null(table["truncated"], False), dtype=np.bool_)
         kinds = np.full(rows, "llm", dtype=object)
         everything = cls(
-            minute=_minutes(table.column("ts"), "ts", path),
+            minute=_ended(table, path),
             service=_texts(table, "service"),
             kind=_texts(table, "kind") if "kind" in table.column_names else kinds,
             numbers={name: _floats(table, name) for name in _NUMBERS},
@@ -290,7 +291,19 @@ def _check_range(values: Floats, name: str, path: Path) -> None:
         raise _bad(path, f"row {row + 1}: column {name}: {values[row]:.15g} is no time", fix=fix)
 
 
+def _ended(table: pa.Table, path: Path) -> Ints:
+    """The epoch minute in which each call ended, as the store counts it: `ts` is when it began."""
+    began = _micros(table.column("ts"), "ts", path)
+    lasted = np.nan_to_num(_floats(table, "duration_ms")) * 1000.0
+    return (began + np.round(lasted).astype(np.int64)) // 60_000_000
+
+
 def _minutes(column: pa.ChunkedArray, name: str, path: Path) -> Ints:
+    return _micros(column, name, path) // 60_000_000
+
+
+def _micros(column: pa.ChunkedArray, name: str, path: Path) -> Ints:
+    """Microseconds since the epoch of a column that names instants in one of the accepted ways."""
     if column.null_count:
         row = pc.index(pc.is_null(column), True).as_py()
         raise _bad(path, f"row {row + 1}: {name} is empty")
@@ -300,10 +313,10 @@ def _minutes(column: pa.ChunkedArray, name: str, path: Path) -> Ints:
             values = np.asarray(column.to_numpy(), dtype=np.float64)
             _check_range(values, name, path)
             in_minutes = name == "minute" and bool((values < MINUTES_BELOW).all())
-            return (values if in_minutes else values // 60).astype(np.int64)
+            return np.round(values * (60e6 if in_minutes else 1e6)).astype(np.int64)
         if pa.types.is_string(kind) or pa.types.is_large_string(kind):
             column = pc.cast(pc.replace_substring(column, "Z", "+00:00"), pa.timestamp("us", "UTC"))
         micros = pc.cast(pc.cast(column, pa.timestamp("us")), pa.int64())
     except pa.ArrowException as error:
         raise _bad(path, f"column {name}: {error}", fix="use RFC 3339 or epoch seconds") from None
-    return np.asarray(micros.to_numpy(), dtype=np.int64) // 60_000_000
+    return np.asarray(micros.to_numpy(), dtype=np.int64)

@@ -36,6 +36,7 @@ log = structlog.get_logger(__name__)
 
 WARM_UP_DAYS = 30
 WARM_UP_STEP = 360
+MOST_MISSED = 24 * 60
 LAST_MINUTE = "engine.last_minute"
 
 
@@ -120,10 +121,17 @@ class House:
         A process that was away judges what it missed, minute by minute, as if it had been there.
         """
         last = to_minute(now - self.lateness) - 1
-        due = range(self._feed.position, last + 1)
-        decided = [self.tick(from_minute(minute + 1) + self.lateness) for minute in due]
-        if decided:
-            self.state.set_meta(LAST_MINUTE, last)
+        behind = last + 1 - self._feed.position
+        if not -self._reread <= behind <= MOST_MISSED:
+            # Waiting for a clock that was set back would be silence, for up to as long as it was
+            # wrong; a clock that leapt a year ahead would be judged for hours.
+            log.warning("clock_stepped", minutes=behind)
+            self.adopt(self.desired)
+        decided = []
+        for minute in range(self._feed.position, last + 1):
+            decided.append(self.tick(from_minute(minute + 1) + self.lateness))
+            # At once: what a process that dies half way has told must not be told again.
+            self.state.set_meta(LAST_MINUTE, minute)
         return decided
 
     def statuses(self) -> list[ObjectiveStatus]:
@@ -199,7 +207,7 @@ class House:
         now = to_minute(self.clock.now() - self.lateness)
         if not isinstance(last, int):
             return now
-        oldest = now - 24 * 60
+        oldest = now - MOST_MISSED
         if last + 1 < oldest:
             log.warning("minutes_skipped", count=oldest - last - 1, reason="away for over a day")
         return min(max(last + 1, oldest), now)

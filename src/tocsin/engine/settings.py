@@ -81,14 +81,16 @@ def from_environment(
         config_dir=configured,
         state_url=env.get("TOCSIN_STATE", ""),
         host=host or env.get("TOCSIN_HOST", defaults.host),
-        port=port if port is not None else _integer(env, "TOCSIN_PORT", defaults.port),
+        port=_port(env, port, defaults.port),
         token=env.get("TOCSIN_TOKEN") or None,
         public_url=env.get("TOCSIN_PUBLIC_URL", ""),
         secrets_dir=Path(secrets_dir) if secrets_dir else None,
         secrets_command=env.get("TOCSIN_SECRETS_COMMAND") or None,
         memory_bytes=_integer(env, "TOCSIN_MEMORY_BYTES", defaults.memory_bytes),
         lateness=timedelta(
-            seconds=_integer(env, "TOCSIN_LATENESS_S", int(defaults.lateness.total_seconds()))
+            seconds=_integer(
+                env, "TOCSIN_LATENESS_S", int(defaults.lateness.total_seconds()), most=3600
+            )
         ),
     )
 
@@ -109,13 +111,19 @@ def secrets(settings: Settings, environment: Mapping[str, str] | None = None) ->
             if path.parent == settings.secrets_dir and path.is_file():
                 return path.read_text().rstrip("\n")
         if settings.secrets_command is not None:
-            found = subprocess.run(  # noqa: S603 (the operator's own command, no shell)
-                [*settings.secrets_command.split(), name],
-                capture_output=True,
-                text=True,
-                timeout=10,
-                check=False,
-            )
+            try:
+                found = subprocess.run(  # noqa: S603 (the operator's own command, no shell)
+                    [*settings.secrets_command.split(), name],
+                    capture_output=True,
+                    text=True,
+                    timeout=10,
+                    check=False,
+                )
+            except (OSError, subprocess.TimeoutExpired) as error:
+                raise SettingsError(
+                    f"TOCSIN_SECRETS_COMMAND cannot be run for {name}: {type(error).__name__}; "
+                    "it must print the secret within 10 s"
+                ) from None
             if found.returncode == 0 and found.stdout:
                 return found.stdout.rstrip("\n")
         return None
@@ -123,7 +131,15 @@ def secrets(settings: Settings, environment: Mapping[str, str] | None = None) ->
     return resolve
 
 
-def _integer(env: Mapping[str, str], name: str, default: int) -> int:
+def _port(env: Mapping[str, str], given: int | None, default: int) -> int:
+    if given is None:
+        return _integer(env, "TOCSIN_PORT", default, most=65_535)
+    if not 0 <= given <= 65_535:
+        raise SettingsError(f"--port {given} is not a port; use 1 to 65535, or 0 for any free one")
+    return given
+
+
+def _integer(env: Mapping[str, str], name: str, default: int, most: int = 1 << 60) -> int:
     text = env.get(name)
     if text is None or text == "":
         return default
@@ -133,4 +149,6 @@ def _integer(env: Mapping[str, str], name: str, default: int) -> int:
         raise SettingsError(f"{name}={text!r} is not a whole number") from None
     if value < 0:
         raise SettingsError(f"{name}={text!r} must not be negative")
+    if value > most:
+        raise SettingsError(f"{name}={text!r} must be at most {most}")
     return value

@@ -15,11 +15,13 @@ from datetime import datetime, timedelta
 from tocsin.alerts.changes import IncidentChange
 from tocsin.alerts.grouping import Routed
 from tocsin.alerts.incidents import fold_incidents
+from tocsin.alerts.inhibit import MARK as INHIBITED
+from tocsin.alerts.inhibit import lingering
 from tocsin.alerts.lifecycle import AlertChange, fold
 from tocsin.alerts.silence import suppressions
 from tocsin.assess.judge import judge
 from tocsin.assess.window import Window
-from tocsin.domain.clock import to_minute
+from tocsin.domain.clock import iso, to_minute
 from tocsin.domain.errors import Conflict
 from tocsin.domain.findings import Alert, Incident, LedgerEvent, Verdict
 from tocsin.domain.ports import State
@@ -36,7 +38,7 @@ Explain = Callable[[Alert, datetime], Alert]
 ATTEMPTS = 5
 # What evidence was gathered once, and what a verdict on an error budget is called in a message.
 EXPLAINED = frozenset(
-    {"changes", "slice", "slices", "provider_note", "runbook", "first_steps", "note"}
+    {"changes", "slice", "slices", "provider_note", "runbook", "first_steps", "note", INHIBITED}
 )
 BUDGET_FACTS = {"budget_remaining": "budget_left", "burn_long": "burn"}
 LEAD_FACTS = ("monitor", "value", "expected", "unit", "reason", "since")
@@ -129,6 +131,7 @@ def decide(
     )
     changes = tuple(_told_by_lead(change) for change in changed.changes)
     written = kept | begun
+    written |= {m.alert.fingerprint: m.alert for m in routed if m.alert.fingerprint in written}
     written |= {
         alert.fingerprint: replace(
             written.get(alert.fingerprint, alert), incident_id=alert.incident_id
@@ -155,13 +158,13 @@ def route_all(rules: Rules, firing: Mapping[str, Alert], now: datetime) -> list[
         key: {**found.labels, **found.facts} for key, found in classified.items()
     }
     quiet = suppressions(seen, rules.silences, rules.inhibitions, now)
-    return [
-        Routed(
-            _with_note(alert, quiet.notes.get(key, "")),
-            route(rules.router, classified[key], quiet.muted.get(key, "")),
-        )
-        for key, alert in firing.items()
-    ]
+    routed = []
+    for key, alert in firing.items():
+        muted = quiet.muted.get(key, "")
+        noted = _noted(alert, muted, quiet.notes.get(key, ""), now)
+        by = muted or lingering(noted.evidence, now)
+        routed.append(Routed(noted, route(rules.router, classified[key], by)))
+    return routed
 
 
 def outcomes(
@@ -222,5 +225,9 @@ def _told_by_lead(change: IncidentChange) -> IncidentChange:
     return replace(change, after=replace(change.after, evidence=kept))
 
 
-def _with_note(alert: Alert, note: str) -> Alert:
-    return replace(alert, evidence={**alert.evidence, "note": note}) if note else alert
+def _noted(alert: Alert, muted: str, note: str, now: datetime) -> Alert:
+    """The alert with what routing found out about it: its probable cause, or what inhibits it."""
+    found: dict[str, object] = {"note": note} if note else {}
+    if muted.startswith("inhibition:"):
+        found[INHIBITED] = {"by": muted, "at": iso(now)}
+    return replace(alert, evidence={**alert.evidence, **found}) if found else alert

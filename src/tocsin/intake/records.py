@@ -71,7 +71,7 @@ def moment_ns(value: Any, where: str) -> int:
         return int(aware.timestamp() * 1e6) * 1000
     if isinstance(value, bool) or value is None:
         raise IntakeError(400, f"{where}: a time is needed, as RFC 3339 text or epoch number")
-    if isinstance(value, int | float) and math.isfinite(value):
+    if isinstance(value, int) or (isinstance(value, float) and math.isfinite(value)):
         unit = next(ns for limit, ns in _UNITS_NS if abs(value) < limit)
         return int(value * unit)
     try:

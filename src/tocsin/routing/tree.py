@@ -202,7 +202,8 @@ def _decision(walk: _Walk, is_matched: bool, policy: RoutingPolicy) -> Decision:
         digest=walk.digest,
         run=tuple(walk.run),
         labels={**walk.alert.labels, **walk.labels, "tier": str(tier)},
-        auto_resolve=walk.auto_resolve,
+        # What is regulated is closed by a person, whatever the routes say.
+        auto_resolve=walk.auto_resolve and walk.alert.labels.get("regulated") != "true",
         route=", ".join(walk.ends) if is_matched else "unmatched",
         trail=(*walk.alert.matched, *walk.trail),
     )

@@ -179,7 +179,12 @@ def _in_memory() -> Database:
 
 def _sqlite(target: str) -> sa.Engine:
     path = Path(target.removeprefix("sqlite:///"))
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(
+            f"the directory {path.parent} cannot be made: {error.strerror}; choose another one"
+        ) from None
     engine = sa.create_engine(
         f"sqlite:///{path}",
         connect_args={"check_same_thread": False, "timeout": BUSY_TIMEOUT_MS / 1000},

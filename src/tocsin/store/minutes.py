@@ -30,7 +30,7 @@ from tocsin.domain.buckets import LATENCY, PACE, Scale
 from tocsin.domain.errors import StoreError
 from tocsin.domain.series import Change, MinuteBlock, Ratio, SeriesId
 from tocsin.store.clickhouse import DATABASE, ClickHouse, literal
-from tocsin.store.schema import ANSWERED, DOCUMENTS
+from tocsin.store.schema import ANSWERED, DOCUMENTS, ENDED
 
 _Counts = npt.NDArray[np.int64]
 _COUNTED = {"failed": 2, "error": 1, "truncated": 3}  # column of the rollup query
@@ -134,9 +134,9 @@ class MinuteReader:
         self._add(
             f"""SELECT rule.1 AS k, m, count(), countIf(if(rule.3 = 1, x >= rule.4, x > rule.4))
             FROM (
-              SELECT {_lookup("calls.service", "calls.kind")} AS g, {_minute("calls.ts")} AS m,
+              SELECT {_lookup("calls.service", "calls.kind")} AS g, {_minute(ENDED)} AS m,
                 [{", ".join(values)}] AS value, [{", ".join(known)}] AS is_known{dims}
-              FROM {DATABASE}.calls AS calls WHERE {_between("calls.ts")} AND g > 0
+              FROM {DATABASE}.calls AS calls WHERE {_ended_between()} AND g > 0
             ) ARRAY JOIN arrayElement(
               {{rules:Array(Array(Tuple(UInt32, UInt8, UInt8, Float64, String, String)))}}, g
             ) AS rule
@@ -199,6 +199,16 @@ def _between(column: str) -> str:
     cast, scale = ("toDateTime64", " 6,") if column.endswith("ts") else ("toDateTime", "")
     start, stop = (f"{cast}({{{end}:Int64}} * 60,{scale} 'UTC')" for end in ("start", "stop"))
     return f"{column} >= {start} AND {column} < {stop}"
+
+
+def _ended_between() -> str:
+    """SQL: a call ended in [start, stop). Partitions are chosen by where it began: none that takes
+    longer than a day is counted."""
+    start, stop = (f"toDateTime64({{{end}:Int64}} * 60, 6, 'UTC')" for end in ("start", "stop"))
+    return (
+        f"{ENDED} >= {start} AND {ENDED} < {stop}"
+        f" AND calls.ts >= {start} - INTERVAL 1 DAY AND calls.ts < {stop}"
+    )
 
 
 def _minute(column: str) -> str:

@@ -16,7 +16,7 @@ from tocsin.domain.buckets import LATENCY
 from tocsin.domain.calls import Call
 from tocsin.domain.errors import StoreError
 from tocsin.store.clickhouse import DATABASE, ClickHouse, literal
-from tocsin.store.schema import ANSWERED, FAILED
+from tocsin.store.schema import ANSWERED, ENDED, FAILED
 
 _Floats = npt.NDArray[np.float64]
 _Counts = npt.NDArray[np.int64]
@@ -202,7 +202,9 @@ class Reads:
               [('model', toString(model)), ('provider', toString(provider)),
                ('release', toString(release)), ('prompt_version', toString(prompt_version))],
               CAST(dims, 'Array(Tuple(String, String))')) AS pair
-            WHERE ts >= toDateTime64({{start:Int64}}, 6, 'UTC')
+            WHERE {ENDED} >= toDateTime64({{start:Int64}}, 6, 'UTC')
+              AND {ENDED} < toDateTime64({{stop:Int64}}, 6, 'UTC')
+              AND ts >= toDateTime64({{start:Int64}}, 6, 'UTC') - INTERVAL 1 DAY
               AND ts < toDateTime64({{stop:Int64}}, 6, 'UTC')
               AND service = {{service:String}} AND kind = {{kind:String}}
               AND ({{all:UInt8}} OR has({{dimensions:Array(String)}}, d))

@@ -37,7 +37,7 @@ Action = Literal["replay", "skip", "partial", "empty"]
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """What settling one segment found and did. hours: epoch hours of raw rows it holds."""
+    """What settling one segment found and did. hours: epoch hours in which its calls ended."""
 
     action: Action
     expected: int
@@ -155,8 +155,9 @@ class Reconciler:
                     bounds,
                 )
                 where = (
-                    "WHERE calls.ts >= toDateTime64({low:UInt32}, 6, 'UTC')"
-                    " AND calls.ts < toDateTime64({high:UInt32}, 6, 'UTC')"
+                    f"WHERE {schema.ENDED} >= toDateTime64({{low:UInt32}}, 6, 'UTC')"
+                    f" AND {schema.ENDED} < toDateTime64({{high:UInt32}}, 6, 'UTC')"
+                    " AND calls.ts < toDateTime64({high:UInt32}, 6, 'UTC')"  # for the partitions
                 )
                 self._engine.execute(
                     f"INSERT INTO {name} ({', '.join(c.name for c in table.columns)})"
@@ -167,7 +168,8 @@ class Reconciler:
     def _survey(self, file: SegmentFile, kind: SegmentKind) -> tuple[int, int, int, frozenset[int]]:
         """How many rows a segment yields, their first and last microsecond, and their hours."""
         hours = (
-            f"groupUniqArray(toInt64(intDiv(toUnixTimestamp64Micro({kind.time}), 3600000000)))"
+            "groupUniqArray(intDiv("
+            f"toUnixTimestamp64Micro({kind.time}) + toInt64(duration_us), 3600000000))"
             if kind.table == schema.CALLS.name
             else "CAST([], 'Array(Int64)')"
         )

@@ -227,6 +227,11 @@ FAILED = "(calls.truncated = 1 OR calls.error_class IN ({}))".format(
 # A call that took no time at all is one whose duration nobody measured.
 ANSWERED = "(calls.error_class = '' AND calls.truncated = 0 AND calls.duration_us > 0)"
 
+# A call counts in the minute in which it ended: that is when its client reports it, so a minute is
+# complete soon after it is over. Counted where they began, calls that hang for minutes before they
+# fail would arrive in minutes that were judged long ago.
+ENDED = "(calls.ts + toIntervalMicrosecond(calls.duration_us))"
+
 
 def bucket(value: str, scale: Scale) -> str:
     """SQL: the bucket of `value` on `scale`, as `Scale.bucket` has it."""
@@ -242,7 +247,7 @@ def rollup_select(step: str, where: str = "", *, source: str = f"{DATABASE}.call
     )
     paced = f"sk = '' AND kind = 'llm' AND calls.usage_known = 1 AND {ANSWERED}"
     return f"""SELECT
-  {step}(toDateTime(ts, 'UTC')) AS t, project, service, kind, model,
+  {step}(toDateTime({ENDED}, 'UTC')) AS t, project, service, kind, model,
   segment.1 AS sk, segment.2 AS sv,
   count() AS n,
   countIf(calls.error_class != '') AS errors,

@@ -494,6 +494,6 @@ def _paged(items: Sequence[T], cursor: str | None, limit: int, name: Callable[[T
 
 
 def _number(text: str) -> int:
-    if not text.isdigit():
+    if not (text.isascii() and text.isdigit() and len(text) < 19):
         raise BadCursor(f"{text!r} is not a cursor of the ledger; start without one")
     return int(text)

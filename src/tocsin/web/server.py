@@ -64,7 +64,13 @@ def open_stores(data_dir: Path, clock: Clock, *, memory_bytes: int, state_url: s
 
     state_url: a PostgreSQL database for the state, instead of a file in the directory.
     """
-    data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise StoreError(
+            f"the data directory {data_dir} cannot be made: {error.strerror}; choose another "
+            "--data-dir"
+        ) from None
     telemetry = Telemetry.open(
         data_dir, clock, kinds=KINDS, tables=TABLES, memory_bytes=memory_bytes
     )
