@@ -178,8 +178,8 @@ def why_not(
         return "" if was_announced(siblings) else "the receiver was never told of the incident"
     if effect.action == "update" and _is_superseded(effect, siblings, now):
         return "a later update says more"
-    if "again" in effect.payload and _is_taken(tx, effect):
-        return "it was taken meanwhile"
+    if "again" in effect.payload:
+        return _why_not_again(tx, effect, incident)
     return ""
 
 
@@ -334,6 +334,12 @@ def _is_taken(tx: OutboxTransaction, effect: DueEffect) -> bool:
         each.last_outcome == "delivered" and _root(each.key) == root
         for each in tx.effects(effect.incident_id)
     )
+
+
+def _why_not_again(tx: OutboxTransaction, effect: DueEffect, incident: Incident) -> str:
+    if incident.state is IncidentState.ACKNOWLEDGED:
+        return f"acknowledged by {incident.acknowledged_by}"
+    return "it was taken meanwhile" if _is_taken(tx, effect) else ""
 
 
 def _try_again(tx: OutboxTransaction, effect: DueEffect, now: datetime) -> None:
