@@ -536,7 +536,8 @@ def test_a_clock_that_leaps_a_year_ahead_is_followed_within_a_day_of_minutes(wor
 
     w.house.tick = noted  # type: ignore[method-assign]
     w.scheduler.beat()
-    assert asked == [T0 + timedelta(days=364, minutes=5) + LATENESS]
+    assert asked
+    assert asked[0] >= w.clock.now() - timedelta(days=1)
 
 
 def test_a_process_that_dies_while_it_catches_up_pages_nobody_twice(world: Open) -> None:

@@ -339,7 +339,10 @@ def _is_taken(tx: OutboxTransaction, effect: DueEffect) -> bool:
 def _why_not_again(tx: OutboxTransaction, effect: DueEffect, incident: Incident) -> str:
     if incident.state is IncidentState.ACKNOWLEDGED:
         return f"acknowledged by {incident.acknowledged_by}"
-    return "it was taken meanwhile" if _is_taken(tx, effect) else ""
+    # The first time the fallback stands in for the receiver. When both were out of reach, the
+    # receiver is told as well: a mail that gets through first wakes nobody.
+    may_stand_in = "fallback_for" in effect.payload or effect.payload["again"] == 1
+    return "it was taken meanwhile" if may_stand_in and _is_taken(tx, effect) else ""
 
 
 def _try_again(tx: OutboxTransaction, effect: DueEffect, now: datetime) -> None:

@@ -87,9 +87,18 @@ def configuration(settings: Settings, state: StateStore, resolve: Secrets) -> De
     Raises SpecError with every problem. Nothing given and nothing applied is an empty one.
     """
     if settings.config_dir is not None:
+        if _is_empty(settings.config_dir):
+            log.warning("configuration_empty", directory=str(settings.config_dir))
+            return NOTHING
         return load([settings.config_dir], resolve)
     versions = state.config_versions(1)
     return restore(versions[0]["body"]["text"], resolve) if versions else NOTHING
+
+
+def _is_empty(directory: Path) -> bool:
+    """Whether a directory exists and holds no YAML yet: a fresh start, not a mistake."""
+    found = (p for pattern in ("*.yaml", "*.yml") for p in directory.rglob(pattern))
+    return directory.is_dir() and next(found, None) is None
 
 
 def channels(desired: Desired) -> Mapping[str, Channel]:
@@ -101,8 +110,18 @@ def channels(desired: Desired) -> Mapping[str, Channel]:
     }
 
 
-def courier_for(house: House, http: httpx.AsyncClient, settings: Settings, rng: Random) -> Courier:
-    """The courier of a house, delivering through its configuration's receivers."""
+def courier_for(
+    house: House,
+    http: httpx.AsyncClient,
+    settings: Settings,
+    rng: Random,
+    *,
+    offload: bool = False,
+) -> Courier:
+    """The courier of a house, delivering through its configuration's receivers.
+
+    offload: wait for the state database in a thread, so that a lock on it stops nothing else.
+    """
     return Courier(
         house.state,
         channels(house.desired),
@@ -111,6 +130,7 @@ def courier_for(house: House, http: httpx.AsyncClient, settings: Settings, rng: 
         rng=rng,
         links_base=settings.base_url,
         fallbacks=house.rules.policy.defaults.unmatched.receivers,
+        offload=offload,
     )
 
 
@@ -199,7 +219,7 @@ async def serve(settings: Settings, clock: Clock, rng: Random) -> None:
         house = await asyncio.to_thread(
             House, stores.telemetry, stores.state, clock, desired, lateness=settings.lateness
         )
-        if settings.config_dir is not None:
+        if settings.config_dir is not None and desired is not NOTHING:
             house.record_configuration(desired, "serve", f"started with {settings.config_dir}")
         intake = Intake(stores.telemetry.writer, clock, authenticate=guarded)
         async with http_client() as http, running(house, http, settings, rng, resolve):
@@ -220,7 +240,7 @@ async def running(
 ) -> AsyncIterator[Sequence[asyncio.Task[None]]]:
     """The heartbeat and the courier of a house, for as long as the block lasts."""
     stop = asyncio.Event()
-    courier = courier_for(house, http, settings, rng)
+    courier = courier_for(house, http, settings, rng, offload=True)
     scheduler = Scheduler(
         house,
         interval=settings.interval,
