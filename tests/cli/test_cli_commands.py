@@ -186,6 +186,7 @@ def test_a_backtest_as_text_is_one_line_a_decision(config: Path, counts: Path) -
         ("ts,service\nyesterday,chat\n", "use RFC 3339 or epoch seconds"),
         ("ts,service\n1763251200000,chat\n", "milliseconds"),
         ("minute,service,good,bad\n1e300,chat,1,0\n", "column minute"),
+        ("ts,service,duration_ms\n2026-01-01T00:00:00Z,chat,fast\n", "'fast'"),
     ],
 )
 def test_a_file_that_cannot_be_used_is_named_with_the_fix(
@@ -351,6 +352,42 @@ def test_a_wrong_environment_variable_is_named(tmp_path: Path) -> None:
     run = tocsin("doctor", "--data-dir", tmp_path, TOCSIN_PORT="http")
     assert run.returncode == 1
     assert "TOCSIN_PORT='http' is not a whole number" in run.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "variables", "said"),
+    [
+        (("serve", "--port", "70000"), {}, "--port 70000 is not a port"),
+        (("serve",), {"TOCSIN_PORT": "99999"}, "TOCSIN_PORT='99999' must be at most 65535"),
+        (("serve",), {"TOCSIN_LATENESS_S": "9" * 15}, "TOCSIN_LATENESS_S"),
+        (("serve", "--port", "0", "--data-dir", "{file}"), {}, "cannot be made"),
+        (("serve", "--port", "0", "--data-dir", "{file}/below"), {}, "cannot be made"),
+        (("apply", "--config", "{config}", "--data-dir", "{file}"), {}, "cannot be made"),
+        (
+            ("serve", "--port", "0", "--config", "{secretive}"),
+            {"TOCSIN_SECRETS_COMMAND": "/nonexistent/command"},
+            "TOCSIN_SECRETS_COMMAND cannot be run for URL: FileNotFoundError",
+        ),
+    ],
+)
+def test_what_cannot_be_started_is_told_in_words(
+    config: Path, tmp_path: Path, words: tuple[str, ...], variables: dict[str, str], said: str
+) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "secretive.yaml").write_text(
+        "apiVersion: tocsin/v1\nkind: Receiver\nmetadata: {name: hook}\n"
+        "spec: {type: webhook, url: {secret: URL}, secret: {secret: KEY}}\n"
+    )
+    places = {
+        "file": tmp_path / "file", "config": config, "secretive": tmp_path / "secretive.yaml",
+    }  # fmt: skip
+    run = tocsin(
+        *(word.format(**places) for word in words),
+        **{"TOCSIN_DATA": str(tmp_path / "data"), **variables},
+    )
+    assert run.returncode == 1, run.stderr
+    assert said in " ".join(run.stderr.split())
+    assert "Traceback" not in run.stderr
 
 
 def test_what_was_applied_is_in_the_ledger(config: Path, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import struct
+import threading
 import zlib
 from collections.abc import Iterator
 from datetime import timedelta
@@ -20,8 +21,10 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 from starlette.requests import Request
 
 from tocsin.domain.errors import IntakeError
+from tocsin.intake import front
 from tocsin.intake.bodies import BodyLimits
 from tocsin.intake.intake import Intake
+from tocsin.intake.json_requests import to_protobuf
 from tocsin.intake.records import moment_ns
 
 PB = {"content-type": PROTOBUF}
@@ -366,3 +369,36 @@ def test_a_prediction_without_a_time_is_stored_once_however_often_it_comes(tocsi
 )
 def test_a_time_may_be_an_epoch_number_of_any_unit(value: float | str) -> None:
     assert moment_ns(value, "ts") == 1795236000 * 10**9
+
+
+def test_a_time_beyond_every_calendar_is_no_defect(tocsin: Bench) -> None:
+    for ts in ("1" + "0" * 400, "-1" + "0" * 400):
+        body = f'[{{"ts": {ts}, "service": "shop"}}]'.encode()
+        answer = tocsin.post("/api/v1/calls", body, {"content-type": "application/json"})
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["rejected"] == 1
+
+
+def test_a_large_body_is_read_aside_and_stored_like_any_other(
+    tocsin: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: set[str] = set()
+
+    def noted(*args: Any) -> Any:
+        threads.add(threading.current_thread().name)
+        return to_protobuf(*args)
+
+    monkeypatch.setattr(front, "to_protobuf", noted)
+    spans = [
+        {"traceId": f"{n:032x}", "spanId": f"{n:016x}", "name": "chat " + "x" * 3000,
+         "startTimeUnixNano": str(NOW_NS - 10**9), "endTimeUnixNano": str(NOW_NS)}
+        for n in range(1, 101)
+    ]  # fmt: skip
+    resource = {"attributes": [{"key": "service.name", "value": {"stringValue": "aside"}}]}
+    body = {"resourceSpans": [{"resource": resource, "scopeSpans": [{"spans": spans}]}]}
+    answer = tocsin.post(
+        "/v1/traces", json.dumps(body).encode(), {"content-type": "application/json"}
+    )
+    assert answer.status_code == 200, answer.text
+    assert len(tocsin.calls("service = 'aside'")) == 100
+    assert threading.main_thread().name not in threads

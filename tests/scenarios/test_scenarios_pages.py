@@ -481,7 +481,7 @@ def test_many_people_acknowledge_at_once_while_the_clock_ticks(world: Open) -> N
     assert w.state.verify_ledger() is None
 
 
-# --- what must not keep a page from going out -------------------------------------------------------
+# --- what must not keep a page from going out -------------------------------------------------
 
 
 def test_a_defect_in_the_evidence_does_not_stop_the_page(world: Open) -> None:

@@ -244,7 +244,7 @@ def test_a_database_of_a_newer_release_is_refused(tmp_path: Path) -> None:
     [
         ("mysql://user:hunter2@host/db", "neither a path nor"),
         ("postgresql://user:hunter2@127.0.0.1:1/db", "cannot be opened|driver"),
-        ("sqlite:////proc/nowhere/state.db", "cannot be opened"),
+        ("sqlite:////proc/nowhere/state.db", "the directory /proc/nowhere cannot be made"),
     ],
 )
 def test_an_address_that_cannot_be_used_is_named_without_its_password(url: str, says: str) -> None:

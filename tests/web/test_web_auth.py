@@ -121,6 +121,15 @@ def test_another_sites_page_can_change_nothing(
     assert desk.incident("support/latency_p95-3").row.state is IncidentState.TRIGGERED
 
 
+@pytest.mark.parametrize("origin", ["arize-logging-client", "my-batch-job"])
+def test_a_client_that_names_itself_as_origin_is_no_page_of_another_site(
+    client: TestClient, origin: str
+) -> None:
+    path = "/api/v1/incidents/support/latency_p95-3/acknowledge"
+    answer = client.post(path, json={"actor": "x"}, headers={"Origin": origin})
+    assert answer.status_code == 200, answer.text
+
+
 # --- Forms
 
 

@@ -67,10 +67,13 @@ def open_source(path: Path) -> CountsFile | CallsFile:
     """A MinuteSource over `path`, by its columns; SpecError names what is missing."""
     table = read_table(path)
     names = set(table.column_names)
-    if {"minute", "service", "good", "bad"} <= names:
-        return CountsFile.of(table, path)
-    if {"ts", "service"} <= names:
-        return CallsFile.of(table, path)
+    try:
+        if {"minute", "service", "good", "bad"} <= names:
+            return CountsFile.of(table, path)
+        if {"ts", "service"} <= names:
+            return CallsFile.of(table, path)
+    except pa.ArrowException as error:
+        raise _bad(path, f"a column is not of its kind: {error}") from None
     raise _bad(
         path,
         f"columns {', '.join(table.column_names)}",

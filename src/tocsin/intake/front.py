@@ -104,7 +104,7 @@ def _otlp(intake: Intake, signal: str) -> Handler:
             )
         body = await read_body(request, intake.limits)
         if kind == _JSON_TYPE:
-            body = to_protobuf(signal, body)
+            body = await intake.aside(len(body), to_protobuf, signal, body)
         elif kind == _GRPC_TYPE:
             body = _unframed(body)
         receipt = await intake.otlp(signal, body, project=_project(request))
@@ -121,7 +121,7 @@ def _otlp(intake: Intake, signal: str) -> Handler:
 def _arrow(intake: Intake) -> Handler:
     async def take(request: Request) -> Response:
         body = await read_body(request, intake.limits)
-        parsed = arize.read_table(body, _now_ns(intake))
+        parsed = await intake.aside(len(body), arize.read_table, body, _now_ns(intake))
         await _store_parsed(intake, parsed, body, _project(request))
         return replies.answer({"realTimeIngestionUri": "/", "recordsUpdated": parsed.rows})
 
@@ -171,13 +171,17 @@ def _phoenix_spans(intake: Intake) -> Handler:
 def _calls(intake: Intake) -> Handler:
     async def take(request: Request) -> Response:
         body = await _json_body(intake, request)
-        records = rest.call_records(rest.read_rows(body), _project(request))
-        receipt = await intake.otlp("traces", to_request(records))
+        spans = await intake.aside(len(body), _calls_request, body, _project(request))
+        receipt = await intake.otlp("traces", spans)
         return replies.answer(
             {"accepted": receipt.accepted, "rejected": receipt.rejected, "reason": receipt.reason}
         )
 
     return take
+
+
+def _calls_request(body: bytes, project: str) -> bytes:
+    return to_request(rest.call_records(rest.read_rows(body), project))
 
 
 def _rows(intake: Intake, kind: str) -> Handler:

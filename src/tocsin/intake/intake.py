@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
 from tocsin.domain.clock import Clock, iso
@@ -20,6 +22,9 @@ from tocsin.intake.screening import screen
 
 _LOOPBACK = {"127.0.0.1", "::1", "localhost", "testclient"}
 _BODY_PREVIEW = 16_000
+LARGE = 256 << 10  # bytes that take longer to read than a request may hold up the others
+
+T = TypeVar("T")
 
 
 class Writer(Protocol):
@@ -78,11 +83,23 @@ class Intake:
         self.authenticate = authenticate
         self.limits = limits or BodyLimits()
         self.counts: Counter[str] = Counter()
+        self._large = asyncio.Lock()
 
     @property
     def clock(self) -> Clock:
         """The clock that stamps what is received."""
         return self._clock
+
+    async def aside(self, size: int, work: Callable[..., T], *args: Any) -> T:
+        """What `work` makes of a body of `size` bytes.
+
+        A large one is read in a thread, so that nobody waits for it: neither health checks nor a
+        page that is being sent. One at a time, because each may need many times its size in memory.
+        """
+        if size < LARGE:
+            return work(*args)
+        async with self._large:
+            return await run_in_threadpool(work, *args)
 
     async def otlp(
         self, signal: str, body: bytes, *, project: str = "", origin: bytes | None = None
@@ -94,7 +111,7 @@ class Intake:
         when the store cannot take more.
         """
         now_ns = int(self._clock.now().timestamp() * 1e6) * 1000
-        screened = screen(signal, body, now_ns)
+        screened = await self.aside(len(body), screen, signal, body, now_ns)
         digest = _digest(signal, project, body if origin is None else origin)
         is_new = True
         if screened.items:

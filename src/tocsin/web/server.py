@@ -194,6 +194,7 @@ def listen(settings: Settings) -> socket.socket:
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         bound.bind((settings.host, settings.port))
+        bound.listen()  # bound alone, another process that loads as well could take it
     except OSError as error:
         bound.close()
         raise StoreError(
