@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TypeVar
 
@@ -15,6 +16,7 @@ from tocsin.engine.house import House, NoSuchIncident, settled
 from tocsin.store.reads import FleetRow, Timeline, cursor_after
 from tocsin.web import portraits, reasons
 from tocsin.web.desk import BadCursor, IncidentFilter, Missing
+from tocsin.web.listing import number, paged, passes
 from tocsin.web.views import (
     CallRow,
     ChangeView,
@@ -42,6 +44,7 @@ T = TypeVar("T")
 SPARK_POINTS = 72
 MOST_INCIDENTS = 500
 EXEMPLARS = 8
+BLIND_MINUTES = 5
 RECENT_CHANGES = timedelta(days=7)
 _RANK = {Tone.BAD: 0, Tone.WARN: 1, Tone.UNKNOWN: 2, Tone.OK: 3}
 
@@ -115,18 +118,20 @@ class LiveDesk:
         self, wanted: IncidentFilter, cursor: str | None, limit: int
     ) -> Page[IncidentRow]:
         """Newest first."""
-        found = [
-            incident
-            for incident in self._house.state.list_incidents(MOST_INCIDENTS, cursor)
-            if _passes(incident, wanted)
-        ]
+        if wanted.state == "live":  # read apart: an old one must not hide behind newer ones
+            live = sorted(self._live(), key=lambda i: (i.opened, i.id), reverse=True)
+            chosen = [self._row(incident) for incident in live if passes(incident, wanted)]
+            return paged(chosen, cursor, limit, lambda row: row.id)
+        read = self._house.state.list_incidents(MOST_INCIDENTS, cursor)
+        found = [incident for incident in read if passes(incident, wanted)]
         rows = tuple(self._row(incident) for incident in found[:limit])
-        return Page(rows, rows[-1].id if len(found) > limit else None)
+        if len(found) > limit:
+            return Page(rows, rows[-1].id)
+        return Page(rows, read[-1].id if len(read) == MOST_INCIDENTS else None)
 
     def live_incidents(self) -> int:
         """How many incidents are live and not suppressed."""
-        live = self._house.state.incidents().values()
-        return sum(1 for i in live if i.state.is_live and not i.suppressed_by)
+        return sum(1 for incident in self._live() if not incident.suppressed_by)
 
     def incident(self, incident_id: str) -> IncidentView:
         """One incident with its evidence; Missing when there is none."""
@@ -190,12 +195,12 @@ class LiveDesk:
             effects = self._house.state.list_effects(10_000)
             found = [reasons.sent_view(e, types) for e in effects if e.kind == "notify"]
         wanted = [m for m in found if incident_id in ("", m.incident_id)]
-        return _paged(wanted, cursor, limit, lambda message: message.id)
+        return paged(wanted, cursor, limit, lambda message: message.id)
 
     def ledger(self, subject: str, cursor: str | None, limit: int) -> LedgerView:
         """The audit chain, newest first, and whether it holds."""
         head = self._house.state.ledger_head()
-        before = _number(cursor) if cursor else head.seq + 1
+        before = number(cursor) if cursor else head.seq + 1
         entries = (
             list(self._house.state.entries_about(subject))
             if subject
@@ -236,7 +241,7 @@ class LiveDesk:
             portraits.change_view(c) for c in self._changes(service, start, to_minute(now) + 1)
         ]
         found.reverse()
-        return _paged(found, cursor, limit, lambda view: f"{iso(view.at)} {view.title}")
+        return paged(found, cursor, limit, lambda view: f"{iso(view.at)} {view.title}")
 
     def quarantine(self, cursor: str | None, limit: int) -> Page[QuarantineRow]:
         """Input that was kept but could not be used, newest first."""
@@ -251,7 +256,7 @@ class LiveDesk:
             )
             for number, row in enumerate(self._house.telemetry.reads.quarantined(1000))
         ]
-        return _paged(rows, cursor, limit, lambda row: row.id)
+        return paged(rows, cursor, limit, lambda row: row.id)
 
     def progress(self) -> ReplayProgress | None:
         """How far a running replay is."""
@@ -268,9 +273,7 @@ class LiveDesk:
             self._house.state.ledger_head()
         except StoreError as error:
             checks["state"] = str(error)
-        behind = to_minute(self._house.clock.now()) - self._house.standing.minute
-        if behind > 5 and self._progress() is None:
-            checks["evaluation"] = f"the last judged minute is {behind} minutes ago"
+        checks["evaluation"] = self._blind()
         return Readiness(checks)
 
     # --- private ---
@@ -380,10 +383,21 @@ class LiveDesk:
 
     def _objectives(self) -> list[ObjectiveView]:
         verdicts = self._house.standing.verdicts
-        return portraits.worst_first(
+        views = portraits.worst_first(
             portraits.objective_view(status, verdicts.get(status.monitor))
             for status in self._house.statuses()
         )
+        blind = self._blind()  # what was true minutes ago is not known to be true now
+        if not blind:
+            return views
+        return [replace(view, tone=Tone.UNKNOWN, reason=blind) for view in views]
+
+    def _blind(self) -> str:
+        """Why nothing is known about the last minutes, or "": the engine has not judged them."""
+        behind = to_minute(self._house.clock.now()) - self._house.standing.minute
+        if behind <= BLIND_MINUTES or self._progress() is not None:
+            return ""
+        return f"the last judged minute is {behind} minutes ago"
 
     def _spend_today(self, now: datetime) -> tuple[float | None, int]:
         start = to_minute(now.replace(hour=0, minute=0, second=0, microsecond=0))
@@ -404,8 +418,14 @@ class LiveDesk:
         return sorted(spent)[len(spent) // 2] if len(spent) >= 3 else None
 
     def _recent_incidents(self, since: datetime) -> list[Incident]:
-        found = self._house.state.list_incidents(MOST_INCIDENTS)
-        return [i for i in found if i.state.is_live or i.updated >= since]
+        """Live ones, however old, and what changed since; the last opened first."""
+        found = {i.id: i for i in self._house.state.list_incidents(MOST_INCIDENTS)}
+        found |= {i.id: i for i in self._live()}
+        recent = [i for i in found.values() if i.state.is_live or i.updated >= since]
+        return sorted(recent, key=lambda i: (i.opened, i.id), reverse=True)
+
+    def _live(self) -> list[Incident]:
+        return [i for i in self._house.state.incidents().values() if i.state.is_live]
 
     def _changes(self, service: str, start: int, stop: int) -> list[Change]:
         found = self._house.telemetry.changes(start, stop)
@@ -453,19 +473,6 @@ def _grid(now: datetime, window: Window) -> tuple[int, int, int]:
     return stop - int(window.duration.total_seconds()) // 60, stop, step
 
 
-def _passes(incident: Incident, wanted: IncidentFilter) -> bool:
-    states: Mapping[str, bool] = {
-        "live": incident.state.is_live,
-        "resolved": not incident.state.is_live,
-        "all": True,
-    }
-    return (
-        states[wanted.state]
-        and wanted.service in ("", incident.labels.get("service", ""))
-        and wanted.tier in (None, incident.tier)
-    )
-
-
 def _is_failing(incidents: Iterable[Incident]) -> bool:
     live = [i for i in incidents if i.state.is_live]
     return any(i.labels.get("signal", "") in ("error_rate", "truncation") for i in live)
@@ -479,21 +486,3 @@ def _chart_for(
     is_latency = signal.startswith("latency") or metric == "latency"
     draw = portraits.latency_chart if is_latency else portraits.failure_chart
     return draw(service, timeline, [incident], changes)
-
-
-def _paged(items: Sequence[T], cursor: str | None, limit: int, name: Callable[[T], str]) -> Page[T]:
-    start = 0
-    if cursor:
-        names = [name(item) for item in items]
-        if cursor not in names:
-            raise BadCursor(f"{cursor!r} is not a cursor of this list; start without one")
-        start = names.index(cursor) + 1
-    page = tuple(items[start : start + limit])
-    more = start + limit < len(items)
-    return Page(page, name(page[-1]) if more else None, len(items))
-
-
-def _number(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) < 19):
-        raise BadCursor(f"{text!r} is not a cursor of the ledger; start without one")
-    return int(text)
