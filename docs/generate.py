@@ -22,6 +22,7 @@ from typing import Any
 import typer.main
 
 from tocsin import cli
+from tocsin.cli.terminal import Output
 from tocsin.engine import settings
 from tocsin.engine.settings import Settings
 from tocsin.spec.schema import references, schema
@@ -133,7 +134,7 @@ def _option(parameter: Any) -> str:
         notes.append("may be repeated")
     about = parameter.help or ""
     if parameter.name == "output":
-        about = f"how results are written: {', '.join(f'`{one.value}`' for one in cli.Output)}"
+        about = f"how results are written: {', '.join(f'`{one.value}`' for one in Output)}"
         notes.append(f"default `{parameter.default.value}`")
     return f"| {names} | {', '.join(notes)} | {about} |"
 

@@ -1,0 +1,29 @@
+"""The command line: what people and pipelines run. A module a subject, a function a command."""
+
+from __future__ import annotations
+
+import typer
+
+from tocsin.cli import configure, operate
+
+app = typer.Typer(
+    name="tocsin",
+    help="An alarm bell for production LLM services, rung only for a real fire.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+for command in (
+    operate.demo,
+    operate.serve,
+    configure.plan,
+    configure.apply,
+    configure.backtest,
+    operate.doctor,
+):
+    app.command()(command)
+
+
+def main() -> None:
+    """Entry point of the `tocsin` command."""
+    app()
