@@ -16,6 +16,7 @@ app = typer.Typer(
 for command in (
     operate.demo,
     operate.serve,
+    configure.lint,
     configure.plan,
     configure.apply,
     configure.backtest,

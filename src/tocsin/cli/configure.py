@@ -1,15 +1,56 @@
-"""Commands about the configuration: plan, apply, backtest."""
+"""Commands about the configuration: lint, plan, apply, backtest."""
 
 from __future__ import annotations
 
 import getpass
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tocsin.cli.terminal import ConfigDir, DataDir, Output, out, told
+from tocsin.cli.terminal import ConfigDir, DataDir, Output, fail, out, told
+
+if TYPE_CHECKING:
+    from tocsin.spec.inspection import Inspected
+
+
+def lint(
+    files: Annotated[list[Path], typer.Argument(help="files or directories of YAML or JSON")],
+    strict: Annotated[
+        bool, typer.Option(help="hold OpenSLO against its reference validator, word for word")
+    ] = False,
+    output: Output = Output.TEXT,
+) -> None:
+    """Say of each document whether it is valid, and at which property paths it is not.
+
+    Exit code: 0 all are, 1 some are not or a file cannot be read.
+    """
+    from tocsin.spec.inspection import inspect
+
+    with told():
+        found, unreadable = inspect(files, by_the_book=strict)
+        for problem in unreadable:
+            fail(str(problem))
+        if output is Output.TEXT:
+            for one in found:
+                _show(one)
+        else:
+            records = [one.record() for one in found]
+            lines = records if output is Output.JSONL else [records]
+            print("\n".join(map(json.dumps, lines)))  # noqa: T201
+        is_clean = not unreadable and all(one.verdict.is_accepted for one in found)
+        raise typer.Exit(0 if is_clean else 1)
+
+
+def _show(one: Inspected) -> None:
+    verdict, where = one.verdict, f"{one.located.file}:{one.located.line}"
+    word = "accepted" if verdict.is_accepted else f"rejected ({verdict.stage})"
+    lines = [f"{where}: {one.title}: {word}"]
+    lines += [f"  {verdict.reason}"] if verdict.reason else []
+    for mark, texts in (("", verdict.faults), ("note: ", verdict.notes)):
+        lines += [f"  {mark}{path} {text}" for path, said in texts.items() for text in said]
+    out.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
 
 
 def plan(

@@ -1,0 +1,158 @@
+"""OpenSLO by the book: the same verdict as the reference validator, document by document."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tocsin.spec.inspection import inspect
+from tocsin.spec.openslo.verdict import Verdict, compat, strict
+
+SLO = Path(__file__).resolve().parents[2] / ".." / "shared" / "conformance" / "slo"
+MUTATIONS = SLO / "openslo_mutations_go-sdk.jsonl"
+here = pytest.mark.skipif(not MUTATIONS.is_file(), reason="needs ../shared/conformance/slo")
+
+
+def document(version: str, kind: str, spec: Any, **metadata: Any) -> dict[str, Any]:
+    return {
+        "apiVersion": version,
+        "kind": kind,
+        "metadata": {"name": "it", **metadata},
+        "spec": spec,
+    }
+
+
+def slo(**changed: Any) -> dict[str, Any]:
+    spec = {
+        "service": "chat",
+        "indicatorRef": "answers",
+        "budgetingMethod": "Occurrences",
+        "timeWindow": [{"duration": "28d", "isRolling": True}],
+        "objectives": [{"target": 0.99}],
+        **changed,
+    }
+    return document("openslo/v1", "SLO", {k: v for k, v in spec.items() if v != "absent"})
+
+
+@here
+def test_every_mutated_document_gets_the_verdict_stage_and_paths_of_the_reference() -> None:
+    differing = []
+    lines = MUTATIONS.read_text().splitlines()
+    for line in lines:
+        known = json.loads(line)
+        verdict = strict(known["doc"])
+        told = (verdict.is_accepted, verdict.stage, verdict.paths)
+        if told != (known["ok"], known["stage"], sorted(set(known["paths"]))):
+            differing.append((known["id"], told, known["paths"]))
+    assert len(lines) == 300
+    assert not differing
+
+
+@here
+def test_examples_of_the_specification_are_read_although_the_reference_rejects_three() -> None:
+    examples = [SLO / "OpenSLO+OpenSLO" / "examples"]
+    by_the_book, _ = inspect(examples, by_the_book=True)
+    read, problems = inspect(examples, by_the_book=False)
+    assert not problems
+    assert [one.verdict.is_accepted for one in by_the_book].count(False) == 3
+    assert all(one.verdict.is_accepted for one in read)
+    assert sum("spec.objectives[0].op" in one.verdict.notes for one in read) == 3
+
+
+@pytest.mark.parametrize(
+    ("changed", "path"),
+    [
+        ({"timeWindow": "absent"}, "spec.timeWindow"),
+        ({"budgetingMethod": "Sometimes"}, "spec.budgetingMethod"),
+        ({"indicatorRef": "absent"}, "spec"),
+        ({"indicatorRef": ""}, "spec.indicatorRef"),
+        ({"objectives": [{"target": 1.0}]}, "spec.objectives[0].target"),
+        ({"objectives": [{"target": 0.9, "targetPercent": 90}]}, "spec.objectives[0]"),
+        (
+            {"timeWindow": [{"duration": "3x", "isRolling": True}]},
+            "spec.timeWindow[0].duration.unit",
+        ),
+        ({"timeWindow": [{"duration": "1M", "isRolling": False}]}, "spec.timeWindow[0]"),
+        (
+            {
+                "timeWindow": [
+                    {
+                        "duration": "1M",
+                        "isRolling": False,
+                        "calendar": {"startTime": "2026-02-30 00:00:00", "timeZone": "UTC"},
+                    }
+                ]
+            },
+            "spec.timeWindow[0].calendar.startTime",
+        ),
+        (
+            {
+                "timeWindow": [
+                    {
+                        "duration": "1M",
+                        "isRolling": False,
+                        "calendar": {"startTime": "2026-02-01 0:00:00.5", "timeZone": "Mars/Base"},
+                    }
+                ]
+            },
+            "spec.timeWindow[0].calendar.timeZone",
+        ),
+    ],
+)
+def test_a_fault_is_filed_under_the_path_it_stands_at(changed: dict[str, Any], path: str) -> None:
+    assert strict(slo()).is_accepted
+    verdict = strict(slo(**changed))
+    assert (verdict.stage, verdict.paths) == ("validate", [path])
+
+
+@pytest.mark.parametrize(
+    ("value", "is_read"),
+    [
+        ({"apiVersion": "openslo/v1"}, False),
+        ({"apiVersion": "openslo/v9", "kind": "SLO"}, False),
+        ({"apiVersion": "openslo/v1alpha", "kind": "SLI"}, False),
+        (["not", "a", "mapping"], False),
+        (None, False),
+        ({**slo(), "APIVERSION": "openslo/v1"}, True),
+        ({**slo(), "spec": None}, True),
+        ({**slo(), "extra": 1}, False),
+        (slo(objectives=[{"target": "0.9"}]), False),
+        (slo(objectives=[None]), True),
+        (slo(timeWindow=[{"duration": "28 d", "isRolling": True}]), True),
+        (slo(timeWindow=[{"duration": "d", "isRolling": True}]), False),
+    ],
+)
+def test_what_the_reference_cannot_decode_is_rejected_before_any_rule(
+    value: Any, is_read: bool
+) -> None:
+    assert (strict(value).stage != "decode") is is_read
+    assert bool(strict(value).reason) is not is_read
+
+
+def test_a_label_may_have_several_values_in_v1_and_only_one_in_v2alpha() -> None:
+    labels = {"team": ["a", "b"]}
+    assert strict(document("openslo/v1", "Service", {}, labels=labels)).is_accepted
+    assert strict(document("openslo.com/v2alpha", "Service", {}, labels=labels)).stage == "decode"
+
+
+def test_a_name_that_means_something_in_a_path_is_quoted_in_it() -> None:
+    verdict = strict(document("openslo/v1", "Service", {}, labels={"a b'c": "x"}))
+    assert verdict.paths == [r"metadata.labels['a b\'c']"]
+
+
+def test_compat_reads_what_means_the_same_and_says_what_it_let_pass() -> None:
+    lenient = compat({**slo(timeWindow="absent"), "unknown": {"deep": 1}})
+    assert lenient.is_accepted
+    assert set(lenient.notes) == {"unknown", "spec.timeWindow"}
+    burn = {"kind": "burnrate", "op": "lte", "threshold": 2, "lookbackWindow": "1h"}
+    condition = document("openslo/v1", "AlertCondition", {"severity": "page", "condition": burn})
+    assert strict(condition) == Verdict()
+    assert set(compat(condition).notes) == {"spec.condition.op"}
+
+
+def test_compat_rejects_what_has_no_meaning() -> None:
+    assert compat(slo(objectives=[{"target": 1.5}])).paths == ["spec.objectives[0].target"]
+    assert compat(slo(objectives="none")).stage == "decode"
