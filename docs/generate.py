@@ -65,7 +65,21 @@ VARIABLES: Mapping[str, Variable] = {
         "host", "0.0.0.0",  # noqa: S104 (an example)
         "address to listen on. Anything but loopback needs `TOCSIN_TOKEN`",
     ),
-    "TOCSIN_PORT": Variable("port", "14318", "port to listen on; one for telemetry, API and pages"),
+    "TOCSIN_PORT": Variable(
+        "port", "14318", "port to listen on; one for telemetry over HTTP, API and pages"
+    ),
+    "TOCSIN_GRPC_PORT": Variable(
+        "grpc_port", "14317",
+        "port for OTLP/gRPC, `0` for none. A port that is set must be free, or `serve` does not"
+        " start; without it `serve` says in its log that the usual one is taken, and goes on",
+        "`4317` if it is free",
+    ),
+    "TOCSIN_FLIGHT_PORT": Variable(
+        "flight_port", "18815",
+        "port for Arrow Flight, by which Arize's SDK updates spans, `0` for none. Taken ports: as"
+        " above",
+        "`8815` if it is free",
+    ),
     "TOCSIN_TOKEN": Variable(
         "token", "0123456789abcdef0123456789abcdef",
         "access token of at least 16 characters, for people and for senders:"

@@ -299,7 +299,7 @@ def test_doctor_finds_this_machine_fit(config: Path, tmp_path: Path) -> None:
     assert run.returncode == (1 if any(r["grade"] == "fail" for r in found.values()) else 0)
     for check in ("python", "data directory", "port", "access", "clock", "chdb", "configuration"):
         assert found[check]["grade"] == "ok", found[check]
-    assert {"disk", "memory", "isal", "psycopg"} <= found.keys()
+    assert {"disk", "memory", "isal", "psycopg", "grpc", "OTLP/gRPC"} <= found.keys()
     assert not (tmp_path / "d").exists(), "looking changes nothing"
 
 
@@ -321,8 +321,16 @@ def test_doctor_says_that_a_port_is_taken(tmp_path: Path) -> None:
         taken.listen()
         port = taken.getsockname()[1]
         run = tocsin("doctor", "--data-dir", tmp_path, "--port", str(port), "--output", "json")
+        own = tocsin(
+            "doctor", "--data-dir", tmp_path, "--output", "json",
+            TOCSIN_GRPC_PORT=str(port), TOCSIN_FLIGHT_PORT="0",
+        )  # fmt: skip
     found = {row["check"]: row for row in json.loads(run.stdout)}
     assert found["port"]["grade"] == "warn"
+    found = {row["check"]: row for row in json.loads(own.stdout)}
+    assert found["OTLP/gRPC"]["grade"] == "warn"
+    assert "TOCSIN_GRPC_PORT" in found["OTLP/gRPC"]["fix"]
+    assert found["Arrow Flight"]["found"] == "off (TOCSIN_FLIGHT_PORT=0)"
 
 
 def test_doctor_as_text_says_what_to_do(tmp_path: Path) -> None:

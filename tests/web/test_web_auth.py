@@ -310,8 +310,16 @@ def test_a_bearer_token_reads_and_acts_without_a_cookie(guarded: TestClient) -> 
         headers={**headers, "Origin": "https://chat.example"},
     )
     assert answer.status_code == 200
-    for wrong in ("Bearer", "Bearer ", f"Basic {TOKEN}", f"Bearer {TOKEN}x", TOKEN):
+    for wrong in ("Bearer", "Bearer ", f"Basic {TOKEN}", f"Bearer {TOKEN}x", f"{TOKEN}x"):
         assert guarded.get("/api/v1/calls", headers={"Authorization": wrong}).status_code == 401
+
+
+@pytest.mark.parametrize("header", ["authorization", "api_key"])
+def test_the_token_is_found_where_the_clients_of_arize_put_it(
+    guarded: TestClient, header: str
+) -> None:
+    assert guarded.post("/v1/log", content=b"x", headers={header: TOKEN}).status_code != 401
+    assert guarded.post("/v1/log", content=b"x", headers={header: "another"}).status_code == 401
 
 
 def test_a_session_cookie_alone_cannot_be_used_by_another_site(guarded: TestClient) -> None:

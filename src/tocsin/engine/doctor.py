@@ -17,7 +17,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from tocsin.domain.clock import Clock
-from tocsin.engine.settings import Settings
+from tocsin.engine.settings import FLIGHT_PORT, GRPC_PORT, Settings
 
 DISK_NEEDED = 2_000_000_000
 DISK_COMFORTABLE = 20_000_000_000
@@ -26,6 +26,7 @@ MEMORY_NEEDED = 1_500_000_000
 RELEASED = datetime(2026, 11, 1, tzinfo=UTC)
 
 OPTIONAL = {
+    "grpc": "takes OTLP/gRPC, on port 4317; pip install 'tocsin[grpc]'",
     "isal": "decompresses gzip about twice as fast; pip install 'tocsin[fast]'",
     "psycopg": "state on PostgreSQL instead of SQLite; pip install 'tocsin[postgres]'",
 }
@@ -58,7 +59,13 @@ def examine(settings: Settings, clock: Clock) -> list[Finding]:
         lambda: _directory(settings.data_dir),
         lambda: _disk(settings.data_dir),
         _memory,
-        lambda: _port(settings.host, settings.port),
+        lambda: _port("port", settings.host, settings.port, "--port"),
+        lambda: _own_port(
+            "OTLP/gRPC", settings.host, settings.grpc_port, GRPC_PORT, "TOCSIN_GRPC_PORT"
+        ),
+        lambda: _own_port(
+            "Arrow Flight", settings.host, settings.flight_port, FLIGHT_PORT, "TOCSIN_FLIGHT_PORT"
+        ),
         lambda: _access(settings),
         lambda: _clock(clock),
         _libraries,
@@ -118,17 +125,26 @@ def _memory() -> Iterator[Finding]:
     yield Finding("memory", grade, f"{available / 1e9:.1f} GB available", fix)
 
 
-def _port(host: str, port: int) -> Iterator[Finding]:
+def _own_port(
+    name: str, host: str, asked: int | None, usual: int, variable: str
+) -> Iterator[Finding]:
+    if asked == 0:
+        yield Finding(name, Grade.NOTE, f"off ({variable}=0)", f"unset {variable} to have it")
+    else:
+        yield from _port(name, host, usual if asked is None else asked, variable)
+
+
+def _port(name: str, host: str, port: int, setting: str) -> Iterator[Finding]:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
         except OSError as error:
-            fix = "another process listens there (a running Tocsin is fine), or use --port"
-            yield Finding("port", Grade.WARN, f"{host}:{port}: {error.strerror}", fix)
+            fix = f"another process listens there (a running Tocsin is fine), or use {setting}"
+            yield Finding(name, Grade.WARN, f"{host}:{port}: {error.strerror}", fix)
             return
-    yield Finding("port", Grade.OK, f"{host}:{port} is free")
+    yield Finding(name, Grade.OK, f"{host}:{port} is free")
 
 
 def _access(settings: Settings) -> Iterator[Finding]:

@@ -18,6 +18,7 @@ from tocsin.domain.errors import TocsinError
 
 Secrets = Callable[[str], str | None]
 
+GRPC_PORT, FLIGHT_PORT = 4317, 8815  # what clients of OTLP/gRPC and of Arrow Flight expect
 STATE_FILE = "state.db"  # in the data directory, unless the state lives in PostgreSQL
 
 
@@ -28,6 +29,7 @@ class Settings:
     interval: time between two evaluations. lateness: how long a minute stays open for calls that
     arrive late before it is judged for the first time. reread_minutes: how many judged minutes
     are read again at each evaluation. memory_bytes: what the embedded engine may use.
+    grpc_port, flight_port: None is the usual port if it is free, 0 is none.
     """
 
     data_dir: Path
@@ -35,6 +37,8 @@ class Settings:
     state_url: str = ""
     host: str = "127.0.0.1"
     port: int = 4318
+    grpc_port: int | None = None
+    flight_port: int | None = None
     token: str | None = None
     public_url: str = ""
     secrets_dir: Path | None = None
@@ -82,6 +86,8 @@ def from_environment(
         state_url=env.get("TOCSIN_STATE", ""),
         host=host or env.get("TOCSIN_HOST", defaults.host),
         port=_port(env, port, defaults.port),
+        grpc_port=_own_port(env, "TOCSIN_GRPC_PORT"),
+        flight_port=_own_port(env, "TOCSIN_FLIGHT_PORT"),
         token=env.get("TOCSIN_TOKEN") or None,
         public_url=env.get("TOCSIN_PUBLIC_URL", ""),
         secrets_dir=Path(secrets_dir) if secrets_dir else None,
@@ -137,6 +143,10 @@ def _port(env: Mapping[str, str], given: int | None, default: int) -> int:
     if not 0 <= given <= 65_535:
         raise SettingsError(f"--port {given} is not a port; use 1 to 65535, or 0 for any free one")
     return given
+
+
+def _own_port(env: Mapping[str, str], name: str) -> int | None:
+    return _integer(env, name, 0, most=65_535) if env.get(name) else None
 
 
 def _integer(env: Mapping[str, str], name: str, default: int, most: int = 1 << 60) -> int:

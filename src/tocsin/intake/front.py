@@ -17,7 +17,6 @@ and wins over what the body says.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from urllib.parse import unquote
 
 import structlog
 from starlette.requests import Request
@@ -27,15 +26,15 @@ from starlette.routing import Route
 from tocsin.domain.errors import IntakeError
 from tocsin.intake import arize, phoenix, replies, rest
 from tocsin.intake.bodies import read_body
-from tocsin.intake.intake import Intake
+from tocsin.intake.deposit import store_parsed, store_spans
+from tocsin.intake.intake import MAX_PROJECT, Intake, project_named
 from tocsin.intake.json_requests import read_json, to_protobuf
-from tocsin.intake.records import SpanRecord, to_request
+from tocsin.intake.records import to_request
 
 _log = structlog.get_logger(__name__)
 _JSON_TYPE, _GRPC_TYPE = "application/json", "application/grpc"
 _OTLP_TYPES = {"", "application/x-protobuf", "application/protobuf", _JSON_TYPE, _GRPC_TYPE}
 _GRPC = "/opentelemetry.proto.collector.{package}.v1.{service}/Export"
-_MAX_PROJECT = 200
 
 Handler = Callable[[Request], Awaitable[Response]]
 Refusal = Callable[[IntakeError, Request], Response]
@@ -121,8 +120,8 @@ def _otlp(intake: Intake, signal: str) -> Handler:
 def _arrow(intake: Intake) -> Handler:
     async def take(request: Request) -> Response:
         body = await read_body(request, intake.limits)
-        parsed = await intake.aside(len(body), arize.read_table, body, _now_ns(intake))
-        await _store_parsed(intake, parsed, body, _project(request))
+        parsed = await intake.aside(len(body), arize.read_table, body, intake.now_ns)
+        await store_parsed(intake, parsed, body, _project(request))
         return replies.answer({"realTimeIngestionUri": "/", "recordsUpdated": parsed.rows})
 
     return take
@@ -131,8 +130,8 @@ def _arrow(intake: Intake) -> Handler:
 def _arize_log(intake: Intake) -> Handler:
     async def take(request: Request) -> Response:
         body = await _json_body(intake, request)
-        parsed = arize.read_log(read_json(body), _now_ns(intake))
-        await _store_parsed(intake, parsed, body, _project(request))
+        parsed = arize.read_log(read_json(body), intake.now_ns)
+        await store_parsed(intake, parsed, body, _project(request))
         return replies.answer({})
 
     return take
@@ -159,10 +158,10 @@ def _phoenix_annotations(intake: Intake) -> Handler:
 
 def _phoenix_spans(intake: Intake) -> Handler:
     async def take(request: Request) -> Response:
-        project = _project(request) or str(request.path_params["project"])[:_MAX_PROJECT]
+        project = _project(request) or str(request.path_params["project"])[:MAX_PROJECT]
         body = await _json_body(intake, request)
         records = phoenix.span_records(read_json(body), project)
-        await _store_spans(intake, records, body, project)
+        await store_spans(intake, records, body, project)
         return replies.answer({"total_received": len(records), "total_queued": len(records)})
 
     return take
@@ -195,18 +194,6 @@ def _rows(intake: Intake, kind: str) -> Handler:
     return take
 
 
-async def _store_parsed(intake: Intake, parsed: arize.Parsed, body: bytes, project: str) -> None:
-    await _store_spans(intake, parsed.spans, body, project)
-    await intake.rows("scores", parsed.scores, body)
-
-
-async def _store_spans(
-    intake: Intake, records: list[SpanRecord], origin: bytes, project: str
-) -> None:
-    if records:
-        await intake.otlp("traces", to_request(records), project=project, origin=origin)
-
-
 async def _json_body(intake: Intake, request: Request) -> bytes:
     kind = _media_type(request)
     if kind and kind != "text/plain" and "json" not in kind:
@@ -226,8 +213,4 @@ def _media_type(request: Request) -> str:
 
 
 def _project(request: Request) -> str:
-    return unquote(request.headers.get("x-project-name", "")).strip()[:_MAX_PROJECT]
-
-
-def _now_ns(intake: Intake) -> int:
-    return int(intake.clock.now().timestamp() * 1e6) * 1000
+    return project_named(request.headers)

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
+from urllib.parse import unquote
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -22,6 +23,7 @@ from tocsin.intake.screening import screen
 
 _LOOPBACK = {"127.0.0.1", "::1", "localhost", "testclient"}
 _BODY_PREVIEW = 16_000
+MAX_PROJECT = 200
 LARGE = 256 << 10  # bytes that take longer to read than a request may hold up the others
 
 T = TypeVar("T")
@@ -51,6 +53,11 @@ def loopback_only(request: Request) -> None:
         raise IntakeError(
             401, "this server takes telemetry from its own machine only; configure a token"
         )
+
+
+def project_named(headers: Mapping[str, str]) -> str:
+    """The project that the header (or metadata) `x-project-name` gives, "" when it is not there."""
+    return unquote(headers.get("x-project-name", "")).strip()[:MAX_PROJECT]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +97,11 @@ class Intake:
         """The clock that stamps what is received."""
         return self._clock
 
+    @property
+    def now_ns(self) -> int:
+        """Nanoseconds since the epoch, to the microsecond."""
+        return int(self._clock.now().timestamp() * 1e6) * 1000
+
     async def aside(self, size: int, work: Callable[..., T], *args: Any) -> T:
         """What `work` makes of a body of `size` bytes.
 
@@ -110,7 +122,7 @@ class Intake:
         from it; a second delivery is known by it. IntakeError 400 for what is not OTLP, 429 or 503
         when the store cannot take more.
         """
-        now_ns = int(self._clock.now().timestamp() * 1e6) * 1000
+        now_ns = self.now_ns
         screened = await self.aside(len(body), screen, signal, body, now_ns)
         digest = _digest(signal, project, body if origin is None else origin)
         is_new = True

@@ -29,17 +29,26 @@ def exported(signal: str, *, as_json: bool, rejected: int = 0, reason: str = "")
     if as_json:
         partial = {_REJECTED_NAMES[signal]: str(rejected), "errorMessage": reason}
         return answer({"partialSuccess": partial} if rejected else {})
-    body = b""
-    if rejected:
-        words = reason.encode()
-        partial_bytes = b"\x08" + varint(rejected) + b"\x12" + varint(len(words)) + words
-        body = b"\x0a" + varint(len(partial_bytes)) + partial_bytes
-    return Response(body, media_type=_PROTOBUF)
+    return Response(export_message(rejected, reason), media_type=_PROTOBUF)
+
+
+def export_message(rejected: int, reason: str) -> bytes:
+    """An Export…ServiceResponse, which has the same shape for every signal."""
+    if not rejected:
+        return b""
+    words = reason.encode()
+    partial = b"\x08" + varint(rejected) + b"\x12" + varint(len(words)) + words
+    return b"\x0a" + varint(len(partial)) + partial
+
+
+def rpc_code(error: IntakeError) -> int:
+    """The code of `google.rpc.Code` that stands for a refusal."""
+    return _RPC_CODES.get(error.status, _INTERNAL)
 
 
 def refused(error: IntakeError, *, as_json: bool) -> Response:
     """A refusal as `google.rpc.Status`."""
-    code, message = _RPC_CODES.get(error.status, _INTERNAL), str(error)
+    code, message = rpc_code(error), str(error)
     headers = _headers(error)
     if as_json:
         return answer({"code": code, "message": message}, error.status, headers)

@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 
 from tocsin.domain.clock import Clock
+from tocsin.intake.credentials import offered_tokens
 from tocsin.web.auth import SESSION_COOKIE, AuthPolicy, is_session
 
 CONTENT_SECURITY_POLICY = (
@@ -122,8 +123,7 @@ class Guard:
         return problem(401, detail, headers={"WWW-Authenticate": 'Bearer realm="tocsin"'})
 
     def _bearer(self, headers: Headers) -> bool:
-        scheme, _, token = headers.get("authorization", "").partition(" ")
-        return scheme.lower() == "bearer" and self.policy.accepts(token.strip())
+        return self.policy.needs_login and any(map(self.policy.accepts, offered_tokens(headers)))
 
     def _has_session(self, headers: Headers) -> bool:
         cookie = cookie_parser(headers.get("cookie", "")).get(SESSION_COOKIE, "")

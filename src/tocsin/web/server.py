@@ -28,6 +28,7 @@ from tocsin.domain.errors import StoreError
 from tocsin.engine.house import House
 from tocsin.engine.scheduler import Scheduler
 from tocsin.engine.settings import STATE_FILE, Settings, secrets
+from tocsin.intake.credentials import admission
 from tocsin.intake.front import routes as intake_routes
 from tocsin.intake.intake import Intake
 from tocsin.routing.policy import RoutingPolicy
@@ -37,6 +38,7 @@ from tocsin.store.state import StateStore
 from tocsin.store.telemetry import Telemetry
 from tocsin.web.app import create_app
 from tocsin.web.auth import AuthPolicy, hash_token
+from tocsin.web.doors import open_doors
 from tocsin.web.live import LiveDesk
 
 log = structlog.get_logger(__name__)
@@ -147,15 +149,19 @@ def web_app(
     sink_app: ASGIApp | None = None,
 ) -> ASGIApp:
     """Every page and endpoint of one process."""
-    token = hash_token(settings.token) if settings.token else None
-    auth = AuthPolicy.for_bind(settings.host, token_hash=token, public_url=settings.public_url)
     return create_app(
         desk or LiveDesk(house),
         intake_routes=intake_routes(intake),
         sink_app=sink_app,
-        auth=auth,
+        auth=auth_policy(settings),
         clock=house.clock,
     )
+
+
+def auth_policy(settings: Settings) -> AuthPolicy:
+    """Who may use this server. AuthError when its address would leave it open."""
+    token = hash_token(settings.token) if settings.token else None
+    return AuthPolicy.for_bind(settings.host, token_hash=token, public_url=settings.public_url)
 
 
 class _Server(uvicorn.Server):
@@ -223,9 +229,18 @@ async def serve(settings: Settings, clock: Clock, rng: Random) -> None:
         if settings.config_dir is not None and desired is not NOTHING:
             house.record_configuration(desired, "serve", f"started with {settings.config_dir}")
         intake = Intake(stores.telemetry.writer, clock, authenticate=guarded)
-        async with http_client() as http, running(house, http, settings, rng, resolve):
+        auth = auth_policy(settings)
+        admit = admission(auth.accepts if auth.needs_login else None)
+        async with (
+            http_client() as http,
+            open_doors(settings, intake, admit) as doors,
+            running(house, http, settings, rng, resolve),
+        ):
             server = http_server(web_app(house, intake, settings), settings)
-            log.info("serving", url=settings.base_url, services=len(desired.services))
+            log.info(
+                "serving", url=settings.base_url, services=len(desired.services),
+                otlp_grpc=doors.grpc or "off", arrow_flight=doors.flight or "off",
+            )  # fmt: skip
             await server.serve(sockets=[bound])
     finally:
         await asyncio.to_thread(stores.close)
