@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import socket
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import uvicorn
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from starlette.applications import Starlette
 
-from tocsin.domain.clock import ManualClock
+from tocsin.domain.clock import ManualClock, SystemClock
 from tocsin.intake.front import routes
 from tocsin.intake.intake import Intake
 from tocsin.store import prices
@@ -90,6 +93,21 @@ def bench(path: Path) -> Iterator[Bench]:
     )
     with store:
         yield Bench(store, Intake(store.writer, clock), clock)
+
+
+@contextmanager
+def served(path: Path) -> Iterator[tuple[Bench, str]]:
+    """A bench behind a real socket, at the time of this machine; and its address."""
+    with bench(path) as made, socket.socket() as listener:
+        made.intake = Intake(made.store.writer, SystemClock())
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        server = uvicorn.Server(uvicorn.Config(made.app, log_config=None, lifespan="off"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        yield made, f"http://127.0.0.1:{listener.getsockname()[1]}"
+        server.should_exit = True
+        thread.join(10)
 
 
 def manifest(directory: Path) -> dict[str, Any]:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import socket
-import threading
 from collections.abc import Iterator
 
 import pytest
-import uvicorn
-from intake_build import Bench, bench
+from intake_build import Bench, served
 from opentelemetry.exporter.otlp.proto.http import Compression
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
@@ -16,29 +13,18 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.trace import Status, StatusCode
 
-from tocsin.domain.clock import SystemClock
-from tocsin.intake.intake import Intake
-
 
 @pytest.fixture
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Bench, str]]:
-    with bench(tmp_path_factory.mktemp("exporter")) as made, socket.socket() as listener:
-        made.intake = Intake(made.store.writer, SystemClock())
-        listener.bind(("127.0.0.1", 0))
-        listener.listen()
-        server = uvicorn.Server(uvicorn.Config(made.app, log_config=None, lifespan="off"))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-        thread.start()
-        yield made, f"http://127.0.0.1:{listener.getsockname()[1]}"
-        server.should_exit = True
-        thread.join(10)
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Bench, str]]:
+    with served(tmp_path_factory.mktemp("exporter")) as made:
+        yield made
 
 
 @pytest.mark.parametrize("compression", [Compression.NoCompression, Compression.Gzip])
 def test_the_sdk_exports_to_us_unchanged(
-    served: tuple[Bench, str], compression: Compression
+    house: tuple[Bench, str], compression: Compression
 ) -> None:
-    made, url = served
+    made, url = house
     exporter = OTLPSpanExporter(endpoint=f"{url}/v1/traces", compression=compression)
     resource = Resource({"service.name": "exported", "service.version": "3"})
     provider = TracerProvider(resource=resource)

@@ -52,6 +52,8 @@ def test_calls_are_filtered_by_service(client: TestClient) -> None:
         "/api/v1/services?window=3w",
         "/api/v1/incidents?tier=9",
         "/api/v1/incidents?state=odd",
+        "/api/v1/metrics?from=today&service=support",
+        "/api/v1/metrics?step=0&service=support",
     ],
 )
 def test_a_wrong_parameter_is_a_problem_document_that_names_it(
@@ -187,7 +189,7 @@ def test_the_openapi_document_describes_every_path_of_the_api(client: TestClient
     assert document["servers"] == [{"url": "/api"}]
     assert set(document["paths"]) == {
         "/v1/services", "/v1/objectives", "/v1/calls", "/v1/changes", "/v1/quarantine",
-        "/v1/incidents", "/v1/incidents/{incident_id}", "/v1/messages", "/v1/ledger",
+        "/v1/incidents", "/v1/incidents/{incident_id}", "/v1/messages", "/v1/ledger", "/v1/metrics",
         "/v1/incidents/{incident_id}/acknowledge", "/v1/incidents/{incident_id}/resolve",
         "/v1/incidents/{incident_id}/verdict",
     }  # fmt: skip
@@ -204,3 +206,17 @@ def test_health_and_readiness_answer_for_machines(client: TestClient, desk: Memo
     answer = client.get("/readyz")
     assert answer.status_code == 503
     assert answer.json()["checks"]["state"] == "database is locked"
+
+
+def test_metrics_are_asked_for_by_service_metric_and_time(client: TestClient) -> None:
+    query = "from=2026-03-03T12:00:00Z&to=2026-03-03T13:00:00&step=5"
+    answer = client.get(f"/api/v1/metrics?service=support&metric=x&{query}").json()
+    assert (answer["start"], answer["stop"]) == ("2026-03-03T12:00:00Z", "2026-03-03T13:00:00Z")
+    assert (answer["step_s"], answer["names"][0]["metric"]) == (300, "vllm:num_requests_waiting")
+
+
+@pytest.mark.parametrize("last", ["2026-03-02T00:00:00Z", "2026-05-02T00:00:00Z"])
+def test_metrics_are_read_forward_and_a_month_at_a_time(client: TestClient, last: str) -> None:
+    answer = client.get(f"/api/v1/metrics?service=support&from=2026-03-02T00:00:00Z&to={last}")
+    assert answer.status_code == 422
+    assert "at most 31 days" in answer.json()["detail"]

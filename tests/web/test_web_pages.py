@@ -196,7 +196,10 @@ def test_an_impossible_window_is_a_clear_400(client: TestClient) -> None:
 
 def test_a_service_page_shows_indicators_objectives_and_exemplars(client: TestClient) -> None:
     page = browse(client, "/services/support")
-    titles = [f.one("figcaption").all("h2")[0].text for f in page.all("figure")]
+    heads = [f.one("figcaption") for f in page.all("figure")]
+    titles = [head.all("h2")[0].text for head in heads if head.all("h2")]
+    serving = [head.all("h3")[0].text for head in heads if head.all("h3")]
+    assert serving == ["requests waiting", "KV cache in use"]
     assert titles == ["p95 latency", "Requests", "Error rate", "Tokens", "Cost",
                       "Negative feedback", "How long requests take"]  # fmt: skip
     text = page.text

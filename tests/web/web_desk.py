@@ -17,6 +17,7 @@ import numpy as np
 from tocsin.domain.errors import Conflict
 from tocsin.domain.findings import IncidentState
 from tocsin.web.desk import BadCursor, IncidentFilter, Missing
+from tocsin.web.serving import MetricNameResource, MetricsResource
 from tocsin.web.views import (
     BurnView,
     CallRow,
@@ -293,6 +294,10 @@ class MemoryDesk:
                 simple_chart("Cost", "usd", 3.4, window, 14),
                 simple_chart("Negative feedback", "ratio", 0.11, window, 15),
             ),
+            serving=(
+                simple_chart("requests waiting", "count", 14.0, window, 16),
+                simple_chart("KV cache in use", "ratio", 0.81, window, 17),
+            ),
             objectives=(objective(row), objective(row, 1)),
             incidents=tuple(r for r in self._incidents.values()
                             if r.service == name and r.state.is_live),
@@ -375,6 +380,15 @@ class MemoryDesk:
             if (since is None or c.ts >= since) and service in ("", c.service)
         ]
         return _page(found, cursor, limit)
+
+    def metrics(
+        self, service: str, metric: str, start: datetime | None, stop: datetime | None,
+        step_minutes: int | None,
+    ) -> MetricsResource:  # fmt: skip
+        last = stop or self.now
+        first = start or last - timedelta(hours=1)
+        names = (MetricNameResource("vllm:num_requests_waiting", "gauge", "", 2, NOW),)
+        return MetricsResource(service, first, last, 60 * (step_minutes or 1), names)
 
     def changes(
         self, service: str, since: datetime | None, cursor: str | None, limit: int

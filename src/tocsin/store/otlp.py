@@ -23,7 +23,7 @@ from functools import cached_property
 _COLUMN_TYPES = {
     "string": "String", "bytes": "String", "bool": "UInt8", "int32": "Int32", "uint32": "UInt32",
     "int64": "Int64", "sfixed64": "Int64", "uint64": "UInt64", "fixed64": "UInt64",
-    "double": "Float64",
+    "sint32": "Int32", "double": "Float64",
 }  # fmt: skip
 
 
@@ -181,6 +181,7 @@ _NUMBER_POINT = _message(
     Field("d", 4, "double"),
     Field("i", 6, "sfixed64"),
     _attributes(7),
+    Field("flags", 8, "uint32"),
 )
 _HISTOGRAM_POINT = _message(
     "HistogramPoint",
@@ -191,6 +192,34 @@ _HISTOGRAM_POINT = _message(
     Field("counts", 6, "fixed64", repeated=True),
     Field("bounds", 7, "double", repeated=True),
     _attributes(9),
+    Field("flags", 10, "uint32"),
+)
+_BUCKETS = _message(
+    "Buckets", Field("offset", 1, "sint32"), Field("counts", 2, "uint64", repeated=True)
+)
+_EXPONENTIAL_POINT = _message(
+    "ExponentialPoint",
+    _attributes(1),
+    Field("t0", 2, "fixed64"),
+    Field("t1", 3, "fixed64"),
+    Field("count", 4, "fixed64"),
+    Field("sum", 5, "double"),
+    Field("scale", 6, "sint32"),
+    Field("zeros", 7, "fixed64"),
+    Field("positive", 8, _BUCKETS),
+    Field("negative", 9, _BUCKETS),
+    Field("flags", 10, "uint32"),
+)
+_QUANTILE = _message("Quantile", Field("q", 1, "double"), Field("v", 2, "double"))
+_SUMMARY_POINT = _message(
+    "SummaryPoint",
+    Field("t0", 2, "fixed64"),
+    Field("t1", 3, "fixed64"),
+    Field("count", 4, "fixed64"),
+    Field("sum", 5, "double"),
+    Field("quantiles", 6, _QUANTILE, repeated=True),
+    _attributes(7),
+    Field("flags", 8, "uint32"),
 )
 _GAUGE = _message("Gauge", Field("points", 1, _NUMBER_POINT, repeated=True))
 _SUM = _message(
@@ -204,6 +233,12 @@ _HISTOGRAM = _message(
     Field("points", 1, _HISTOGRAM_POINT, repeated=True),
     Field("temporality", 2, "int32"),
 )
+_EXPONENTIAL = _message(
+    "Exponential",
+    Field("points", 1, _EXPONENTIAL_POINT, repeated=True),
+    Field("temporality", 2, "int32"),
+)
+_SUMMARY = _message("Summary", Field("points", 1, _SUMMARY_POINT, repeated=True))
 _METRIC = _message(
     "Metric",
     Field("name", 1, "string"),
@@ -211,6 +246,8 @@ _METRIC = _message(
     Field("gauge", 5, _GAUGE),
     Field("sum", 7, _SUM),
     Field("histogram", 9, _HISTOGRAM),
+    Field("exponential", 10, _EXPONENTIAL),
+    Field("summary", 11, _SUMMARY),
 )
 
 TRACES_ENVELOPE = _envelope(_request("Spans", _SPAN, "spans"))

@@ -3,7 +3,8 @@
 Logs and metric points are kept beside the calls, never added to them: content that arrives as log
 events is joined by trace and span id, and metrics are cumulative histograms of the very calls that
 spans report one by one. A point keeps its start time, its series and its counts as they came, so
-that a reader can take differences and see resets.
+that a reader can take differences and see resets (`tocsin.store.metrics`). A start time of 1970
+means that the sender does not know it. Points that say "no value was recorded" give no row.
 """
 
 # ruff: noqa: S608 (SQL text is put together from names of this package)
@@ -122,6 +123,13 @@ METRIC_POINTS = Table(
         Column("count", "UInt64", _ZSTD),
         Column("bounds", "Array(Float64)", _ZSTD),
         Column("counts", "Array(UInt64)", _ZSTD),
+        Column("scale", "Int32", _ZSTD),
+        Column("zeros", "UInt64", _ZSTD),
+        Column("offset", "Int32", _ZSTD),
+        Column("negative_offset", "Int32", _ZSTD),
+        Column("negatives", "Array(UInt64)", _ZSTD),
+        Column("quantiles", "Array(Float64)", _ZSTD),
+        Column("quantile_values", "Array(Float64)", _ZSTD),
         *_ENDS,
     ),
     ("project", "service", "metric", "ts"),
@@ -157,25 +165,62 @@ def _logs() -> str:
     return derived(normalise.members("records", "{source}"), _GIVEN, named, wanted)
 
 
+# What a point of each type holds of what only some have; nothing of the rest. Field number 10 and
+# 11 of a metric are the exponential histogram and the summary.
+_DETAILS = {
+    "value": "toFloat64(0)",
+    "count": "toUInt64(0)",
+    "bounds": "CAST([], 'Array(Float64)')",
+    "counts": "CAST([], 'Array(UInt64)')",
+    "scale": "toInt32(0)",
+    "zeros": "toUInt64(0)",
+    "offset": "toInt32(0)",
+    "negative_offset": "toInt32(0)",
+    "negatives": "CAST([], 'Array(UInt64)')",
+    "quantiles": "CAST([], 'Array(Float64)')",
+    "quantile_values": "CAST([], 'Array(Float64)')",
+}
+_NUMBER = {"value": "if(p.d != 0, p.d, toFloat64(p.i))"}
+_COUNTED = {"value": "p.sum", "count": "p.count"}
+_POINTS: Mapping[str, Mapping[str, str]] = {
+    "gauge": _NUMBER,
+    "sum": _NUMBER,
+    "histogram": {**_COUNTED, "bounds": "p.bounds", "counts": "p.counts"},
+    "exponential": {
+        **_COUNTED,
+        "counts": "p.positive.counts",
+        "scale": "p.scale",
+        "zeros": "p.zeros",
+        "offset": "p.positive.offset",
+        "negative_offset": "p.negative.offset",
+        "negatives": "p.negative.counts",
+    },
+    "summary": {
+        **_COUNTED,
+        "quantiles": "p.quantiles.q",
+        "quantile_values": "p.quantiles.v",
+    },
+}
+_CUMULATIVE = 2
+_NO_RECORDED_VALUE = 1  # a flag of a point
+
+
 def _metrics() -> str:
-    """One row per data point of gauges, sums and histograms."""
-    number = "if(p.d != 0, p.d, toFloat64(p.i))"
-    nothing = "toUInt64(0), CAST([], 'Array(Float64)'), CAST([], 'Array(UInt64)')"
-    points = ", ".join(
-        f"arrayMap(p -> ('{kind}', p.t0, p.t1, p.attributes, {values}), item.{kind}.points)"
-        for kind, values in (
-            ("gauge", f"{number}, {nothing}"),
-            ("sum", f"{number}, {nothing}"),
-            ("histogram", "p.sum, p.count, p.bounds, p.counts"),
-        )
-    )
+    """One row per data point of every type of metric."""
+    points = ", ".join(_typed_points(kind, given) for kind, given in _POINTS.items())
     context = same(*_GIVEN[:-1])
+    # A summary has no temporality: its count and sum go on since the start time.
+    temporality = (
+        f"toUInt8(if(notEmpty(item.summary.points), {_CUMULATIVE},"
+        " greatest(item.sum.temporality, item.histogram.temporality,"
+        " item.exponential.temporality)))"
+    )
     rows = layer(
         {
             **context,
             "metric": "item.name",
             "unit": "item.unit",
-            "temporality": "toUInt8(greatest(item.sum.temporality, item.histogram.temporality))",
+            "temporality": temporality,
             "monotonic": "item.sum.monotonic",
             "points": f"arrayConcat({points})",
         },
@@ -185,19 +230,28 @@ def _metrics() -> str:
     joined = f"SELECT {', '.join(given)} FROM (\n{rows}\n) ARRAY JOIN points AS point"
     named = {
         "type": "point.1",
-        "start": _filed("point.2"),
+        "start": _started("point.2"),
         "ts": _filed("point.3"),
         "labels": "point.4",
         "attrs": normalise.text_map("labels"),
-        "value": "point.5",
-        "count": "point.6",
-        "bounds": "point.7",
-        "counts": "point.8",
+        **{name: f"point.{place}" for place, name in enumerate(_DETAILS, start=5)},
         "seg": "toUInt64({seg})",
         "recv": normalise.instant("recv_ns"),
     }
     wanted = [column.name for column in METRIC_POINTS.columns]
     return derived(joined, given, named, wanted)
+
+
+def _typed_points(kind: str, given: Mapping[str, str]) -> str:
+    """SQL: the points of one type, as tuples that are alike for all types."""
+    values = ", ".join({**_DETAILS, **given}.values())
+    told = f"arrayFilter(p -> bitAnd(p.flags, {_NO_RECORDED_VALUE}) = 0, item.{kind}.points)"
+    return f"arrayMap(p -> ('{kind}', p.t0, p.t1, p.attributes, {values}), {told})"
+
+
+def _started(nanoseconds: str) -> str:
+    """SQL: the start of a series as it was told; 1970, which is unknown, for one in the future."""
+    return normalise.instant(f"if({nanoseconds} < recv_ns + {_AHEAD_NS}, {nanoseconds}, 0)")
 
 
 _GIVEN = ("recv_ns", "project", "service", "env", "release", "res", "scope", "item")

@@ -27,6 +27,7 @@ from tocsin.store.clickhouse import DATABASE, ClickHouse
 from tocsin.store.digests import DigestMemory
 from tocsin.store.kinds import SegmentKind
 from tocsin.store.loader import Loader, LoaderState, retire
+from tocsin.store.metrics import MetricReader
 from tocsin.store.minutes import MinuteReader
 from tocsin.store.quarantine import Quarantine
 from tocsin.store.reads import Reads
@@ -57,7 +58,8 @@ class TelemetryStats:
 class Telemetry:
     """Everything about calls, scores and changes. Close it, or use it as a context manager.
 
-    writer: takes records in. reads: what pages and the API ask. settled: what opening found.
+    writer: takes records in. reads, metrics: what pages and the API ask. settled: what opening
+    found.
     """
 
     def __init__(
@@ -81,6 +83,7 @@ class Telemetry:
             epoch=next_epoch(wal, self._least_epoch(wal, by_name.values())), limits=limits,
         )  # fmt: skip
         self.reads = Reads(engine)
+        self.metrics = MetricReader(engine)
         self._minutes = MinuteReader(engine)
 
     @classmethod

@@ -6,7 +6,7 @@ those load scripts from elsewhere.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 
 import structlog
@@ -27,6 +27,7 @@ from tocsin.web.resources import (
     Resolve,
     ServiceResource,
 )
+from tocsin.web.serving import MetricsResource
 from tocsin.web.views import (
     CallRow,
     ChangeView,
@@ -40,8 +41,15 @@ from tocsin.web.views import (
 
 log = structlog.get_logger(__name__)
 
+LONGEST = timedelta(days=31)  # of metrics at once
+
 Limit = Annotated[int, Query(ge=1, le=10_000, description="At most this many items.")]
 Cursor = Annotated[str | None, Query(description="`next` of the page before.")]
+From = Annotated[
+    datetime | None, Query(alias="from", description="RFC 3339; an hour before `to` if not given.")
+]
+To = Annotated[datetime | None, Query(alias="to", description="RFC 3339; now if not given.")]
+Step = Annotated[int | None, Query(ge=1, le=1440, description="Minutes of a step.")]
 Since = Annotated[datetime | None, Query(description="RFC 3339; without a zone it is UTC.")]
 _PROBLEM: dict[int | str, dict[str, Any]] = {
     "4XX": {
@@ -107,6 +115,14 @@ def _reading(desk: Desk) -> APIRouter:
         limit: Limit = 100, since: Since = None, service: str = "", cursor: Cursor = None
     ) -> Listing[ChangeView]:
         return Listing[ChangeView].of(desk.changes(service, _utc(since), cursor, limit))
+
+    @router.get(
+        "/metrics", summary="Metrics of a service: what it reports, and one metric's series"
+    )
+    def metrics(
+        service: str, metric: str = "", start: From = None, stop: To = None, step: Step = None
+    ) -> MetricsResource:
+        return desk.metrics(service, metric, *_range(start, stop), step)
 
     @router.get("/quarantine", summary="Input that was kept but could not be used")
     def quarantine(limit: Limit = 100, cursor: Cursor = None) -> Listing[QuarantineRow]:
@@ -179,6 +195,15 @@ def _acting(desk: Desk) -> APIRouter:
 
 def _utc(instant: datetime | None) -> datetime | None:
     return instant.replace(tzinfo=UTC) if instant is not None and not instant.tzinfo else instant
+
+
+def _range(
+    start: datetime | None, stop: datetime | None
+) -> tuple[datetime | None, datetime | None]:
+    first, last = _utc(start), _utc(stop)
+    if first is not None and last is not None and not timedelta(0) < last - first <= LONGEST:
+        raise HTTPException(422, f"`to` must come after `from`, by at most {LONGEST.days} days")
+    return first, last
 
 
 async def _invalid(_: Request, error: Exception) -> Response:

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Literal, Protocol
 
 from tocsin.domain.errors import TocsinError
+from tocsin.web.serving import MetricsResource
 from tocsin.web.views import (
     CallRow,
     ChangeView,
@@ -94,6 +95,13 @@ class Desk(Protocol):
         self, limit: int, since: datetime | None, service: str, cursor: str | None
     ) -> Page[CallRow]:
         """Calls with ts >= since, newest first, with their total."""
+        ...
+
+    def metrics(
+        self, service: str, metric: str, start: datetime | None, stop: datetime | None,
+        step_minutes: int | None,
+    ) -> MetricsResource:  # fmt: skip
+        """Metrics of a service and the series of one of them; the last hour when not told."""
         ...
 
     def changes(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TypeVar
@@ -13,8 +13,8 @@ from tocsin.domain.errors import StoreError
 from tocsin.domain.findings import Incident
 from tocsin.domain.series import Change, MinuteBlock, Ratio, SeriesId
 from tocsin.engine.house import House, NoSuchIncident, settled
-from tocsin.store.reads import FleetRow, Timeline, cursor_after
-from tocsin.web import portraits, reasons
+from tocsin.store.reads import FleetRow, cursor_after
+from tocsin.web import portraits, reasons, serving
 from tocsin.web.desk import BadCursor, IncidentFilter, Missing
 from tocsin.web.listing import number, paged, passes
 from tocsin.web.views import (
@@ -79,11 +79,15 @@ class LiveDesk:
         now = self._house.clock.now()
         incidents = self._recent_incidents(now - window.duration)
         cards = {card.name: card for card in self._cards(window, incidents)}
-        if name not in cards:
-            known = ", ".join(sorted(cards)) or "none yet"
-            raise Missing(f"there is no service {name}; known: {known}")
         start, stop, step = _grid(now, window)
         theirs = self._telemetry_name(name)
+        reader = self._house.telemetry.metrics
+        if name not in cards:
+            if not reader.names(theirs, start, stop):
+                known = ", ".join(sorted(cards)) or "none yet"
+                raise Missing(f"there is no service {name}; known: {known}")
+            reason = "it reports metrics and no calls"
+            cards[name] = ServiceCard(name, name, Tone.UNKNOWN, reason=reason)
         timeline = self._house.telemetry.reads.timeline(theirs, start, stop, step)
         mine = [i for i in incidents if i.labels.get("service", "") == name]
         changes = self._changes(name, start, stop)
@@ -100,6 +104,7 @@ class LiveDesk:
                 *portraits.plain_charts(title, timeline),
                 portraits.feedback_chart(title, timeline, self._ratings(theirs, start, stop)),
             ),
+            serving=serving.charts(reader, title, theirs, start, stop, step),
             objectives=tuple(view for view in self._objectives() if view.service == name),
             incidents=tuple(self._row(incident) for incident in mine),
             changes=tuple(portraits.change_view(c) for c in reversed(changes)),
@@ -148,7 +153,7 @@ class LiveDesk:
         return reasons.incident_view(
             incident,
             self._row(incident),
-            chart=_chart_for(incident, service, timeline, changes),
+            chart=portraits.chart_for(incident, service, timeline, changes),
             effects=self._house.state.effects(incident_id),
             timeline=self._house.state.timeline(incident_id),
             receivers={n: r.type for n, r in self._house.desired.receivers.items()},
@@ -230,6 +235,16 @@ class LiveDesk:
             raise BadCursor(str(error)) from None
         more = cursor_after(calls[-1]) if len(calls) == limit else None
         return Page(tuple(portraits.call_row(call) for call in calls), more, total)
+
+    def metrics(
+        self, service: str, metric: str, start: datetime | None, stop: datetime | None,
+        step_minutes: int | None,
+    ) -> serving.MetricsResource:  # fmt: skip
+        """Metrics of a service and the series of one of them; the last hour when not told."""
+        last = stop or self._house.clock.now()
+        first = start or last - timedelta(hours=1)
+        reader, theirs = self._house.telemetry.metrics, self._telemetry_name(service)
+        return serving.resource(reader, service, theirs, metric, first, last, step_minutes)
 
     def changes(
         self, service: str, since: datetime | None, cursor: str | None, limit: int
@@ -321,7 +336,7 @@ class LiveDesk:
             self._telemetry_name(shown.name), start, stop, step
         )
         mine = [i for i in incidents if i.labels.get("service", "") == shown.name]
-        draw = portraits.failure_chart if _is_failing(mine) else portraits.latency_chart
+        draw = portraits.failure_chart if portraits.is_failing(mine) else portraits.latency_chart
         return draw(shown.title, timeline, mine, self._changes(shown.name, start, stop))
 
     def _cards(self, window: Window, incidents: Sequence[Incident]) -> list[ServiceCard]:
@@ -471,18 +486,3 @@ def _grid(now: datetime, window: Window) -> tuple[int, int, int]:
     step = max(window.step_s // 60, 1)
     stop = -(-to_minute(now) // step) * step
     return stop - int(window.duration.total_seconds()) // 60, stop, step
-
-
-def _is_failing(incidents: Iterable[Incident]) -> bool:
-    live = [i for i in incidents if i.state.is_live]
-    return any(i.labels.get("signal", "") in ("error_rate", "truncation") for i in live)
-
-
-def _chart_for(
-    incident: Incident, service: str, timeline: Timeline, changes: Sequence[Change]
-) -> ChartView:
-    signal = incident.labels.get("signal", "")
-    metric = incident.labels.get("slo_metric", "")
-    is_latency = signal.startswith("latency") or metric == "latency"
-    draw = portraits.latency_chart if is_latency else portraits.failure_chart
-    return draw(service, timeline, [incident], changes)

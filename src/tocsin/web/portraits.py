@@ -275,6 +275,23 @@ def firing_by_service(incidents: Iterable[Incident]) -> Mapping[str, int]:
     return found
 
 
+def is_failing(incidents: Iterable[Incident]) -> bool:
+    """Whether one of them is live and about failures."""
+    live = [i for i in incidents if i.state.is_live]
+    return any(i.labels.get("signal", "") in ("error_rate", "truncation") for i in live)
+
+
+def chart_for(
+    incident: Incident, service: str, timeline: Timeline, changes: Sequence[Change]
+) -> ChartView:
+    """The chart that shows what an incident is about."""
+    signal = incident.labels.get("signal", "")
+    metric = incident.labels.get("slo_metric", "")
+    is_latency = signal.startswith("latency") or metric == "latency"
+    draw = latency_chart if is_latency else failure_chart
+    return draw(service, timeline, [incident], changes)
+
+
 def _standing(status: ObjectiveStatus, verdict: Verdict | None) -> tuple[Tone, str]:
     if verdict is not None and verdict.judgement is Judgement.BREACH:
         return Tone.BAD, verdict.reason

@@ -290,6 +290,7 @@ class ServiceView:
     failed: tuple[CallRow, ...] = ()
     latency: HistogramView | None = None
     runbook: str = ""
+    serving: tuple[ChartView, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
