@@ -32,9 +32,9 @@ from tocsin.delivery.channels import CHANNELS
 from tocsin.delivery.http import client
 from tocsin.delivery.message import Message
 from tocsin.delivery.outcome import Ambiguous, Delivered, Outcome, Rejected, Retry
-from tocsin.delivery.secret import Secret
 from tocsin.domain.findings import EffectState
 from tocsin.domain.registry import UnknownKind
+from tocsin.domain.secret import Secret
 
 SLACK_URL_SECRET = "T000/B000/averysecretpath"
 

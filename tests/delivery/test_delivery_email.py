@@ -24,8 +24,8 @@ from delivery_build import T0, World, incident, message
 from tocsin.delivery.channels.email import Email, EmailConfig, compose
 from tocsin.delivery.message import Message
 from tocsin.delivery.outcome import Ambiguous, Delivered, Outcome, Rejected, Retry
-from tocsin.delivery.secret import Secret
 from tocsin.delivery.smtp_sink import serve_smtp
+from tocsin.domain.secret import Secret
 
 PASSWORD = "averysecretpassword"
 

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tocsin.delivery.message import render, render_digest, truncate, truncate_bytes
-from tocsin.delivery.secret import Secret, scrub
 from tocsin.delivery.slack_blocks import blocks_of
+from tocsin.domain.secret import Secret, scrub
 
 BASE = "https://tocsin.example.org/"
 

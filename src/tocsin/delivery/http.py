@@ -15,7 +15,7 @@ import httpx
 
 from tocsin.delivery.message import truncate
 from tocsin.delivery.outcome import Ambiguous, Outcome, Rejected, Retry
-from tocsin.delivery.secret import Secret, scrub
+from tocsin.domain.secret import Secret, scrub
 
 TIMEOUT = httpx.Timeout(8.0, connect=5.0)
 USER_AGENT = "Tocsin/0.1"

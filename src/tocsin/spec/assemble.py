@@ -17,7 +17,8 @@ from tocsin.spec.detectors import DetectorShape
 from tocsin.spec.documents import OPENSLO, Document
 from tocsin.spec.measures import Measure, measure
 from tocsin.spec.objectives import BurnRatePolicyShape, SLIShape, SLOShape
-from tocsin.spec.receivers import Receiver, ReceiverShape, Secrets
+from tocsin.spec.plugins import Secrets
+from tocsin.spec.receivers import Receiver, ReceiverShape
 from tocsin.spec.references import EVERY
 from tocsin.spec.routes import RouteShape
 from tocsin.spec.services import Service

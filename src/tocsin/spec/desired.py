@@ -15,7 +15,8 @@ from tocsin.routing.policy import Digest, RoutingPolicy, RoutingTest
 from tocsin.spec import assemble
 from tocsin.spec.diff import Key
 from tocsin.spec.documents import Decoded, Document, decode, unlisted
-from tocsin.spec.receivers import Receiver, Secrets
+from tocsin.spec.plugins import Secrets
+from tocsin.spec.receivers import Receiver
 from tocsin.spec.references import dangling, declared
 from tocsin.spec.services import Service
 from tocsin.spec.yaml import Located, parse, read

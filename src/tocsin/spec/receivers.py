@@ -1,58 +1,27 @@
 """The Receiver document: a channel by its type, and the channel's own settings.
 
 No channel is known here by name: `type` is looked up in the registry of channels and the other
-fields are checked against the settings that the channel declares. Any setting may be a reference
-`{secret: NAME}`; one that the channel declares as secret must be. `default` says what holds where
-NAME is not set (for a secret only null, which leaves it out), so that one text fits a test bench
-and production:
-
-    url: {secret: PAGERDUTY_URL, default: "https://events.pagerduty.com/v2/enqueue"}
+fields are checked against the settings that the channel declares (`tocsin.spec.plugins`).
 """
 
 from __future__ import annotations
 
-import dataclasses
-import typing
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import UnionType
-from typing import Annotated, Any, Union
+from typing import Annotated, Any
 
-from pydantic import (
-    AfterValidator,
-    ConfigDict,
-    TypeAdapter,
-    ValidationError,
-    WithJsonSchema,
-)
+from pydantic import AfterValidator, ConfigDict, WithJsonSchema
 
 from tocsin.delivery.channels import CHANNELS
-from tocsin.delivery.secret import Secret
-from tocsin.domain.errors import Problem, TocsinError
+from tocsin.domain.errors import Problem
 from tocsin.spec.explain import suggest
-from tocsin.spec.shape import SnakeShape, fit_model, model_of, values_of
+from tocsin.spec.plugins import Secrets, fit_settings
+from tocsin.spec.shape import SnakeShape
 from tocsin.spec.yaml import Located
-
-Secrets = Callable[[str], str | None]
 
 # Accepted so that routing can be written down today; nothing is sent through them yet.
 PLANNED = (
     "grafana", "jira", "linear", "opsgenie", "servicenow", "splunk_oncall", "teams",
 )  # fmt: skip
-
-REFERENCE_SCHEMA: Mapping[str, Any] = {
-    "type": "object",
-    "description": "resolved at run time: environment, a file in TOCSIN_SECRETS_DIR, or a command",
-    "properties": {"secret": {"type": "string"}},
-    "required": ["secret"],
-    "additionalProperties": False,
-}
-_SCALAR = {"type": ["string", "number", "boolean", "null"]}
-_WITH_DEFAULT: Mapping[str, Any] = {
-    **REFERENCE_SCHEMA,
-    "properties": {"secret": {"type": "string"}, "default": _SCALAR},
-}
-SecretReference = Annotated[dict[str, Any], WithJsonSchema(dict(REFERENCE_SCHEMA))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,115 +74,7 @@ class ReceiverShape(SnakeShape):
             has_sync = self.settings.get("sync") in ("webhook", "poll")
             return Receiver(name, self.type, can_acknowledge=has_sync), []
         channel = CHANNELS[self.type]
-        config, problems = _config(channel.Config, self.settings, located, secrets)
+        config, problems = fit_settings(channel.Config, self.settings, located, secrets)
         # Every message links to its incident, where a person can acknowledge it.
         answers = bool(getattr(channel, "can_acknowledge", True))
         return Receiver(name, self.type, config, answers), problems
-
-
-def settings_schema(config: type[Any]) -> dict[str, Any]:
-    """JSON Schema of a channel's settings; each may also be a reference to a secret."""
-    hints = typing.get_type_hints(config, include_extras=True)
-    instead = {name: SecretReference for name, hint in hints.items() if _mentions_secret(hint)}
-    schema = model_of(config, instead).model_json_schema()
-    for name, field in schema.get("properties", {}).items():
-        if name not in instead:
-            outer = {key: field.pop(key) for key in ("default", "title") if key in field}
-            schema["properties"][name] = {**outer, "anyOf": [field, dict(_WITH_DEFAULT)]}
-    return schema
-
-
-# --------------------------------------------------------------------------------------------
-
-
-def _config(
-    config: type[Any],
-    settings: Mapping[str, Any],
-    located: Located,
-    secrets: Secrets | None,
-) -> tuple[Any, list[Problem]]:
-    hints = typing.get_type_hints(config, include_extras=True)
-    known = {item.name for item in dataclasses.fields(config) if item.init}
-    references = {k: v for k, v in settings.items() if k in known and is_reference(v)}
-    problems = _inline(hints, settings, references, located)
-    inline = {problem.path for problem in problems}
-    instead: dict[str, Any] = dict.fromkeys(references, SecretReference)
-    instead |= {k: Any for k in known & set(settings) if f"spec.{k}" in inline}
-    model, faults = fit_model(model_of(config, instead), dict(settings), located, ("spec",))
-    problems += faults
-    if model is None or problems or (references and secrets is None):
-        return None, problems
-    values = values_of(model)
-    for name, reference in references.items() if secrets else ():
-        try:
-            values[name] = _resolved(hints[name], reference, secrets or _no_secret)
-        except ValueError as error:
-            problems.append(located.problem(("spec", name), *error.args))
-    if problems:
-        return None, problems
-    try:
-        return config(**values), []
-    except (ValueError, TocsinError) as error:
-        return None, [located.problem(("spec",), str(error))]
-
-
-def _no_secret(name: str) -> None:
-    del name
-
-
-def is_reference(value: Any) -> bool:
-    """Whether a value in YAML is `{secret: NAME}`, perhaps with a default."""
-    return (
-        isinstance(value, dict)
-        and isinstance(value.get("secret"), str)
-        and set(value) <= {"secret", "default"}
-    )
-
-
-def _inline(
-    hints: Mapping[str, Any],
-    settings: Mapping[str, Any],
-    references: Mapping[str, Any],
-    located: Located,
-) -> list[Problem]:
-    """Credentials that stand in the text. Their values are never repeated."""
-    problems = []
-    for name, value in settings.items():
-        if value is None or not _mentions_secret(hints.get(name)):
-            continue
-        text = value.get("default") if name in references else value
-        if text is None or (isinstance(text, str) and _allows_text(hints[name])):
-            continue
-        message = f"{name} is a secret and must not stand in the configuration"
-        fix = f"write {name}: {{secret: NAME}} and keep the value outside"
-        problems.append(located.problem(("spec", name), message, fix))
-    return problems
-
-
-def _resolved(hint: Any, reference: Mapping[str, Any], secrets: Secrets) -> Any:
-    """What a reference stands for, as the type of its setting; a number is read from its text.
-
-    ValueError(message, fix), without the value, when there is none or it does not fit.
-    """
-    name = reference["secret"]
-    found = secrets(name) or None  # an empty variable is one that is not set
-    if found is None and "default" not in reference:
-        fix = f"set the environment variable {name}, or a file {name} in TOCSIN_SECRETS_DIR"
-        raise ValueError(f"the secret {name} is not set", fix)
-    value = reference["default"] if found is None else found
-    if _mentions_secret(hint):
-        return value if value is None else Secret(str(value))
-    try:
-        return TypeAdapter(hint).validate_python(value)
-    except ValidationError as error:
-        what = error.errors(include_url=False, include_input=False)[0]["msg"]
-        message = f"the value of {name} does not fit: {what[:1].lower()}{what[1:]}"
-        raise ValueError(message, "") from None
-
-
-def _mentions_secret(hint: Any) -> bool:
-    return hint is Secret or any(_mentions_secret(part) for part in typing.get_args(hint))
-
-
-def _allows_text(hint: Any) -> bool:
-    return typing.get_origin(hint) in (Union, UnionType) and str in typing.get_args(hint)

@@ -10,7 +10,8 @@ from tocsin.assess.detectors import DETECTORS
 from tocsin.delivery.channels import CHANNELS
 from tocsin.spec.detectors import settings_schemas
 from tocsin.spec.documents import KINDS, Kind, Metadata
-from tocsin.spec.receivers import PLANNED, settings_schema
+from tocsin.spec.plugins import settings_schema
+from tocsin.spec.receivers import PLANNED
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 

@@ -23,8 +23,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from tocsin.delivery.message import Message, truncate
 from tocsin.delivery.outcome import Ambiguous, Delivered, Outcome, Rejected, Retry
-from tocsin.delivery.secret import Secret, scrub, secret
 from tocsin.domain.clock import iso
+from tocsin.domain.secret import Secret, scrub, secret
 
 # Under the courier's own limit, so that the thread is never left behind.
 TIMEOUT_S = 8.0

@@ -18,8 +18,8 @@ import httpx
 from tocsin.delivery.http import refusal, request
 from tocsin.delivery.message import Message, truncate
 from tocsin.delivery.outcome import Delivered, Outcome, Rejected
-from tocsin.delivery.secret import Secret, secret
 from tocsin.domain.clock import iso
+from tocsin.domain.secret import Secret, secret
 
 LARGEST_BODY = 512_000
 LONGEST_SUMMARY = 1024

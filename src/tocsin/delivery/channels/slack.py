@@ -21,8 +21,8 @@ import httpx
 from tocsin.delivery.http import refusal, request, retry_after
 from tocsin.delivery.message import Message
 from tocsin.delivery.outcome import Ambiguous, Delivered, Outcome, Rejected, Retry
-from tocsin.delivery.secret import Secret, scrub, secret
 from tocsin.delivery.slack_blocks import blocks_of, escape, headline
+from tocsin.domain.secret import Secret, scrub, secret
 
 EVENT_TYPE = "tocsin_effect"
 _ROOT_PART, _REPLY_PART = "message", "reply"

@@ -18,12 +18,12 @@ from typing import Any, ClassVar
 import httpx
 from standardwebhooks import Webhook as Signer
 
-from tocsin.delivery.guard import pin
 from tocsin.delivery.http import refusal, request
 from tocsin.delivery.message import Message, truncate
-from tocsin.delivery.outcome import Delivered, Outcome, Rejected
-from tocsin.delivery.secret import Secret, secret
+from tocsin.delivery.outcome import Delivered, Outcome, Rejected, Retry
 from tocsin.domain.clock import iso
+from tocsin.domain.secret import Secret, secret
+from tocsin.net.guard import Refused, pin
 
 LARGEST_BODY = 20_000
 _LONGEST_ID = 200
@@ -69,8 +69,8 @@ class Webhook:
     async def send(self, message: Message, http: httpx.AsyncClient) -> Outcome:
         """One POST, to an address that was checked."""
         target = await pin(self._url.reveal(), allow_private=self.config.allow_private)
-        if isinstance(target, Outcome):
-            return target
+        if isinstance(target, Refused):
+            return Rejected(target.reason) if target.is_final else Retry(target.reason)
         body = body_of(message)
         response = await request(
             http,

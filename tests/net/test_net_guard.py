@@ -8,8 +8,7 @@ from collections.abc import Sequence
 import httpx
 import pytest
 
-from tocsin.delivery.guard import Pinned, is_public, pin
-from tocsin.delivery.outcome import Rejected, Retry
+from tocsin.net.guard import Pinned, Refused, is_public, is_reachable, pin, pin_target, resolve
 
 
 @pytest.mark.parametrize(
@@ -87,14 +86,18 @@ def test_a_pinned_request_carries_host_and_name_for_tls() -> None:
     ],
 )
 def test_what_is_not_public_https_is_rejected(url: str, addresses: tuple[str, ...]) -> None:
-    assert isinstance(ask(url, resolved(*addresses)), Rejected)
+    found = ask(url, resolved(*addresses))
+    assert isinstance(found, Refused)
+    assert found.is_final
 
 
 def test_a_name_that_does_not_resolve_now_is_tried_again() -> None:
     async def fails(host: str, port: int) -> Sequence[str]:
         raise OSError("name server is down")
 
-    assert isinstance(ask("https://hooks.example.org/", fails), Retry)
+    found = ask("https://hooks.example.org/", fails)
+    assert isinstance(found, Refused)
+    assert not found.is_final
 
 
 def test_an_operator_may_vouch_for_an_address() -> None:
@@ -102,8 +105,31 @@ def test_an_operator_may_vouch_for_an_address() -> None:
 
 
 def test_real_names_are_resolved() -> None:
-    from tocsin.delivery.guard import resolve
-
     assert "127.0.0.1" in asyncio.run(resolve("localhost", 443)) or "::1" in asyncio.run(
         resolve("localhost", 443)
     )
+
+
+def ask_target(url: str, resolver: object, *, allow_private: bool) -> object:
+    return asyncio.run(pin_target(url, allow_private=allow_private, resolver=resolver))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("address", ["10.0.0.1", "127.0.0.1", "::1", "fc00::1", "1.1.1.1"])
+def test_a_target_may_be_of_our_own_where_that_is_said(address: str) -> None:
+    target = ask_target("http://vllm:8000/metrics", resolved(address), allow_private=True)
+    assert isinstance(target, Pinned)
+    assert target.headers == {"Host": "vllm:8000"}
+    assert httpx.URL(target.url).host == address
+    refused = ask_target("https://vllm:8000/metrics", resolved("10.0.0.1"), allow_private=False)
+    assert isinstance(refused, Refused)
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["169.254.169.254", "fe80::1", "fd00:ec2::254", "::ffff:169.254.169.254", "64:ff9b::a9fe:a9fe",
+     "0.0.0.0", "224.0.0.1", "255.255.255.255", "::", "nonsense"],
+)  # fmt: skip
+def test_where_clouds_keep_credentials_is_never_a_target(address: str) -> None:
+    assert not is_reachable(address)
+    found = ask_target("http://metadata/", resolved("10.0.0.1", address), allow_private=True)
+    assert isinstance(found, Refused)

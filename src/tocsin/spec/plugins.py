@@ -1,0 +1,152 @@
+"""Settings of plugins (channels, sources): checked against what the plugin declares.
+
+No plugin is known here by name. Its settings are the fields of its frozen dataclass; any of them
+may be a reference `{secret: NAME}`, and one that the plugin declares as secret must be. `default`
+says what holds where NAME is not set (for a secret only null, which leaves it out), so that one
+text fits a test bench and production:
+
+    url: {secret: PAGERDUTY_URL, default: "https://events.pagerduty.com/v2/enqueue"}
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from collections.abc import Callable, Mapping
+from types import UnionType
+from typing import Annotated, Any, Union
+
+from pydantic import TypeAdapter, ValidationError, WithJsonSchema
+
+from tocsin.domain.errors import Problem, TocsinError
+from tocsin.domain.secret import Secret
+from tocsin.spec.shape import fit_model, model_of, values_of
+from tocsin.spec.yaml import Located
+
+Secrets = Callable[[str], str | None]
+
+REFERENCE_SCHEMA: Mapping[str, Any] = {
+    "type": "object",
+    "description": "resolved at run time: environment, a file in TOCSIN_SECRETS_DIR, or a command",
+    "properties": {"secret": {"type": "string"}},
+    "required": ["secret"],
+    "additionalProperties": False,
+}
+_SCALAR = {"type": ["string", "number", "boolean", "null"]}
+_WITH_DEFAULT: Mapping[str, Any] = {
+    **REFERENCE_SCHEMA,
+    "properties": {"secret": {"type": "string"}, "default": _SCALAR},
+}
+SecretReference = Annotated[dict[str, Any], WithJsonSchema(dict(REFERENCE_SCHEMA))]
+
+
+def settings_schema(config: type[Any]) -> dict[str, Any]:
+    """JSON Schema of a plugin's settings; each may also be a reference to a secret."""
+    hints = typing.get_type_hints(config, include_extras=True)
+    instead = {name: SecretReference for name, hint in hints.items() if _mentions_secret(hint)}
+    schema = model_of(config, instead).model_json_schema()
+    for name, field in schema.get("properties", {}).items():
+        if name not in instead:
+            outer = {key: field.pop(key) for key in ("default", "title") if key in field}
+            schema["properties"][name] = {**outer, "anyOf": [field, dict(_WITH_DEFAULT)]}
+    return schema
+
+
+def fit_settings(
+    config: type[Any],
+    settings: Mapping[str, Any],
+    located: Located,
+    secrets: Secrets | None,
+) -> tuple[Any, list[Problem]]:
+    """`settings` of a document as an instance of `config`, or all that is wrong with them.
+
+    secrets: resolves references; without it, settings that hold one are checked and not built.
+    """
+    hints = typing.get_type_hints(config, include_extras=True)
+    known = {item.name for item in dataclasses.fields(config) if item.init}
+    references = {k: v for k, v in settings.items() if k in known and is_reference(v)}
+    problems = _inline(hints, settings, references, located)
+    inline = {problem.path for problem in problems}
+    instead: dict[str, Any] = dict.fromkeys(references, SecretReference)
+    instead |= {k: Any for k in known & set(settings) if f"spec.{k}" in inline}
+    model, faults = fit_model(model_of(config, instead), dict(settings), located, ("spec",))
+    problems += faults
+    if model is None or problems or (references and secrets is None):
+        return None, problems
+    values = values_of(model)
+    for name, reference in references.items() if secrets else ():
+        try:
+            values[name] = _resolved(hints[name], reference, secrets or _no_secret)
+        except ValueError as error:
+            problems.append(located.problem(("spec", name), *error.args))
+    if problems:
+        return None, problems
+    try:
+        return config(**values), []
+    except (ValueError, TocsinError) as error:
+        return None, [located.problem(("spec",), str(error))]
+
+
+# --------------------------------------------------------------------------------------------
+
+
+def _no_secret(name: str) -> None:
+    del name
+
+
+def is_reference(value: Any) -> bool:
+    """Whether a value in YAML is `{secret: NAME}`, perhaps with a default."""
+    return (
+        isinstance(value, dict)
+        and isinstance(value.get("secret"), str)
+        and set(value) <= {"secret", "default"}
+    )
+
+
+def _inline(
+    hints: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    references: Mapping[str, Any],
+    located: Located,
+) -> list[Problem]:
+    """Credentials that stand in the text. Their values are never repeated."""
+    problems = []
+    for name, value in settings.items():
+        if value is None or not _mentions_secret(hints.get(name)):
+            continue
+        text = value.get("default") if name in references else value
+        if text is None or (isinstance(text, str) and _allows_text(hints[name])):
+            continue
+        message = f"{name} is a secret and must not stand in the configuration"
+        fix = f"write {name}: {{secret: NAME}} and keep the value outside"
+        problems.append(located.problem(("spec", name), message, fix))
+    return problems
+
+
+def _resolved(hint: Any, reference: Mapping[str, Any], secrets: Secrets) -> Any:
+    """What a reference stands for, as the type of its setting; a number is read from its text.
+
+    ValueError(message, fix), without the value, when there is none or it does not fit.
+    """
+    name = reference["secret"]
+    found = secrets(name) or None  # an empty variable is one that is not set
+    if found is None and "default" not in reference:
+        fix = f"set the environment variable {name}, or a file {name} in TOCSIN_SECRETS_DIR"
+        raise ValueError(f"the secret {name} is not set", fix)
+    value = reference["default"] if found is None else found
+    if _mentions_secret(hint):
+        return value if value is None else Secret(str(value))
+    try:
+        return TypeAdapter(hint).validate_python(value)
+    except ValidationError as error:
+        what = error.errors(include_url=False, include_input=False)[0]["msg"]
+        message = f"the value of {name} does not fit: {what[:1].lower()}{what[1:]}"
+        raise ValueError(message, "") from None
+
+
+def _mentions_secret(hint: Any) -> bool:
+    return hint is Secret or any(_mentions_secret(part) for part in typing.get_args(hint))
+
+
+def _allows_text(hint: Any) -> bool:
+    return typing.get_origin(hint) in (Union, UnionType) and str in typing.get_args(hint)
