@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format bench docs clean
+.PHONY: help setup demo clients test check format bench docs clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -27,6 +27,9 @@ $(VENV)/.developer: $(STAMP)
 demo: setup ## replay two weeks of LLM traffic and open the dashboard (ONCE=1, TRACE=path)
 	@$(BIN)/tocsin demo $(if $(ONCE),--once) $(if $(TRACE),--trace $(TRACE)) $(if $(DATA),--data-dir $(DATA))
 
+clients: ## make .clients, the real clients that tests/clients runs (needs a package index; npm for JavaScript)
+	PYTHON=$(PYTHON) tests/clients/setup
+
 test: $(VENV)/.developer ## run every test
 	$(BIN)/pytest $(ARGS)
 
@@ -47,5 +50,5 @@ bench: $(VENV)/.developer ## measure, and write benchmarks/results
 docs: $(VENV)/.developer ## regenerate the reference pages from the code
 	$(BIN)/python docs/generate.py
 
-clean: ## remove the environment and the demo's data
-	rm -rf $(VENV) .tocsin-demo
+clean: ## remove the environments and the demo's data
+	rm -rf $(VENV) .clients .tocsin-demo
