@@ -55,7 +55,12 @@ class Tocsin:
             text = re.sub(rf"\b{usual}\b", own, text)
         program = tmp / f"recipe_{name.replace('-', '_')}.{'mjs' if environment == 'js' else 'py'}"
         program.write_text(text.replace("support-assistant", service), "utf-8")
-        self._run(environment, program, service, {})
+        variables = {
+            "OTEL_EXPORTER": "otlp_http",  # LiteLLM's own names
+            "OTEL_ENDPOINT": self.addresses.http,
+            "LITELLM_LOCAL_MODEL_COST_MAP": "True",  # it would ask the internet
+        }
+        self._run(environment, program, service, variables)
 
     def calls(self, service: str, where: str = "kind = 'llm'") -> list[dict[str, Any]]:
         """The stored calls of a service."""

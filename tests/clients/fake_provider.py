@@ -1,6 +1,6 @@
 """A provider on loopback that speaks OpenAI's wire format, and remembers what it answered.
 
-The last message decides what happens: "fail 429" (any status) fails, "break" dies half-way through
+The last message decides what happens: "fail 429" and "fail 503" fail, "break" dies half-way through
 a stream. Everything else is answered with as many tokens as `USAGE` says.
 """
 
@@ -16,6 +16,16 @@ from urllib.parse import urlsplit
 
 ANSWER = "Your parcel arrives tomorrow."
 USAGE = {"prompt_tokens": 48, "completion_tokens": 30, "total_tokens": 78}
+FAILURES = {
+    429: {
+        "message": "Rate limit reached for gpt-4o-mini on requests per min (RPM): Limit 3, Used 3.",
+        "type": "requests", "param": None, "code": "rate_limit_exceeded",
+    },
+    503: {
+        "message": "The engine is currently overloaded, please try again later",
+        "type": "server_error", "param": None, "code": None,
+    },
+}  # fmt: skip
 MODEL = "gpt-4o-mini-2024-07-18"
 
 
@@ -54,7 +64,7 @@ class _Handler(BaseHTTPRequestHandler):
         said = str(asked["messages"][-1]["content"])
         if "fail " in said:
             status = int(said.partition("fail ")[2][:3])
-            self._json(status, {"error": {"message": f"no: {status}", "type": "x", "code": "x"}})
+            self._json(status, {"error": FAILURES[status]})
             return
         name = self.server.new_id("chatcmpl")
         if asked.get("stream"):

@@ -14,6 +14,7 @@ RECIPES = {
     "openinference": "python",
     "langchain": "python",
     "openllmetry": "python",
+    "litellm": "openai-v2",
     "opentelemetry-js": "js",
     "vercel-ai": "js",
     "arize-otel": "python",
