@@ -1,4 +1,4 @@
-"""What instrumented applications send: every kind of call, each counted once and for what it was."""
+"""What instrumented applications send: every kind of call, once and for what it was."""
 
 from __future__ import annotations
 
