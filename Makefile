@@ -22,6 +22,7 @@ $(STAMP): $(BIN)/python pyproject.toml constraints.txt
 
 $(VENV)/.developer: $(STAMP)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -r requirements-dev.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e sdk
 	@touch $@
 
 demo: setup ## replay two weeks of LLM traffic and open the dashboard (ONCE=1, TRACE=path)

@@ -17,7 +17,7 @@ from tocsin import cli
 
 ROOT = Path(__file__).resolve().parents[2]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.M | re.S)
-_FOLDERS = ("docs", "benchmarks", "examples", "src")
+_FOLDERS = ("docs", "benchmarks", "examples", "src", "sdk")
 _COMMAND = re.compile(r"(?:^|[\s`/(])tocsin ([a-z]+)\b([^`\n#|]*)")
 
 

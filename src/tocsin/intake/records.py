@@ -14,7 +14,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from tocsin.domain.errors import IntakeError
 
-OK, ERROR = 1, 2
+UNSET, OK, ERROR = 0, 1, 2
 _INT64 = 1 << 63
 # Digits that an epoch number has, by unit: seconds, milliseconds, microseconds, nanoseconds.
 _UNITS_NS = ((1e11, 1_000_000_000), (1e14, 1_000_000), (1e17, 1_000), (math.inf, 1))

@@ -11,7 +11,7 @@ from tocsin.domain.calls import KINDS
 from tocsin.domain.clock import iso
 from tocsin.domain.errors import IntakeError
 from tocsin.intake.json_requests import read_json
-from tocsin.intake.records import ERROR, OK, SpanRecord, moment_ns, stand_in_id
+from tocsin.intake.records import ERROR, OK, UNSET, SpanRecord, moment_ns, stand_in_id
 from tocsin.intake.scoring import score_row
 
 MAX_ROWS = 100_000
@@ -145,7 +145,8 @@ def _call_record(number: int, row: Mapping[str, Any], project: str) -> SpanRecor
         trace_id=_text(row, "trace_id", where) or span_id,
         span_id=span_id,
         parent_id=_text(row, "parent_id", where),
-        status=ERROR if failure else OK,
+        # Of a stream whose reader walked away nobody knows how it would have ended.
+        status=ERROR if failure else UNSET if row.get("abandoned") is True else OK,
         message=_text(row, "status_message", where),
         attributes=attributes,
         resource={name: value for name, value in resource.items() if value},

@@ -19,8 +19,9 @@ Rules worth knowing, each backed by a recorded request of a real client:
   reported: a stream without usage is unknown, not zero.
 - Cost is the span's own, else usage times the price book, else unknown.
 - `truncated` is a stream that a client read to its end without being told why it ended. The Python
-  OpenInference instrumentations leave the status unset when the reader walked away, which is no
-  fault of the service: such a call has the attribute `tocsin.abandoned`. The OpenAI instrumentation
+  OpenInference instrumentations, and a row of `POST /api/v1/calls` that says `abandoned`, leave the
+  status unset when the reader walked away, which is no fault of the service: such a call has the
+  attribute `tocsin.abandoned`. The OpenAI instrumentation
   of OpenTelemetry never reports a finish reason for streams, so nothing can be said there, and
   OpenAI reports usage after the finish reason, so a stream with usage is whole.
 - A span that ends before it starts keeps its place with duration 0 and says so in the attribute
@@ -217,7 +218,7 @@ def judged(book: Codebook) -> dict[str, str]:
         "unfinished": "is_streamed AND own_kind = 'llm' AND NOT is_error AND finish_reason = ''"
         f" AND scope NOT IN ({', '.join(map(quoted, NEVER_TELL_A_FINISH))})",
         "abandoned": "unfinished AND item.status.code = 0"
-        " AND startsWith(scope, 'openinference.instrumentation.')",
+        " AND (startsWith(scope, 'openinference.instrumentation.') OR scope = 'tocsin.api')",
     }
 
 
