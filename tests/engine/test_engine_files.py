@@ -74,6 +74,19 @@ def test_calls_count_as_the_store_counts_them(tmp_path: Path) -> None:
     assert block.pace.sum() == 2
 
 
+def test_a_ratio_of_one_model_counts_only_its_calls(tmp_path: Path) -> None:
+    mine, other = SeriesId("chat", "errors_a"), SeriesId("chat", "errors_x")
+    ratios = {mine: Ratio("error", model="a"), other: Ratio("error", model="x")}
+    path = tmp_path / "calls.parquet"
+    pyarrow.parquet.write_table(calls_table().append_column("model", [["a", "b", "a", "b"]]), path)
+    block = open_source(path).minutes(ratios, (), START, START + 2)
+    assert (block.total[0].sum(), block.bad[0].sum(), block.total[1].sum()) == (2, 1, 0)
+    pyarrow.parquet.write_table(calls_table(), path)
+    assert open_source(path).minutes(ratios, (), START, START + 2).total.sum() == 0
+    counts = open_source(counts_csv(tmp_path / "c.csv", [f"{START},chat,9,1"]))
+    assert counts.minutes(ratios, (), START, START + 1).total.sum() == 0
+
+
 @pytest.mark.parametrize(
     ("rows", "message"),
     [

@@ -31,6 +31,10 @@ RATIOS = (
     Ratio("output_tokens", "gt", 600),
     Ratio("empty_result"),
     Ratio("feedback_negative"),
+    Ratio("failed", model="gpt-4o"),
+    Ratio("error", model="no such model"),
+    Ratio("duration_ms", "gt", 1000.0, model="claude-haiku"),
+    Ratio("cost_usd", "gt", 0.03, "llm", "gpt-4o"),
 )
 SEGMENTS = (("", ""), ("tier", "free"), ("tier", "pro"), ("tier", "unheard of"), ("region", "eu"))
 FRAME = frame(30_000, minutes=MINUTES)
@@ -80,6 +84,8 @@ def expected(sid: SeriesId, ratio: Ratio) -> tuple[np.ndarray, np.ndarray]:
     )
     if sid.segment[0]:
         mine &= (f["tier"] == sid.segment[1]) if sid.segment[0] == "tier" else False
+    if ratio.model:
+        mine &= f["model"] == ratio.model
     error = f["error_class"] != ""
     truncated = f["truncated"] == 1
     answered = ~error & ~truncated

@@ -26,13 +26,15 @@ class Ratio:
 
     `bad` is one comparison on a typed column, so that it compiles to SQL without any text of the
     user in it. `failed` is a system failure or a truncated stream, `error` any failure at all.
-    A call whose column is unknown (no price, no first token) is not in `total`.
+    A call whose column is unknown (no price, no first token) is not in `total`. kind, model: only
+    such calls; model "" is any.
     """
 
     column: Column
     op: Literal["is", "gt", "ge"] = "is"
     threshold: float = 0.0
     kind: str = "llm"
+    model: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 Two shapes of file, told apart by their columns; Parquet, CSV and JSON Lines alike:
 
     counts  minute, service, good, bad [, indicator]
-    calls   ts, service [, kind, duration_ms, ttft_ms, input_tokens, output_tokens, cost_usd,
+    calls   ts, service [, kind, model, duration_ms, ttft_ms, input_tokens, output_tokens, cost_usd,
             error_class, truncated, documents]
 
 Calls count as `tocsin.store.minutes` counts them. `documents` is how many a retriever found.
@@ -143,7 +143,8 @@ class CountsFile:
 
     def _answers(self, series: SeriesId, ratio: Ratio) -> Mask:
         if self.indicator is None:
-            return np.full(self.minute.shape, ratio.column in ("failed", "error"))
+            told = ratio.column in ("failed", "error") and not ratio.model
+            return np.full(self.minute.shape, told)
         return np.asarray(self.indicator == series.indicator, dtype=np.bool_)
 
 
@@ -154,6 +155,7 @@ class CallsFile:
     minute: Ints
     service: npt.NDArray[np.object_]
     kind: npt.NDArray[np.object_]
+    model: npt.NDArray[np.object_]
     numbers: Mapping[str, Floats]
     error: Mask
     failed: Mask
@@ -171,11 +173,12 @@ class CallsFile:
         truncated = np.zeros(rows, np.bool_)
         if "truncated" in table.column_names:
             truncated = np.asarray(pc.fill_null(table["truncated"], False), dtype=np.bool_)
-        kinds = np.full(rows, "llm", dtype=object)
+        kinds, nameless = np.full(rows, "llm", dtype=object), np.full(rows, "", dtype=object)
         everything = cls(
             minute=_ended(table, path),
             service=_texts(table, "service"),
             kind=_texts(table, "kind") if "kind" in table.column_names else kinds,
+            model=_texts(table, "model") if "model" in table.column_names else nameless,
             numbers={name: _floats(table, name) for name in _NUMBERS},
             error=np.asarray(error, dtype=np.bool_),
             failed=np.asarray(failed | truncated, dtype=np.bool_),
@@ -199,6 +202,8 @@ class CallsFile:
         for row, (series, ratio) in enumerate(monitored.items()):
             kind = "retriever" if ratio.column == "empty_result" else ratio.kind
             mine = (part.service == series.service) & (part.kind == kind)
+            if ratio.model:
+                mine &= part.model == ratio.model
             counts, is_bad = part._ratio(ratio)
             np.add.at(total[row], part.minute[mine & counts] - start, 1)
             np.add.at(bad[row], part.minute[mine & counts & is_bad] - start, 1)
@@ -218,6 +223,7 @@ class CallsFile:
             self.minute[which],
             self.service[which],
             self.kind[which],
+            self.model[which],
             {name: values[which] for name, values in self.numbers.items()},
             self.error[which],
             self.failed[which],

@@ -45,6 +45,7 @@ class WhereShape(Shape):
     """Which calls count."""
 
     kind: str = "llm"
+    model: str = ""
 
 
 class ValueShape(Shape):
@@ -121,7 +122,7 @@ def _threshold(
     if objective.op == "lte":
         ratio = replace(below.ratio, op="gt")
         below = replace(below, name=below.name.replace("_under_", "_up_to_"), ratio=ratio)
-    return Measure(_of_kind(below, spec.where.kind), spec.min_events), []
+    return Measure(_where(below, spec.where), spec.min_events), []
 
 
 def _below(value: str, limit: float) -> Indicator:
@@ -158,7 +159,7 @@ def _ratio(
     if spec is None or problems:
         return None, problems
     indicator = _named(spec) if spec.use else _counted(spec.count, side)
-    return Measure(_of_kind(indicator, spec.where.kind), spec.min_events), []
+    return Measure(_where(indicator, spec.where), spec.min_events), []
 
 
 def _is_all(total: CountShape, side: CountShape | None) -> bool:
@@ -193,10 +194,18 @@ def _counted(text: str, side: str) -> Indicator:
     return Indicator(f"not_{column}", Ratio(column, kind=kind), "error_rate", metric, title)
 
 
-def _of_kind(indicator: Indicator, kind: str) -> Indicator:
-    if kind not in KINDS:
-        raise ValueError(f"where.kind: there is no kind of call {kind!r} ({suggest(kind, KINDS)})")
-    if kind in ("llm", indicator.ratio.kind):
+def _where(indicator: Indicator, where: WhereShape) -> Indicator:
+    """The indicator over only some calls, under a name that says which."""
+    if where.kind not in KINDS:
+        hint = suggest(where.kind, KINDS)
+        raise ValueError(f"where.kind: there is no kind of call {where.kind!r} ({hint})")
+    if where.kind not in ("llm", indicator.ratio.kind):
+        ratio = replace(indicator.ratio, kind=where.kind)
+        indicator = replace(indicator, name=f"{indicator.name}_{where.kind}", ratio=ratio)
+    if not where.model:
         return indicator
-    ratio = replace(indicator.ratio, kind=kind)
-    return replace(indicator, name=f"{indicator.name}_{kind}", ratio=ratio)
+    if indicator.ratio.column == "feedback_negative":
+        raise ValueError("where.model: feedback does not say which model it is about; remove it")
+    ratio = replace(indicator.ratio, model=where.model)
+    title = f"{indicator.title} ({where.model})"
+    return replace(indicator, name=f"{indicator.name}_{where.model}", ratio=ratio, title=title)

@@ -1,9 +1,10 @@
-"""Counts per minute for any number of series in at most four queries, one per source table.
+"""Counts per minute for any number of series in at most five queries, whatever their number.
 
 Ratios that a rollup can answer come from `calls_1m`; thresholds on durations, costs and tokens
 come from raw `calls`, exact; feedback comes from `scores`; histograms from `calls_1m`. A query
 carries its rules as parameters: every row is matched to the rules of its service by hash, so that
-ten thousand monitors are one statement, and nothing a user wrote becomes SQL text.
+ten thousand monitors are one statement, and nothing a user wrote becomes SQL text. Counts of single
+models are a query of their own, so that the others need not be told apart by model.
 
 What counts:
 
@@ -50,6 +51,8 @@ _MEASURED = {
 }
 _CODES = {column: code for code, column in enumerate(_MEASURED, start=1)}
 _SPLIT = "\x1f"
+# place, column, whether `ge`, threshold, segment's name and value, model
+_RULE = "UInt32, UInt8, UInt8, Float64, String, String, String"
 
 
 class MinuteReader:
@@ -69,7 +72,8 @@ class MinuteReader:
         total = np.zeros_like(bad)
         window = {"start": start, "stop": stop}
         sources: list[tuple[Callable[..., None], Callable[[Ratio], bool]]] = [
-            (self._counted, lambda ratio: ratio.column in _COUNTED),
+            (self._counted, lambda ratio: ratio.column in _COUNTED and not ratio.model),
+            (self._counted, lambda ratio: ratio.column in _COUNTED and ratio.model != ""),
             (self._measured, lambda ratio: ratio.column in _MEASURED),
             (self._feedback, lambda ratio: ratio.column == "feedback_negative"),
         ]
@@ -100,10 +104,14 @@ class MinuteReader:
         self, chosen: list[tuple[int, SeriesId, Ratio]], window: Mapping[str, int],
         bad: _Counts, total: _Counts,
     ) -> None:  # fmt: skip
-        names = [_SPLIT.join((sid.service, ratio.kind, *sid.segment)) for _, sid, ratio in chosen]
+        by = ("service", "kind", "sk", "sv", "model")[: 5 if chosen[0][2].model else 4]
+        names = [
+            _SPLIT.join((sid.service, ratio.kind, *sid.segment, ratio.model)[: len(by)])
+            for _, sid, ratio in chosen
+        ]
         keys = {name: place for place, name in enumerate(dict.fromkeys(names))}
         columns = self._engine.arrays(
-            f"SELECT {_lookup('service', 'kind', 'sk', 'sv')} - 1 AS k, {_minute('t')} AS m,"
+            f"SELECT {_lookup(*by)} - 1 AS k, {_minute('t')} AS m,"
             " toInt64(sum(n)), toInt64(sum(errors)), toInt64(sum(failed)), toInt64(sum(truncated))"
             f" FROM {DATABASE}.calls_1m WHERE {_between('t')} AND k >= 0 GROUP BY k, m",
             {**window, **_keys(keys)},
@@ -122,7 +130,8 @@ class MinuteReader:
         groups: dict[str, list[tuple[Any, ...]]] = {}
         for i, sid, ratio in chosen:
             kind = "retriever" if ratio.column == "empty_result" else ratio.kind
-            rule = (i, _CODES[ratio.column], int(ratio.op == "ge"), ratio.threshold, *sid.segment)
+            is_ge = int(ratio.op == "ge")
+            rule = (i, _CODES[ratio.column], is_ge, ratio.threshold, *sid.segment, ratio.model)
             groups.setdefault(sid.service + _SPLIT + kind, []).append(rule)
         used = sorted({ratio.column for _, _, ratio in chosen}, key=_CODES.__getitem__)
         values = [f"toFloat64({_MEASURED[column][0]})" for column in used]
@@ -131,6 +140,9 @@ class MinuteReader:
         rules = [[(r[0], codes[r[1]], *r[2:]) for r in group] for group in groups.values()]
         dims = ", calls.dims AS dims" if any(r[4] for group in rules for r in group) else ""
         segment = " AND (rule.5 = '' OR dims[rule.5] = rule.6)" if dims else ""
+        if any(r[6] for group in rules for r in group):
+            dims += ", toString(calls.model) AS model"
+            segment += " AND (rule.7 = '' OR model = rule.7)"
         self._add(
             f"""SELECT rule.1 AS k, m, count(), countIf(if(rule.3 = 1, x >= rule.4, x > rule.4))
             FROM (
@@ -138,7 +150,7 @@ class MinuteReader:
                 [{", ".join(values)}] AS value, [{", ".join(known)}] AS is_known{dims}
               FROM {DATABASE}.calls AS calls WHERE {_ended_between()} AND g > 0
             ) ARRAY JOIN arrayElement(
-              {{rules:Array(Array(Tuple(UInt32, UInt8, UInt8, Float64, String, String)))}}, g
+              {{rules:Array(Array(Tuple({_RULE})))}}, g
             ) AS rule
             WHERE is_known[rule.2]{segment} GROUP BY k, m""".replace(" x ", " value[rule.2] "),
             {**window, **_keys({name: i for i, name in enumerate(groups)}), "rules": rules},
