@@ -313,11 +313,11 @@ def test_calls_over_rest_are_normalised_like_spans(tocsin: Bench) -> None:
     [
         ("/api/v1/calls", b"", "empty"),
         ("/api/v1/calls", b"[1]", "element 1 is not a JSON object"),
-        ("/api/v1/calls", b'{"service": "x"}', "call 1: ts"),
+        ("/api/v1/calls", b'{"service": "x"}', "element 1: call: ts"),
         ("/api/v1/calls", b'{"ts": "yesterday", "service": "x"}', "is not a time"),
         ("/api/v1/calls", b'{"ts": 1, "service": "x", "kind": "poem"}', "is not one of"),
         ("/api/v1/calls", b'{"ts": 1}', "service is missing"),
-        ("/api/v1/calls", b'{"a": 1}\n{"a":', "line 2"),
+        ("/api/v1/calls", b'{"a": 1}\n{"a":', "line 1: call: ts"),
         ("/api/v1/calls", b'{"ts": 1, "service": "x", "dims": 4}', "dims must be an object"),
         ("/api/v1/scores", b'{"value": 1}', "name is missing"),
         ("/api/v1/scores", b'{"name": "x"}', "neither a finite value nor a label"),
@@ -345,7 +345,7 @@ def test_scores_and_changes_are_stored(tocsin: Bench) -> None:
         {"name": "relevance", "value": 0.5, "call_id": "c1", "service": "rest"},
     ]
     answer = tocsin.post("/api/v1/scores", json.dumps(scores).encode(), JSON)
-    assert answer.json() == {"accepted": 3}
+    assert answer.json() == {"accepted": 3, "rejected": 0, "reason": ""}
     rows = tocsin.query("SELECT name, value FROM tocsin.scores WHERE call_id = 'c1' ORDER BY name")
     assert [row["name"] for row in rows] == ["feedback", "relevance", "tone"]
     assert [row["value"] for row in rows[:2]] == [0.0, 0.5]

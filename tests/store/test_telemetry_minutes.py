@@ -64,10 +64,9 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Telemetry]:
             SCORE_ROWS,
             [
                 {"ts": int(minute) * 60, "service": service, "name": name, "value": value,
-                 "dims": {"tier": tier} if tier else {}, "recv": iso(NOW)}
-                for minute, service, value, tier, name in zip(
-                    *(SCORES[key].tolist() for key in SCORE_COLUMNS),
-                    strict=True,
+                 "dims": {"tier": tier} if tier else {}, "recv": iso(NOW), "line": line}
+                for line, (minute, service, value, tier, name) in enumerate(
+                    zip(*(SCORES[key].tolist() for key in SCORE_COLUMNS), strict=True)
                 )
             ],
         )  # fmt: skip

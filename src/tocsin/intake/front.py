@@ -9,6 +9,7 @@
     POST /v1/span_annotations                     Phoenix: annotations
     POST /v1/projects/{project}/spans             Phoenix: spans
     POST /api/v1/calls  /scores  /changes         Tocsin: JSON object, array, or JSON lines
+    GET  /api/v1/batches/{name}                   Tocsin: is a file's batch here already
 
 A request is answered when what it holds is on disk. The header `x-project-name` names the project
 and wins over what the body says.
@@ -23,13 +24,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from tocsin.domain.batches import HEADER, read_name
 from tocsin.domain.errors import IntakeError
 from tocsin.intake import arize, phoenix, replies, rest
 from tocsin.intake.bodies import read_body
 from tocsin.intake.deposit import store_parsed, store_spans
 from tocsin.intake.intake import MAX_PROJECT, Intake, project_named
 from tocsin.intake.json_requests import read_json, to_protobuf
-from tocsin.intake.records import to_request
+from tocsin.intake.records import SpanRecord, to_request
 
 _log = structlog.get_logger(__name__)
 _JSON_TYPE, _GRPC_TYPE = "application/json", "application/grpc"
@@ -63,6 +65,7 @@ def routes(intake: Intake) -> list[Route]:
     return [
         *(_route(intake, path, _otlp(intake, signal), _refused) for path, signal in otlp.items()),
         *(_route(intake, path, door, _problem) for path, door in doors.items()),
+        _batches(intake),
     ]
 
 
@@ -106,7 +109,7 @@ def _otlp(intake: Intake, signal: str) -> Handler:
             body = await intake.aside(len(body), to_protobuf, signal, body)
         elif kind == _GRPC_TYPE:
             body = _unframed(body)
-        receipt = await intake.otlp(signal, body, project=_project(request))
+        receipt = await intake.otlp(signal, body, project=_project(request), batch=_batch(request))
         return replies.exported(
             signal,
             as_json=kind == _JSON_TYPE,
@@ -140,7 +143,8 @@ def _arize_log(intake: Intake) -> Handler:
 def _arize_annotations(intake: Intake) -> Handler:
     async def take(request: Request) -> Response:
         body = await _json_body(intake, request)
-        receipt = await intake.rows("scores", arize.read_annotations(read_json(body)), body)
+        rows = await intake.aside(len(body), lambda: arize.read_annotations(read_json(body)))
+        receipt = await intake.rows("scores", rows, body)
         return replies.answer({"accepted": receipt.accepted})
 
     return take
@@ -149,7 +153,7 @@ def _arize_annotations(intake: Intake) -> Handler:
 def _phoenix_annotations(intake: Intake) -> Handler:
     async def take(request: Request) -> Response:
         body = await _json_body(intake, request)
-        rows = phoenix.annotation_rows(read_json(body))
+        rows = await intake.aside(len(body), lambda: phoenix.annotation_rows(read_json(body)))
         await intake.rows("scores", rows, body)
         return replies.answer({"data": [{"id": row["call_id"]} for row in rows]})
 
@@ -160,7 +164,9 @@ def _phoenix_spans(intake: Intake) -> Handler:
     async def take(request: Request) -> Response:
         project = _project(request) or str(request.path_params["project"])[:MAX_PROJECT]
         body = await _json_body(intake, request)
-        records = phoenix.span_records(read_json(body), project)
+        records = await intake.aside(
+            len(body), lambda: phoenix.span_records(read_json(body), project)
+        )
         await store_spans(intake, records, body, project)
         return replies.answer({"total_received": len(records), "total_queued": len(records)})
 
@@ -169,29 +175,49 @@ def _phoenix_spans(intake: Intake) -> Handler:
 
 def _calls(intake: Intake) -> Handler:
     async def take(request: Request) -> Response:
-        body = await _json_body(intake, request)
-        spans = await intake.aside(len(body), _calls_request, body, _project(request))
-        receipt = await intake.otlp("traces", spans)
-        return replies.answer(
-            {"accepted": receipt.accepted, "rejected": receipt.rejected, "reason": receipt.reason}
-        )
+        body, lines = await _json_body(intake, request), _is_lines(request)
+        taken, spans = await intake.aside(len(body), _calls_request, body, _project(request), lines)
+        receipt = await intake.otlp("traces", spans, rejected=taken.rejected, batch=_batch(request))
+        return replies.taken(receipt, taken.rejected)
 
     return take
 
 
-def _calls_request(body: bytes, project: str) -> bytes:
-    return to_request(rest.call_records(rest.read_rows(body), project))
+def _calls_request(body: bytes, project: str, lines: bool) -> tuple[rest.Taken[SpanRecord], bytes]:
+    items = rest.read_rows(body, lines=lines)
+    taken = rest.take(items, lambda where, row: rest.call(where, row, project))
+    return taken, to_request(taken.made)
 
 
 def _rows(intake: Intake, kind: str) -> Handler:
-    read = rest.score_rows if kind == "scores" else rest.change_rows
+    make = rest.score if kind == "scores" else rest.change
 
     async def take(request: Request) -> Response:
-        body = await _json_body(intake, request)
-        receipt = await intake.rows(kind, read(rest.read_rows(body)), body)
-        return replies.answer({"accepted": receipt.accepted})
+        body, lines = await _json_body(intake, request), _is_lines(request)
+        taken = await intake.aside(
+            len(body), lambda: rest.take(rest.read_rows(body, lines=lines), make)
+        )
+        receipt = await intake.rows(
+            kind, taken.made, body, rejected=taken.rejected, batch=_batch(request)
+        )
+        return replies.taken(receipt, taken.rejected)
 
     return take
+
+
+def _batches(intake: Intake) -> Route:
+    """Which batches of a file are here already; see `tocsin.domain.batches`."""
+
+    async def known(request: Request) -> Response:
+        try:
+            intake.authenticate(request)
+        except IntakeError as error:
+            return _problem(error, request)
+        name = read_name(request.path_params["name"])
+        found = name is not None and intake.has_batch(name)
+        return replies.answer({"known": found}, 200 if found else 404)
+
+    return Route("/api/v1/batches/{name}", known, methods=["GET"])
 
 
 async def _json_body(intake: Intake, request: Request) -> bytes:
@@ -214,3 +240,17 @@ def _media_type(request: Request) -> str:
 
 def _project(request: Request) -> str:
     return project_named(request.headers)
+
+
+def _is_lines(request: Request) -> bool:
+    kind = _media_type(request)
+    return "ndjson" in kind or "jsonl" in kind
+
+
+def _batch(request: Request) -> bytes:
+    """The name of the file's piece that a request is, b"" when it is none."""
+    text = request.headers.get(HEADER, "")
+    name = read_name(text) if text else b""
+    if name is None:
+        raise IntakeError(400, f"{HEADER} {text[:60]!r} is not the name of a batch")
+    return name

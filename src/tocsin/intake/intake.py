@@ -8,6 +8,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any, Protocol, TypeVar
 from urllib.parse import unquote
 
@@ -21,6 +22,7 @@ from tocsin.intake.envelope import envelope_head
 from tocsin.intake.mending import Rejected
 from tocsin.intake.screening import screen
 
+_SIGNALS = ("traces", "logs", "metrics")
 _LOOPBACK = {"127.0.0.1", "::1", "localhost", "testclient"}
 _BODY_PREVIEW = 16_000
 MAX_PROJECT = 200
@@ -41,6 +43,10 @@ class Writer(Protocol):
         careful: bool = False,
     ) -> bool:
         """Returns when the record is durable; False if `digest` had been accepted before."""
+        ...
+
+    def seen(self, digest: bytes) -> bool:
+        """Whether a record with this digest is known to have been accepted."""
         ...
 
 
@@ -91,6 +97,7 @@ class Intake:
         self.limits = limits or BodyLimits()
         self.counts: Counter[str] = Counter()
         self._large = asyncio.Lock()
+        self._last: datetime | None = None
 
     @property
     def clock(self) -> Clock:
@@ -114,41 +121,75 @@ class Intake:
             return await run_in_threadpool(work, *args)
 
     async def otlp(
-        self, signal: str, body: bytes, *, project: str = "", origin: bytes | None = None
+        self,
+        signal: str,
+        body: bytes,
+        *,
+        project: str = "",
+        origin: bytes | None = None,
+        batch: bytes = b"",
+        rejected: Sequence[Rejected] = (),
     ) -> Receipt:
         """Store a protobuf body of a signal (traces, logs, metrics); returns when it is durable.
 
         project: overrides what the body says. origin: what the sender sent, where `body` was made
-        from it; a second delivery is known by it. IntakeError 400 for what is not OTLP, 429 or 503
-        when the store cannot take more.
+        from it; a second delivery is known by it. batch: names the piece of a file that it is
+        (`tocsin.domain.batches`). rejected: what was left out of it already. IntakeError 400 for
+        what is not OTLP, 429 or 503 when the store cannot take more.
         """
         now_ns = self.now_ns
         screened = await self.aside(len(body), screen, signal, body, now_ns)
-        digest = _digest(signal, project, body if origin is None else origin)
+        digest = batch or _digest(signal, project, body if origin is None else origin)
+        refused = (*rejected, *screened.rejected)
         is_new = True
         if screened.items:
             head = envelope_head(project, now_ns, len(screened.body))
             is_new = await self._writer.append(
                 signal, [head, screened.body], digest=digest, careful=screened.careful
             )
-        if screened.rejected and is_new:
-            await self._set_aside(signal, project, screened.rejected, _digest("rejects", digest))
+        if refused and is_new:
+            await self._set_aside(signal, project, refused, _digest("rejects", digest))
         self.counts["bytes"] += len(body)
         if not is_new:
             self.counts["duplicates"] += 1
             return Receipt(0, is_duplicate=True)
-        return self._counted(signal, screened.items, screened.rejected)
+        return self._counted(signal, screened.items, refused)
 
-    async def rows(self, kind: str, rows: Sequence[Mapping[str, Any]], body: bytes) -> Receipt:
-        """Store rows of a JSON-lines kind (scores, changes); `body` is what they came as."""
-        if not rows:
-            return Receipt(0)
-        now = iso(self._clock.now())
-        lines = [_line({"ts": now, **row, "recv": now}) for row in rows]
-        if not await self._writer.append(kind, lines, digest=_digest(kind, body)):
+    async def rows(
+        self,
+        kind: str,
+        rows: Sequence[Mapping[str, Any]],
+        body: bytes,
+        *,
+        rejected: Sequence[Rejected] = (),
+        batch: bytes = b"",
+    ) -> Receipt:
+        """Store rows of a JSON-lines kind (scores, changes, billing) as one record.
+
+        body: what they came as. rejected: what of it is set aside. batch: names the rows where a
+        file was cut into pieces (`tocsin.domain.batches`). Scores by id alone are placed apart.
+        """
+        digest = batch or _digest(kind, body)
+        lines = await self.aside(len(body), _lines, kind, rows, self._stamp())
+        careful = kind == "scores" and not all(row.get("placed") for row in rows)
+        if lines and not await self._writer.append(kind, lines, digest=digest, careful=careful):
             self.counts["duplicates"] += 1
             return Receipt(0, is_duplicate=True)
-        return self._counted(kind, len(rows), ())
+        if rejected:
+            await self._set_aside(kind, "", rejected, _digest("rejects", digest))
+        return self._counted(kind, len(rows), rejected)
+
+    def _stamp(self) -> datetime:
+        """When something was received: never the same instant twice, so that order is kept."""
+        now = self._clock.now()
+        if self._last is not None and now <= self._last:
+            now = self._last + timedelta(microseconds=1)
+        self._last = now
+        return now
+
+    def has_batch(self, name: bytes) -> bool:
+        """Whether a batch of a file was accepted at any time before."""
+        return self._writer.seen(name)
 
     def refused(self, error: IntakeError) -> None:
         """Count a request that was not taken."""
@@ -161,7 +202,7 @@ class Intake:
         lines = [
             _line({
                 "recv": now,
-                "source": f"otlp {signal}",
+                "source": f"otlp {signal}" if signal in _SIGNALS else signal,
                 "reason": item.reason,
                 "project": project,
                 "body": item.body[:_BODY_PREVIEW],
@@ -175,6 +216,18 @@ class Intake:
         self.counts[f"rejected.{kind}"] += len(rejected)
         reasons = dict.fromkeys(item.reason for item in rejected)
         return Receipt(accepted, len(rejected), "; ".join(reasons))
+
+
+def _lines(kind: str, rows: Sequence[Mapping[str, Any]], now: datetime) -> list[bytes]:
+    """Rows as JSON lines with what intake knows of them: when they came, and in which order."""
+    stamp = iso(now)
+    return [
+        _line({"ts": stamp, **row, "recv": stamp, **_place(kind, n)}) for n, row in enumerate(rows)
+    ]
+
+
+def _place(kind: str, number: int) -> dict[str, int]:
+    return {"line": number} if kind == "scores" else {}
 
 
 def _line(row: Mapping[str, Any]) -> bytes:

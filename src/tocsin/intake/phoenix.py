@@ -58,6 +58,7 @@ def annotation_rows(document: Any) -> list[dict[str, Any]]:
             label=result.get("label"),
             call_id=str(note["span_id"]),
             source=str(note.get("annotator_kind") or "").lower(),
+            annotator=str(note.get("identifier") or ""),
             comment=result.get("explanation"),
         )
         if row is not None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -16,6 +17,9 @@ from tocsin.domain.errors import IntakeError
 
 UNSET, OK, ERROR = 0, 1, 2
 _INT64 = 1 << 63
+_EPOCH_NUMBER = re.compile(r"\d{9,20}(\.\d*)?")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 # Digits that an epoch number has, by unit: seconds, milliseconds, microseconds, nanoseconds.
 _UNITS_NS = ((1e11, 1_000_000_000), (1e14, 1_000_000), (1e17, 1_000), (math.inf, 1))
 
@@ -68,14 +72,17 @@ def moment_ns(value: Any, where: str) -> int:
     """Nanoseconds since the epoch from RFC 3339 text or an epoch number of any usual unit."""
     if isinstance(value, datetime):
         aware = value if value.tzinfo else value.replace(tzinfo=UTC)
-        return int(aware.timestamp() * 1e6) * 1000
+        return (aware - _EPOCH) // _MICROSECOND * 1000
     if isinstance(value, bool) or value is None:
         raise IntakeError(400, f"{where}: a time is needed, as RFC 3339 text or epoch number")
     if isinstance(value, int) or (isinstance(value, float) and math.isfinite(value)):
         unit = next(ns for limit, ns in _UNITS_NS if abs(value) < limit)
         return int(value * unit)
+    text = str(value).strip()
     try:
-        parsed = datetime.fromisoformat(str(value).strip().replace("Z", "+00:00"))
+        if _EPOCH_NUMBER.fullmatch(text):
+            return moment_ns(float(text) if "." in text else int(text), where)
+        parsed = datetime.fromisoformat(text.replace("Z", "+00:00"))
     except ValueError:
         raise IntakeError(
             400, f"{where}: {str(value)[:60]!r} is not a time; write it like 2026-11-21T05:00:00Z"
@@ -91,6 +98,16 @@ def is_missing(value: Any) -> bool:
 def stand_in_id(*parts: str) -> str:
     """A span id made from what identifies a row that has none, 16 hex digits."""
     return hashlib.blake2b("\x1f".join(parts).encode(), digest_size=8).hexdigest()
+
+
+def span_hex(text: str) -> str:
+    """The span id under which a call with this id is stored, 16 hex digits."""
+    return _id(text, 8).hex()
+
+
+def trace_hex(text: str) -> str:
+    """The trace id under which a call with this trace id is stored, 32 hex digits."""
+    return _id(text, 16).hex()
 
 
 def _clamped(nanoseconds: int) -> int:

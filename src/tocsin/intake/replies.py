@@ -9,16 +9,20 @@ Source: opentelemetry-proto, `docs/specification.md`, sections "Partial Success"
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from starlette.responses import Response
 
 from tocsin.domain.errors import IntakeError
 from tocsin.intake.envelope import varint
+from tocsin.intake.intake import Receipt
+from tocsin.intake.mending import Rejected
 
 _PROTOBUF, _JSON = "application/x-protobuf", "application/json"
 _RPC_CODES = {400: 3, 401: 16, 403: 7, 404: 5, 413: 8, 415: 3, 429: 8, 503: 14}
 _INTERNAL = 13
+_MOST_REASONS, _MOST_ERRORS = 5, 100
 _REJECTED_NAMES = {
     "traces": "rejectedSpans", "logs": "rejectedLogRecords", "metrics": "rejectedDataPoints",
 }  # fmt: skip
@@ -61,6 +65,20 @@ def problem(error: IntakeError) -> Response:
     """A refusal for everything that is not OTLP."""
     detail = {"error": {"code": error.status, "message": str(error)}}
     return answer(detail, error.status, _headers(error))
+
+
+def taken(receipt: Receipt, rejected: Sequence[Rejected]) -> Response:
+    """200 for rows of Tocsin's own kinds; names the rows that were set aside, the first of many."""
+    told = {
+        "accepted": receipt.accepted,
+        "rejected": receipt.rejected,
+        "reason": "; ".join(receipt.reason.split("; ")[:_MOST_REASONS]),
+    }
+    if receipt.is_duplicate:
+        told["duplicate"] = True
+    if rejected:
+        told["errors"] = [item.reason for item in rejected[:_MOST_ERRORS]]
+    return answer(told)
 
 
 def answer(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:

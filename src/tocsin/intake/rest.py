@@ -1,20 +1,28 @@
-"""Tocsin's own REST bodies: calls, scores and changes as a JSON object, an array, or JSON lines."""
+"""Tocsin's own REST bodies: calls, scores and changes as a JSON object, an array, or JSON lines.
+
+One bad row never costs the others, as with spans: it is set aside with its reason and its line.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from tocsin.domain.calls import KINDS
 from tocsin.domain.clock import iso
 from tocsin.domain.errors import IntakeError
 from tocsin.intake.json_requests import read_json
+from tocsin.intake.mending import Rejected
 from tocsin.intake.records import ERROR, OK, UNSET, SpanRecord, moment_ns, stand_in_id
 from tocsin.intake.scoring import score_row
 
+T = TypeVar("T")
+
 MAX_ROWS = 100_000
+_CALL_IDS = ("call_id", "span_id", "response_id", "prediction_id")
 _SPAN_KINDS = {kind: kind.upper() for kind in KINDS}
 
 # Member of a call -> attribute that the normaliser reads it from.
@@ -46,77 +54,109 @@ _RESOURCE = {
 }
 
 
-def read_rows(body: bytes) -> list[dict[str, Any]]:
-    """The objects of a body: one object, an array of objects, or one object per line.
+class Item(NamedTuple):
+    """One row of a body: where it stands, what it says, or what is wrong with it."""
 
-    IntakeError 400 naming the line or element that is wrong; nothing is taken then.
+    where: str
+    row: Mapping[str, Any]
+    problem: str = ""
+    raw: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Taken(Generic[T]):
+    """What was made of a body's rows, and the rows that could not be used, with their reasons."""
+
+    made: list[T]
+    rejected: list[Rejected]
+
+
+def read_rows(body: bytes, *, lines: bool = False) -> list[Item]:
+    """The rows of a body: one object, an array of objects, or one object per line.
+
+    lines: the sender says that they are lines. IntakeError 400 for what is none of the three; a
+    line or element that is wrong is an item with a problem.
     """
     text = body.strip()
     if not text:
         raise IntakeError(400, "the body is empty; send a JSON object, an array, or JSON lines")
-    if text.startswith(b"["):
-        rows = read_json(text)
-    elif text.startswith(b"{") and b"\n" in text and _is_lines(text):
-        rows = [
-            _line(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()
-        ]
+    if lines or (text.startswith(b"{") and b"\n" in text and _is_lines(text)):
+        items = [_line(n, line) for n, line in enumerate(body.splitlines(), 1) if line.strip()]
+    elif text.startswith(b"["):
+        items = [_item(f"element {n}", row) for n, row in enumerate(read_json(text), 1)]
     else:
-        rows = [read_json(text)]
-    for number, row in enumerate(rows, 1):
-        if not isinstance(row, dict):
-            raise IntakeError(400, f"element {number} is not a JSON object")
-    if len(rows) > MAX_ROWS:
-        raise IntakeError(413, f"{len(rows)} rows in one request; send at most {MAX_ROWS}")
-    return list(rows)
+        items = [_item("element 1", read_json(text))]
+    if len(items) > MAX_ROWS:
+        raise IntakeError(413, f"{len(items)} rows in one request; send at most {MAX_ROWS}")
+    return items
 
 
-def call_records(rows: Sequence[Mapping[str, Any]], project: str = "") -> list[SpanRecord]:
-    """Rows of `POST /api/v1/calls` as spans. Needed: ts, service. IntakeError 400 otherwise."""
-    return [_call_record(number, row, project) for number, row in enumerate(rows, 1)]
+def take(items: Sequence[Item], make: Callable[[str, Mapping[str, Any]], T]) -> Taken[T]:
+    """`make(where, row)` of every row; those for which it raises IntakeError are set aside.
+
+    IntakeError 400 when there is not one good row: then the sender is wrong, not a row.
+    """
+    taken: Taken[T] = Taken([], [])
+    for item in items:
+        try:
+            if item.problem:
+                raise IntakeError(400, item.problem)
+            taken.made.append(make(item.where, item.row))
+        except IntakeError as error:
+            body = item.raw or json.dumps(item.row, ensure_ascii=False, default=str)
+            taken.rejected.append(Rejected(str(error), body))
+    if taken.rejected and not taken.made:
+        more = len(taken.rejected) - 1
+        tail = f" (and {more} more like it: none of the rows can be used)" if more else ""
+        raise IntakeError(400, taken.rejected[0].reason + tail)
+    return taken
 
 
-def score_rows(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Rows of `POST /api/v1/scores` as rows of the table. Needed: name, and value or label."""
-    result = []
-    for number, row in enumerate(rows, 1):
-        where = f"score {number}"
-        score = score_row(
-            _text(row, "name", where, needed=True),
-            score=row.get("value", row.get("score")),
-            label=row.get("label"),
-            call_id=_text(row, "call_id", where) or _text(row, "span_id", where),
-            trace_id=_text(row, "trace_id", where),
-            project=_text(row, "project", where),
-            service=_text(row, "service", where),
-            source=_text(row, "source", where) or "api",
-            comment=row.get("comment"),
-            ts=_instant(row, where),
-        )
-        if score is None:
-            raise IntakeError(400, f"{where}: neither a finite value nor a label")
-        result.append({**score, "dims": _texts(row.get("dims"), f"{where}: dims")})
-    return result
+def score(where: str, row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row of `POST /api/v1/scores` as one of the table. Needed: name, and value or label."""
+    where = f"{where}: score"
+    made = score_row(
+        _text(row, "name", where, needed=True),
+        score=row.get("value", row.get("score")),
+        label=row.get("label"),
+        call_id=next((i for name in _CALL_IDS if (i := _text(row, name, where))), ""),
+        trace_id=_text(row, "trace_id", where),
+        project=_text(row, "project", where),
+        service=_text(row, "service", where),
+        source=_text(row, "source", where) or "api",
+        annotator=_text(row, "annotator", where),
+        comment=row.get("comment"),
+        ts=_instant(row, where),
+    )
+    if made is None:
+        raise IntakeError(400, f"{where}: neither a finite value nor a label")
+    version = row.get("version")
+    if version is not None and (type(version) is not int or not 0 <= version < 1 << 63):
+        raise IntakeError(400, f"{where}: version must be a whole number from 0 on")
+    own = {"id": _text(row, "id", where), "version": version or 0}
+    return {**made, **own, "dims": _texts(row.get("dims"), f"{where}: dims")}
 
 
-def change_rows(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Rows of `POST /api/v1/changes`. Needed: service, kind, title."""
-    result = []
-    for number, row in enumerate(rows, 1):
-        where = f"change {number}"
-        change = {
-            "project": _text(row, "project", where),
-            "service": _text(row, "service", where, needed=True),
-            "kind": _text(row, "kind", where, needed=True),
-            "title": _text(row, "title", where, needed=True),
-            "labels": _texts(row.get("labels"), f"{where}: labels"),
-        }
-        ts = _instant(row, where)
-        result.append({**change, "ts": ts} if ts else change)
-    return result
+def change(where: str, row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row of `POST /api/v1/changes`. Needed: service, kind, title."""
+    where = f"{where}: change"
+    made = {
+        "project": _text(row, "project", where),
+        "service": _text(row, "service", where, needed=True),
+        "kind": _text(row, "kind", where, needed=True),
+        "title": _text(row, "title", where, needed=True),
+        "labels": _texts(row.get("labels"), f"{where}: labels"),
+    }
+    ts = _instant(row, where)
+    return {**made, "ts": ts} if ts else made
 
 
-def _call_record(number: int, row: Mapping[str, Any], project: str) -> SpanRecord:
-    where = f"call {number}"
+def call(where: str, row: Mapping[str, Any], project: str = "") -> SpanRecord:
+    """A row of `POST /api/v1/calls` as a span. Needed: ts, service.
+
+    `where` is part of the id of a call that has none.
+    """
+    place, where = where, f"{where}: call"
     start = moment_ns(row.get("ts"), f"{where}: ts")
     duration_ms = _number(row, "duration_ms", where)
     kind = _text(row, "kind", where) or "llm"
@@ -137,7 +177,7 @@ def _call_record(number: int, row: Mapping[str, Any], project: str) -> SpanRecor
         resource["openinference.project.name"] = project
     if not resource["service.name"]:
         raise IntakeError(400, f"{where}: service is missing")
-    span_id = _text(row, "span_id", where) or stand_in_id(json.dumps(row, default=str), str(number))
+    span_id = _text(row, "span_id", where) or stand_in_id(json.dumps(row, default=str), place)
     return SpanRecord(
         name=_text(row, "name", where) or kind,
         start_ns=start,
@@ -162,11 +202,18 @@ def _is_lines(text: bytes) -> bool:
         return False
 
 
-def _line(number: int, line: bytes) -> Any:
+def _line(number: int, line: bytes) -> Item:
+    where = f"line {number}"
     try:
-        return read_json(line)
+        return _item(where, read_json(line))
     except IntakeError as error:
-        raise IntakeError(400, f"line {number}: {error}") from None
+        return Item(where, {}, f"{where}: {error}", line.decode("utf-8", "replace"))
+
+
+def _item(where: str, row: Any) -> Item:
+    if isinstance(row, dict):
+        return Item(where, row)
+    return Item(where, {}, f"{where} is not a JSON object", json.dumps(row, default=str))
 
 
 def _instant(row: Mapping[str, Any], where: str) -> str:

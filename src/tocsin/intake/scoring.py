@@ -6,6 +6,8 @@ import math
 import re
 from typing import Any
 
+from tocsin.intake.records import span_hex, trace_hex
+
 _GOOD = re.compile(
     r"^(thumbs[-_ ]?up|up|positive|good|correct|factual|faithful|relevant|yes|true|pass(ed)?"
     r"|like)$",
@@ -29,6 +31,7 @@ def score_row(
     project: str = "",
     service: str = "",
     source: str = "",
+    annotator: str = "",
     comment: Any = None,
     ts: str = "",
 ) -> dict[str, Any] | None:
@@ -37,6 +40,10 @@ def score_row(
     A label without a number counts 1 when it is a known good word and 0 when it is a known bad one;
     any other label has no number ("nan"), so that it never enters an average. What users say is
     called `feedback` whatever its sender calls it.
+
+    A score about a call whose service nobody told has `placed` 0: the store takes service and
+    dimensions from the call, and `project` stands in until then. `told`: whether `ts` is the
+    sender's.
     """
     value = _value(score, label)
     text = "" if label is None else str(label)
@@ -46,14 +53,17 @@ def score_row(
         "project": project,
         "service": service or project,
         "call_id": call_id,
-        "trace_id": trace_id,
+        "span_id": span_hex(call_id) if call_id else "",
+        "trace_id": trace_hex(trace_id) if trace_id else "",
         "name": "feedback" if _FEEDBACK.match(name) else name,
         "value": "nan" if math.isnan(value) else value,
         "label": text,
         "source": source,
+        "annotator": annotator,
+        "placed": int(bool(service) or not (call_id or trace_id)),
         "comment": "" if comment is None else str(comment),
     }
-    return {**row, "ts": ts} if ts else row
+    return {**row, "ts": ts, "told": 1} if ts else row
 
 
 def _value(score: Any, label: Any) -> float:

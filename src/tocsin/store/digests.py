@@ -3,6 +3,8 @@
 A digest is written into the frame of its request, in the same fdatasync; before a segment is
 deleted its digests move to a journal here. After a restart both are read back, so that a retry
 that reaches the next process is recognised as well.
+
+The names of a file's batches (`tocsin.domain.batches`) are kept for good, in their own journal.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from collections.abc import Iterable
 from datetime import timedelta
 from pathlib import Path
 
+from tocsin.domain.batches import is_batch
 from tocsin.domain.clock import Clock
 from tocsin.store.frames import DIGEST_BYTES
 
@@ -36,10 +39,14 @@ class DigestMemory:
         self._lock = threading.Lock()
         self._times: OrderedDict[bytes, float] = OrderedDict()
         self._written = 0
+        self._batches: set[bytes] = set()  # known
+        self._kept: set[bytes] = set()  # of those, in the journal
         self._read()
 
     def __contains__(self, digest: bytes) -> bool:
         with self._lock:
+            if is_batch(digest):
+                return digest in self._batches
             at = self._times.get(digest)
             return at is not None and at > self._now() - self._keep_s
 
@@ -48,6 +55,9 @@ class DigestMemory:
         now = self._now()
         with self._lock:
             for digest in digests:
+                if is_batch(digest):
+                    self._batches.add(digest)
+                    continue
                 self._times[digest] = now
                 self._times.move_to_end(digest)
             self._forget(now)
@@ -56,12 +66,26 @@ class DigestMemory:
         """Write `digests` durably and remember those that are new, as a restart finds them."""
         now = self._now()
         with self._lock:
-            records = [_RECORD.pack(each, self._times.setdefault(each, now)) for each in digests]
+            batches, others = _parted(digests)
+            self._journal_batches(batches)
+            records = [_RECORD.pack(each, self._times.setdefault(each, now)) for each in others]
             if not records:
                 return
             if self._written > 2 * self._most * _RECORD.size:
                 self._rewrite(now)
-            self._append(b"".join(records))
+            _append(self._path, b"".join(records))
+            self._written += len(records) * _RECORD.size
+
+    def _journal_batches(self, names: Iterable[bytes]) -> None:
+        fresh = set(names) - self._kept
+        if fresh:
+            _append(self._batch_path, b"".join(sorted(fresh)))
+            self._kept |= fresh
+            self._batches |= fresh
+
+    @property
+    def _batch_path(self) -> Path:
+        return self._path.with_name("batches.journal")
 
     def _now(self) -> float:
         return self._clock.now().timestamp()
@@ -73,14 +97,14 @@ class DigestMemory:
                 return
             del self._times[digest]
 
-    def _append(self, data: bytes) -> None:
-        with self._path.open("ab") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        self._written += len(data)
-
     def _read(self) -> None:
+        if self._batch_path.exists():
+            names = self._batch_path.read_bytes()
+            whole = len(names) - len(names) % DIGEST_BYTES
+            if whole < len(names):  # the write that was cut short is made anew from its segment
+                os.truncate(self._batch_path, whole)
+            self._kept = {names[at : at + DIGEST_BYTES] for at in range(0, whole, DIGEST_BYTES)}
+            self._batches = set(self._kept)
         if not self._path.exists():
             return
         data = self._path.read_bytes()
@@ -101,3 +125,18 @@ class DigestMemory:
             os.fsync(file.fileno())
         fresh.replace(self._path)
         self._written = len(self._times) * _RECORD.size
+
+
+def _parted(digests: Iterable[bytes]) -> tuple[list[bytes], list[bytes]]:
+    """Names of batches, and all others."""
+    parts: tuple[list[bytes], list[bytes]] = ([], [])
+    for digest in digests:
+        parts[0 if is_batch(digest) else 1].append(digest)
+    return parts
+
+
+def _append(path: Path, data: bytes) -> None:
+    with path.open("ab") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())

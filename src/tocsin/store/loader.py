@@ -22,6 +22,7 @@ from tocsin.domain.errors import StoreError
 from tocsin.store.digests import DigestMemory
 from tocsin.store.quarantine import digests_of
 from tocsin.store.reconcile import Inserts, Reconciler
+from tocsin.store.scores import SCORE_ROWS, Placer
 from tocsin.store.segments import SegmentFile
 
 _log = structlog.get_logger(__name__)
@@ -85,7 +86,10 @@ class Loader:
         reconciler: Reconciler,
         digests: DigestMemory,
         release: Callable[[int], None],
+        *,
+        placer: Placer,
     ) -> None:
+        self._placer = placer
         self._inserts = inserts
         self._reconciler = reconciler
         self._digests = digests
@@ -156,6 +160,8 @@ class Loader:
         try:
             with self._gate.loading():
                 self._inserts.insert(file)
+                if file.kind == SCORE_ROWS.name:
+                    self._placer.loaded(file.seg)
             return True
         except Exception as error:  # noqa: BLE001 (a loader must outlive any failure)
             self._note(file, error)
@@ -181,9 +187,16 @@ class Loader:
     def _sweep(self) -> None:
         while not self._stopping.wait(SYNC_EVERY_S):
             self._retire_loaded()
+            self._place()
         for worker in self._workers:
             worker.join()
         self._retire_loaded()
+
+    def _place(self) -> None:
+        try:
+            self._placer.run()
+        except Exception as error:  # noqa: BLE001 (they go on waiting)
+            _log.warning("scores_not_placed", error=str(error)[:500])
 
     def _retire_loaded(self) -> None:
         with self._changed:

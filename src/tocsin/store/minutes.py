@@ -14,7 +14,9 @@ What counts:
     cost_usd                    calls with a known cost
     input_tokens, output_tokens calls with known usage
     empty_result                retriever calls that failed or said how many documents they found
-    feedback_negative           scores named `feedback`; 0 and below is negative
+    feedback_negative           scores named `feedback` as they hold, corrections included
+                                (`tocsin.store.scores`), with a known number; 0 and below is
+                                negative
 """
 
 # ruff: noqa: S608 (SQL text is put together from names of this package; values are parameters)
@@ -30,6 +32,7 @@ import numpy.typing as npt
 from tocsin.domain.buckets import LATENCY, PACE, Scale
 from tocsin.domain.errors import StoreError
 from tocsin.domain.series import Change, MinuteBlock, Ratio, SeriesId
+from tocsin.store import scores
 from tocsin.store.clickhouse import DATABASE, ClickHouse, literal
 from tocsin.store.schema import ANSWERED, DOCUMENTS, ENDED
 
@@ -167,8 +170,9 @@ class MinuteReader:
             groups.setdefault(sid.service, []).append((i, *sid.segment))
         self._add(
             f"""SELECT rule.1 AS k, m, count(), countIf(value <= 0) FROM (
-              SELECT {_lookup("service")} AS g, {_minute("ts")} AS m, value, dims
-              FROM {DATABASE}.scores WHERE {_between("ts")} AND name = 'feedback' AND g > 0
+              SELECT {_lookup("service")} AS g, {_minute("at")} AS m, value, dims
+              FROM ({scores.current(f"{_between('ts')} AND name = 'feedback'")})
+              WHERE {_between("at")} AND name = 'feedback' AND NOT isNaN(value) AND g > 0
             ) ARRAY JOIN arrayElement(
               {{rules:Array(Array(Tuple(UInt32, String, String)))}}, g
             ) AS rule
@@ -208,7 +212,8 @@ class MinuteReader:
 
 def _between(column: str) -> str:
     """SQL: `column` lies in the epoch minutes [start, stop)."""
-    cast, scale = ("toDateTime64", " 6,") if column.endswith("ts") else ("toDateTime", "")
+    precise = column in {"ts", "at"}
+    cast, scale = ("toDateTime64", " 6,") if precise else ("toDateTime", "")
     start, stop = (f"{cast}({{{end}:Int64}} * 60,{scale} 'UTC')" for end in ("start", "stop"))
     return f"{column} >= {start} AND {column} < {stop}"
 

@@ -28,6 +28,7 @@ from tocsin.store import schema
 from tocsin.store.clickhouse import DATABASE, ClickHouse, EngineError, literal
 from tocsin.store.kinds import SegmentKind
 from tocsin.store.quarantine import SOURCE, Quarantine
+from tocsin.store.scores import feed_versions
 from tocsin.store.segments import SegmentFile
 
 _log = structlog.get_logger(__name__)
@@ -126,9 +127,13 @@ class Reconciler:
                 self._retry(file, kind, low, high)
             return Settled("empty", 0, 0)
         found = self._count(file, kind, low, high)
+        if found != expected:
+            self._retry(file, kind, low, high)
+        if kind.table == schema.SCORES.name:
+            bounds = {"seg": file.seg, "low": low, "high": high}
+            feed_versions(self._engine, _seg_rows(kind), bounds)
         if found == expected:
             return Settled("skip", expected, found, hours)
-        self._retry(file, kind, low, high)
         return Settled("partial" if found else "replay", expected, found, hours)
 
     def settle_all(self, files: Iterable[SegmentFile]) -> list[Settled]:

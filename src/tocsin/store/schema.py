@@ -12,7 +12,7 @@ untruncated calls: an answer that never came has no latency.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tocsin.domain.buckets import INPUT_EXPONENT, LATENCY, OUTPUT_EXPONENT, PACE, Scale
 from tocsin.domain.calls import SYSTEM_FAILURES
@@ -28,16 +28,19 @@ _ZSTD = "ZSTD(1)"
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column: name, ClickHouse type, optional codec."""
+    """A column: name, ClickHouse type, optional codec, optional SQL of its default."""
 
     name: str
     type: str
     codec: str = ""
+    default: str = ""
 
     @property
     def ddl(self) -> str:
         """The column as it stands in CREATE TABLE."""
-        return f"{self.name} {self.type}" + (f" CODEC({self.codec})" if self.codec else "")
+        default = f" DEFAULT {self.default}" if self.default else ""
+        codec = f" CODEC({self.codec})" if self.codec else ""
+        return f"{self.name} {self.type}{default}{codec}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,7 @@ class Table:
     partition: str
     indexes: tuple[str, ...] = ()
     engine: str = "MergeTree"
+    settings: str = "ttl_only_drop_parts = 1"
 
     def body(self) -> str:
         """The parenthesised part of CREATE TABLE."""
@@ -138,8 +142,24 @@ CALLS = _table(
     indexes=(
         "INDEX by_trace trace_id TYPE bloom_filter(0.01) GRANULARITY 4",
         "INDEX by_response response_id TYPE bloom_filter(0.01) GRANULARITY 4",
+        "INDEX by_span span_id TYPE bloom_filter(0.01) GRANULARITY 4",
+        "INDEX by_recv recv TYPE minmax GRANULARITY 1",
     ),
 )
+
+# What a score is *the* score of. A correction has the same key and replaces what it corrects. Span
+# and trace ids name a call by themselves; any other id does so within its project and service. A
+# score that names no call is one of its own.
+SCORE_KEY = """reinterpretAsUInt128(sipHash128(multiIf(
+    id != '', ['id', project, service, id],
+    match(call_id, '^[0-9a-fA-F]{16}$'), ['call', lower(call_id), name, source, annotator],
+    call_id != '', ['call', project, service, call_id, name, source, annotator],
+    trace_id != '', ['trace', lower(trace_id), name, source, annotator],
+    ['', project, service, name, source, annotator, label, toString(value), toString(ts),
+     toString(recv), toString(line)])))"""
+# Which of two versions of a score holds: the later one; of one version, the row that was placed.
+SCORE_VERSION = "(version, recv, line, placed)"
+
 SCORES = _table(
     "scores",
     "project, service, name, ts",
@@ -157,8 +177,59 @@ SCORES = _table(
     dims Map(LC, LC)
     recv MICROS
     seg UInt64
+    id String
+    annotator LC
+    span_id String
+    version UInt64
+    line UInt32
+    told UInt8
+    placed UInt8
+    key UInt128
     """,
-    indexes=("INDEX by_call call_id TYPE bloom_filter(0.01) GRANULARITY 4",),
+    indexes=(
+        "INDEX by_call call_id TYPE bloom_filter(0.01) GRANULARITY 4",
+        "INDEX by_recv recv TYPE minmax GRANULARITY 1",
+        "INDEX by_seg seg TYPE minmax GRANULARITY 1",
+    ),
+)
+SCORES = replace(
+    SCORES, columns=(*SCORES.columns[:-1], replace(SCORES.columns[-1], default=SCORE_KEY))
+)
+# The same by key, so that all versions of a score are found without reading history.
+SCORE_VERSIONS = replace(
+    _table(
+        "score_versions",
+        "key, version, recv, line, placed",
+        """
+        key UInt128
+        version UInt64
+        recv MICROS
+        line UInt32
+        placed UInt8
+        ts MICROS
+        told UInt8
+        project LC
+        service LC
+        name LC
+        value Float64
+        label LC
+        dims Map(LC, LC)
+        """,
+        time="recv",
+    ),
+    partition="toYYYYMM(recv)",
+    engine="ReplacingMergeTree",
+    settings="ttl_only_drop_parts = 1, index_granularity = 512, min_compress_block_size = 8192",
+)
+# Keys that have more than one version: the only ones for which a read looks beyond its window.
+SCORE_REPEATS = replace(
+    _table("score_repeats", "key", "key UInt128\nrecv MICROS", time="recv"),
+    partition="toYYYYMM(recv)",
+    engine="ReplacingMergeTree",
+)
+SCORE_VERSIONS_SELECT = (
+    f"SELECT {', '.join(column.name for column in SCORE_VERSIONS.columns)}"
+    f" FROM {DATABASE}.scores AS scores"
 )
 CHANGES = _table(
     "changes",
@@ -268,8 +339,11 @@ ARRAY JOIN arrayConcat([('', '')], CAST(dims, 'Array(Tuple(String, String))')) A
 GROUP BY t, project, service, kind, model, sk, sv"""
 
 
-VIEWS = tuple(View(table.name, "calls", rollup_select(step)) for table, step in ROLLUPS)
-TABLES = (CALLS, SCORES, CHANGES, QUARANTINE, CALLS_1M, CALLS_1H)
+VIEWS = (
+    *(View(table.name, "calls", rollup_select(step)) for table, step in ROLLUPS),
+    View(SCORE_VERSIONS.name, SCORES.name, SCORE_VERSIONS_SELECT),
+)
+TABLES = (CALLS, SCORES, SCORE_VERSIONS, SCORE_REPEATS, CHANGES, QUARANTINE, CALLS_1M, CALLS_1H)
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,14 +408,14 @@ def _create(table: Table, days: int, cluster: str) -> str:
     return (
         f"CREATE TABLE IF NOT EXISTS {name}{where} (\n  {table.body()}\n)\nENGINE = {engine}"
         f"\nPARTITION BY {table.partition}\nORDER BY ({', '.join(table.order)}){ttl}"
-        f"\nSETTINGS ttl_only_drop_parts = 1"
+        f"\nSETTINGS {table.settings}"
     )
 
 
 def create(
     engine: ClickHouse, tables: Sequence[Table] = TABLES, *, retention: Retention | None = None
 ) -> None:
-    """Make the tables of one node, add columns that a newer Tocsin knows, and refresh the views.
+    """Make the tables of one node, add what a newer Tocsin knows, and refresh the views.
 
     Views are made anew at every start: they hold no rows, and so they always match this version.
     """
@@ -367,6 +441,17 @@ def _add_missing(engine: ClickHouse, table: Table) -> None:
     for column in table.columns:
         if column.name not in present:
             engine.execute(f"ALTER TABLE {DATABASE}.{table.name} ADD COLUMN {column.ddl}")
+    indexed = {
+        row[0]
+        for row in engine.rows(
+            "SELECT name FROM system.data_skipping_indices"
+            " WHERE database = {d:String} AND table = {t:String}",
+            {"d": DATABASE, "t": table.name},
+        )
+    }
+    for index in table.indexes:
+        if index.split(" ")[1] not in indexed:
+            engine.execute(f"ALTER TABLE {DATABASE}.{table.name} ADD {index}")
 
 
 def rows_kind(table: Table, name: str, form: Format = "ArrowStream") -> SegmentKind:

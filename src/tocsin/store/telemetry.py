@@ -32,13 +32,13 @@ from tocsin.store.minutes import MinuteReader
 from tocsin.store.quarantine import Quarantine
 from tocsin.store.reads import Reads
 from tocsin.store.reconcile import Inserts, Reconciler, Settled, leftover
+from tocsin.store.scores import SCORE_ROWS, Placer, fill_versions
 from tocsin.store.segments import Limits, SegmentWriter, next_epoch
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 CALL_ROWS = schema.rows_kind(schema.CALLS, "callrows")
-SCORE_ROWS = schema.rows_kind(schema.SCORES, "scores", "JSONEachRow")
 CHANGE_ROWS = schema.rows_kind(schema.CHANGES, "changes", "JSONEachRow")
 BUILT_IN = (CALL_ROWS, SCORE_ROWS, CHANGE_ROWS)
 _MEMORY_BYTES = 2_000_000_000
@@ -59,7 +59,7 @@ class Telemetry:
     """Everything about calls, scores and changes. Close it, or use it as a context manager.
 
     writer: takes records in. reads, metrics: what pages and the API ask. settled: what opening
-    found.
+    found. placer: finds the calls of scores that came before them.
     """
 
     def __init__(
@@ -77,7 +77,8 @@ class Telemetry:
         files = leftover(wal, self._quarantine, inserts)
         self.settled: list[Settled] = reconciler.settle_all(files)
         retire(files, inserts, self._digests)
-        self._loader = Loader(inserts, reconciler, self._digests, self._loaded)
+        self.placer = Placer(engine, clock)
+        self._loader = Loader(inserts, reconciler, self._digests, self._loaded, placer=self.placer)
         self.writer = SegmentWriter(
             wal, by_name, self._digests, self._loader.put,
             epoch=next_epoch(wal, self._least_epoch(wal, by_name.values())), limits=limits,
@@ -113,6 +114,7 @@ class Telemetry:
         )
         try:
             schema.create(engine, (*schema.TABLES, *tables), retention=retention)
+            fill_versions(engine)
             prices.install(engine)
             return cls(engine, path, clock, kinds, limits)
         except BaseException:
