@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from tocsin.domain.clock import ManualClock, to_minute
 from tocsin.store.kinds import SegmentKind
+from tocsin.store.layout import ONE_NODE
 from tocsin.store.schema import CALLS, DOCUMENTS, Retention
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
@@ -18,6 +19,13 @@ FOREVER = Retention(0, 0, 0)  # these calls do not move with the wall clock
 SERVICES = ("assistant", "search", "support")
 CLASSES = ("", "", "", "", "", "rate_limit", "timeout", "bad_request")
 TIERS = ("free", "pro", "")
+
+
+class Where:
+    """Which ClickHouse the stores of a test use: "" for an embedded one of their own."""
+
+    dsn = ""
+    layout = ONE_NODE
 
 
 def clock() -> ManualClock:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from telemetry_build import FOREVER, MINUTE, NOW, SERVICES, clock, ended_us, frame, table
+from telemetry_build import FOREVER, MINUTE, NOW, SERVICES, Where, clock, ended_us, frame, table
 
 from tocsin.domain.buckets import LATENCY, PACE, Scale, pace_us
 from tocsin.domain.calls import SYSTEM_FAILURES
@@ -14,6 +14,7 @@ from tocsin.domain.clock import iso
 from tocsin.domain.errors import StoreError
 from tocsin.domain.series import Ratio, SeriesId
 from tocsin.store import schema
+from tocsin.store.clickhouse import ClickHouse
 from tocsin.store.telemetry import SCORE_ROWS, Telemetry
 
 MINUTES = 30
@@ -57,8 +58,13 @@ SCORE_COLUMNS = ("minute", "service", "value", "tier", "name")
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Telemetry]:
-    with Telemetry.open(tmp_path_factory.mktemp("minutes"), clock(), retention=FOREVER) as made:
+def store(
+    tmp_path_factory: pytest.TempPathFactory, place: ClickHouse | None
+) -> Iterator[Telemetry]:
+    path = tmp_path_factory.mktemp("minutes")
+    with Telemetry.open(
+        path, clock(), retention=FOREVER, dsn=Where.dsn, layout=Where.layout
+    ) as made:
         made.add_calls(table(FRAME))
         made.add_rows(
             SCORE_ROWS,

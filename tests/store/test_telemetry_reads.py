@@ -8,10 +8,11 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from telemetry_build import FOREVER, MINUTE, NOW, SERVICES, clock, ended_us, frame, table
+from telemetry_build import FOREVER, MINUTE, NOW, SERVICES, Where, clock, ended_us, frame, table
 
 from tocsin.domain.calls import SYSTEM_FAILURES, Call
 from tocsin.domain.errors import StoreError
+from tocsin.store.clickhouse import ClickHouse
 from tocsin.store.reads import Reads, cursor_after
 from tocsin.store.telemetry import Telemetry
 
@@ -24,8 +25,11 @@ FAILED = np.isin(FRAME["error_class"], sorted(SYSTEM_FAILURES)) | (FRAME["trunca
 
 
 @pytest.fixture(scope="module")
-def reads(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reads]:
-    with Telemetry.open(tmp_path_factory.mktemp("reads"), clock(), retention=FOREVER) as made:
+def reads(tmp_path_factory: pytest.TempPathFactory, place: ClickHouse | None) -> Iterator[Reads]:
+    path = tmp_path_factory.mktemp("reads")
+    with Telemetry.open(
+        path, clock(), retention=FOREVER, dsn=Where.dsn, layout=Where.layout
+    ) as made:
         made.add_calls(table(FRAME))
         made.flush()
         yield made.reads

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
-from telemetry_build import FOREVER
+from telemetry_build import BATCHES, FOREVER, clock
 
 from tocsin.domain.errors import StoreError
-from tocsin.store import schema
+from tocsin.store import ddl, prices, schema, upgrades
 from tocsin.store.clickhouse import ClickHouse, EngineError, literal
+from tocsin.store.layout import ONE_NODE, Layout
+from tocsin.store.otlp_kinds import TABLES as SIGNAL_TABLES
+from tocsin.store.retention import Keeping
+from tocsin.store.schema import Retention
+from tocsin.store.telemetry import Telemetry
 
 MEMORY = 1_000_000_000
+GOLDEN = Path(__file__).with_name("golden")
+EVERY_TABLE = (*schema.TABLES, *SIGNAL_TABLES)
 
 
 @pytest.fixture
@@ -31,60 +41,138 @@ def columns(engine: ClickHouse, table: str) -> list[str]:
     return [row[0] for row in rows]
 
 
+def make(engine: ClickHouse, retention: Retention | None = None) -> None:
+    ddl.install(engine, retention=retention)
+    ddl.refresh_views(engine)
+
+
 def test_creating_twice_is_creating_once(engine: ClickHouse) -> None:
     for _ in range(2):
-        schema.create(engine)
+        make(engine)
         for table in schema.TABLES:
             assert columns(engine, table.name) == [column.name for column in table.columns]
 
 
 def test_a_column_that_a_newer_version_knows_is_added(engine: ClickHouse) -> None:
-    schema.create(engine)
+    make(engine)
     engine.execute("ALTER TABLE tocsin.scores DROP COLUMN comment")
-    schema.create(engine)
+    make(engine)
     assert "comment" in columns(engine, "scores")
 
 
 def test_views_are_those_of_this_version(engine: ClickHouse) -> None:
-    schema.create(engine, retention=FOREVER)
+    make(engine, FOREVER)
     engine.execute("DROP VIEW tocsin.calls_1m_view")
     engine.execute(
         "CREATE MATERIALIZED VIEW tocsin.calls_1m_view TO tocsin.calls_1m AS"
         " SELECT toDateTime(0, 'UTC') AS t FROM tocsin.calls"
     )
-    schema.create(engine)
+    made = engine.rows("SELECT uuid FROM system.tables WHERE name = 'calls_1m_view'")
+    make(engine)
+    assert engine.rows("SELECT uuid FROM system.tables WHERE name = 'calls_1m_view'") == made
     engine.execute("INSERT INTO tocsin.calls (ts, service) VALUES (1700000000, 'a')")
     assert engine.rows("SELECT service, sum(n) FROM tocsin.calls_1m GROUP BY service") == [("a", 1)]
 
 
+def test_a_view_that_is_right_is_not_touched(
+    engine: ClickHouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(engine)
+    real, said = ClickHouse.execute, list[str]()
+
+    def spy(self: ClickHouse, sql: str, *args: Any, **kwargs: Any) -> None:
+        said.append(sql)
+        real(self, sql, *args, **kwargs)
+
+    monkeypatch.setattr(ClickHouse, "execute", spy)
+    ddl.refresh_views(engine)
+    assert said == []
+
+
+def test_no_call_is_missing_from_a_rollup_while_its_view_is_changed(engine: ClickHouse) -> None:
+    """A process that starts changes the view while another one inserts."""
+    make(engine, FOREVER)
+    stop, sent = threading.Event(), [0]
+
+    def insert() -> None:
+        while not stop.is_set():
+            engine.execute("INSERT INTO tocsin.calls (ts, service) VALUES (1700000000, 'a')")
+            sent[0] += 1
+
+    other = replace(schema.VIEWS[0], select=schema.VIEWS[0].select.replace("AS n,", "+ 0 AS n,"))
+    thread = threading.Thread(target=insert)
+    thread.start()
+    try:
+        for _ in range(10):
+            for view in (other, schema.VIEWS[0]):
+                ddl.refresh_views(engine, [view])
+    finally:
+        stop.set()
+        thread.join()
+    assert sent[0] > 0
+    assert engine.rows("SELECT sum(n) FROM tocsin.calls_1m") == [(sent[0],)]
+
+
+CLUSTER = Layout("main")
+
+
+@pytest.mark.parametrize(
+    ("file", "layout"),
+    [("one_node.sql", ONE_NODE), ("cluster.sql", CLUSTER)],
+    ids=["one node", "cluster"],
+)
+def test_the_statements_are_those_of_the_golden_file(file: str, layout: Layout) -> None:
+    """Run this module as a script to write the files anew, and read the difference."""
+    assert golden_text(layout) == (GOLDEN / file).read_text("utf-8")
+
+
+def golden_text(layout: Layout) -> str:
+    return ";\n\n".join(ddl.ddl(EVERY_TABLE, layout=layout)) + ";\n"
+
+
 def test_every_statement_for_a_cluster_is_understood_by_the_engine(engine: ClickHouse) -> None:
-    statements = list(schema.ddl(cluster="main"))
-    assert len(statements) == 2 * len(schema.TABLES) + len(schema.VIEWS)
+    statements = [*ddl.ddl(EVERY_TABLE, layout=CLUSTER), *prices.ddl(CLUSTER)]
     for statement in statements:
         assert engine.rows(f"EXPLAIN AST {statement}")
         assert "ON CLUSTER main" in statement
-    text = "\n".join(statements)
-    assert "ReplicatedMergeTree('/clickhouse/tables/{shard}/tocsin/calls', '{replica}')" in text
-    assert "ReplicatedAggregatingMergeTree(" in text
-    assert "Distributed(main, tocsin, calls_local, rand())" in text
-    assert "FROM tocsin.calls_local AS calls" in text
-    assert "TO tocsin.calls_1m_local" in text
 
 
-def test_a_cluster_has_the_columns_order_and_partitions_of_one_node() -> None:
-    def shape(statement: str) -> str:
-        kept = statement.replace("_local ON CLUSTER main", "")
-        return "\n".join(line for line in kept.splitlines() if not line.startswith("ENGINE"))
+def test_changes_of_tables_on_a_cluster_are_understood_by_the_engine(
+    engine: ClickHouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is only ever run on a cluster: upgrades, retention, deletion, waiting for replicas."""
+    make(engine)
+    said: list[str] = []
+    monkeypatch.setattr(engine, "layout", CLUSTER)
+    monkeypatch.setattr(ClickHouse, "execute", lambda self, sql, *a, **k: said.append(sql))
+    monkeypatch.setattr(ddl, "columns_of", lambda *_: frozenset())
+    upgrades.writers_apart(engine)
+    Keeping(engine, clock(), EVERY_TABLE).apply(Retention(3, 5, 0, content_days=1))
+    engine.delete("calls", "seg = 1")
+    engine.catch_up("calls")
+    engine.make_database()
+    monkeypatch.setattr(engine, "is_embedded", False)
+    engine.end(Path("0001-traces.ready"))
+    monkeypatch.undo()
+    assert len(said) > 15
+    for statement in said:
+        assert engine.rows(f"EXPLAIN AST {statement}"), statement
+        assert "ON CLUSTER main" in statement
 
-    plain = [shape(s) for s in schema.ddl()][: len(schema.TABLES)]
-    replicated = [shape(s) for s in schema.ddl(cluster="main") if "Distributed(" not in s]
-    assert replicated[: len(schema.TABLES)] == plain
+
+def test_rows_are_spread_by_trace_and_never_by_chance() -> None:
+    keys = {table.name: table.sharding for table in EVERY_TABLE}
+    for name in ("calls", "scores", "logs"):
+        assert keys[name] == "cityHash64(if(trace_id = '', toString(ts), trace_id))"
+    assert not any("rand" in key for key in keys.values())
 
 
-def test_raw_rows_minutes_and_hours_have_their_own_retention() -> None:
-    keep = schema.Retention(raw_days=3, minutes_days=5, hours_days=0)
-    texts = {s.split("tocsin.")[1].split(" ")[0]: s for s in schema.ddl(views=(), retention=keep)}
-    assert "TTL toDateTime(ts) + INTERVAL 3 DAY" in texts["calls"]
+def test_raw_rows_minutes_hours_and_content_have_their_own_retention() -> None:
+    keep = Retention(raw_days=30, minutes_days=5, hours_days=0, content_days=3, scores_days=90)
+    texts = {s.split("tocsin.")[1].split(" ")[0]: s for s in ddl.ddl(views=(), retention=keep)}
+    assert "TTL toDateTime(ts) + INTERVAL 30 DAY\n" in texts["calls"]
+    assert "input String CODEC(ZSTD(1)) TTL toDateTime(ts) + INTERVAL 3 DAY" in texts["calls"]
+    assert "TTL toDateTime(ts) + INTERVAL 90 DAY" in texts["scores"]
     assert "TTL t + INTERVAL 5 DAY" in texts["calls_1m"]
     assert "TTL" not in texts["calls_1h"]
     assert "PARTITION BY toYYYYMMDD(ts)" in texts["calls"]
@@ -120,3 +208,16 @@ def test_a_closed_engine_says_so(tmp_path: Path) -> None:
     engine.close()
     with pytest.raises(StoreError, match="is closed"):
         engine.rows("SELECT 1")
+
+
+def test_a_second_store_on_the_same_engine_path_is_refused_clearly(tmp_path: Path) -> None:
+    with (
+        Telemetry.open(tmp_path, clock(), kinds=[BATCHES]),
+        pytest.raises(StoreError, match="another Tocsin process uses"),
+    ):
+        Telemetry.open(tmp_path / "other", clock())
+
+
+if __name__ == "__main__":
+    for name, layout in (("one_node.sql", ONE_NODE), ("cluster.sql", CLUSTER)):
+        (GOLDEN / name).write_text(golden_text(layout), "utf-8")

@@ -17,35 +17,33 @@ import numpy as np
 import numpy.typing as npt
 
 from tocsin.domain.errors import StoreError
+from tocsin.store import failures
+from tocsin.store.address import Address
+from tocsin.store.failures import EngineError
 from tocsin.store.kinds import SegmentKind
+from tocsin.store.layout import DATABASE, ONE_NODE, Layout
 
-DATABASE = "tocsin"
-
-# Codes of ClickHouse that tell of the machine or the moment, not of the data that was read.
-_TRANSIENT = frozenset({
-    74, 75, 76, 107,  # a file cannot be read, written, opened; is not there
-    159, 160, 209, 210, 279,  # too slow, network
-    173, 241, 243,  # no memory, no disk
-    202, 236, 242, 252, 290, 319,  # too many queries or parts, cancelled, read-only, uncertain
-    394, 439, 425, 999, 1000,
-})  # fmt: skip
+__all__ = ["DATABASE", "ClickHouse", "EngineError", "literal"]
 
 # A segment is read in pieces of a few thousand rows, which halves the memory that two loaders take
 # (0.8 instead of 1.5 GB) and costs no time; pieces are joined again before they are written.
 _PIECES = {"max_block_size": 8192, "input_format_max_block_size_bytes": 16 << 20}
 
+_EXTERNAL = "segment"  # what a segment is called when it is sent along as a table
 
-class EngineError(StoreError):
-    """ClickHouse refused a statement. `code` is its error code, 0 when it gave none."""
-
-    def __init__(self, message: str, code: int) -> None:
-        self.code = code
-        super().__init__(message)
-
-    @property
-    def blames_data(self) -> bool:
-        """Whether trying the same again cannot help: what was read does not fit its schema."""
-        return self.code not in _TRANSIENT and self.code > 0
+# An insert returns when its rows are on their shards, DDL and deletions when every node has done
+# them; a node that is away does not hold up DDL, and does hold up what would otherwise be wrong.
+_ON_A_CLUSTER: dict[str, str | int] = {
+    "distributed_foreground_insert": 1,
+    "insert_deduplicate": 0,
+    "distributed_ddl_output_mode": "throw_only_active",
+    "distributed_ddl_task_timeout": 120,
+    "lightweight_deletes_sync": 2,
+    "mutations_sync": 2,
+    "alter_sync": 2,
+    "skip_unavailable_shards": 0,
+    "distributed_product_mode": "global",
+}  # fmt: skip
 
 
 def literal(text: str) -> str:
@@ -57,32 +55,68 @@ def literal(text: str) -> str:
 class ClickHouse:
     """One ClickHouse, embedded or remote. Threads may share it. Close it to release the path."""
 
-    def __init__(self, dsn: str, options: Mapping[str, str] | None = None) -> None:
-        """dsn: `chdb:///absolute/path` or a URL. options: server keys of the embedded engine."""
-        self.dsn = dsn
-        self.is_embedded = dsn.startswith("chdb:")
+    def __init__(
+        self,
+        dsn: str,
+        options: Mapping[str, str] | None = None,
+        *,
+        layout: Layout = ONE_NODE,
+        password: str = "",
+    ) -> None:
+        """dsn: `chdb:///absolute/path` or a URL. options: server keys of the embedded engine.
+
+        layout: how tables lie. password: counts when a URL has none.
+        """
+        self.address = Address.parse(dsn, password)
+        self.is_embedded = self.address.is_embedded
+        self.layout = layout
         self._options = dict(options or {})
         self._local = threading.local()
         self._clients: list[Any] = []
         self._lock = threading.Lock()
         self._closed = False
         self._connect = _connector()
-        self.execute(f"CREATE DATABASE IF NOT EXISTS {DATABASE} ENGINE = Atomic")
+        self._client()
 
     @classmethod
-    def embedded(cls, path: Path, *, memory_bytes: int, background_threads: int = 3) -> ClickHouse:
-        """The engine inside this process, with its files under `path`."""
+    def embedded(
+        cls,
+        path: Path,
+        *,
+        memory_bytes: int,
+        background_threads: int = 3,
+        layout: Layout = ONE_NODE,
+        options: Mapping[str, str] | None = None,
+    ) -> ClickHouse:
+        """The engine inside this process, with its files under `path`, and the database made."""
         path.mkdir(parents=True, exist_ok=True)
-        options = {
+        known = {
             "max_server_memory_usage": str(memory_bytes),
             "background_pool_size": str(background_threads),
             "backups.allowed_path": str(path.resolve().parent / "backups"),
+            **_one_shard(layout),
+            **(options or {}),
         }
-        return cls(f"chdb://{path.resolve()}", options)
+        engine = cls(f"chdb://{path.resolve()}", known, layout=layout)
+        engine.make_database()
+        return engine
 
-    def execute(self, sql: str, parameters: Mapping[str, Any] | None = None) -> None:
+    def make_database(self) -> None:
+        """Make the database where it is missing: on every node."""
+        self.execute(
+            f"CREATE DATABASE IF NOT EXISTS {DATABASE}{self.layout.everywhere} ENGINE = Atomic"
+        )
+
+    def execute(
+        self,
+        sql: str,
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        settings: Mapping[str, str | int] | None = None,
+    ) -> None:
         """Run a statement that returns nothing. EngineError when the engine refuses it."""
-        self._guard(lambda client: client.command(sql, parameters), sql)
+        given = dict(settings or {})
+        self._guard(lambda client: client.command(sql, parameters, settings=given), sql)
 
     def rows(
         self, sql: str, parameters: Mapping[str, Any] | None = None
@@ -106,28 +140,67 @@ class ClickHouse:
         found = self._guard(lambda client: client.query_arrow(sql, parameters), sql)
         return [np.asarray(column.to_numpy()) for column in found.columns]
 
+    def delete(self, table: str, where: str, parameters: Mapping[str, Any] | None = None) -> None:
+        """Delete the rows of `tocsin.<table>` that meet `where`, on every node, and wait for it."""
+        pieces = self.layout.pieces(table)
+        self.execute(f"DELETE FROM {pieces} WHERE {where}", parameters)  # noqa: S608
+
+    def catch_up(self, table: str) -> None:
+        """Wait until every replica that can be reached has what was inserted into a table."""
+        if self.layout.everywhere:
+            where = self.layout.everywhere.strip()
+            self.execute(f"SYSTEM SYNC REPLICA {where} {self.layout.piece(table)} LIGHTWEIGHT")
+
     def read_segment(self, sql: str, kind: SegmentKind, path: Path) -> Sequence[Sequence[Any]]:
         """A query with `{source}` over a segment file."""
-        return self.rows(self._over_file(sql, kind, path))
+        if self.is_embedded:
+            return self.rows(self._over_file(sql, kind, path))
+        found = self._guard(
+            lambda client: client.query(
+                sql.replace("{source}", _EXTERNAL),
+                settings=_settings_of(kind),
+                external_data=_external(kind, path),
+            ),
+            sql,
+        )
+        rows: Sequence[Sequence[Any]] = found.result_rows
+        return rows
+
+    def end(self, path: Path) -> None:
+        """See to it that no `write_segment` of a file is running any more, anywhere.
+
+        A server goes on with what it was sent when the sender times out or dies. The embedded
+        engine dies with its process.
+        """
+        if not self.is_embedded:
+            name = literal(_name(path))
+            self.execute(
+                f"KILL QUERY{self.layout.everywhere}"
+                f" WHERE query_id = {name} OR initial_query_id = {name} SYNC"
+            )
 
     def write_segment(self, sql: str, kind: SegmentKind, path: Path) -> None:
         """An INSERT ... SELECT with `{source}` over a segment file.
 
-        Embedded, the engine reads the file; a server gets its bytes as the body of the request.
+        Embedded, the engine reads the file. A server gets its bytes as the body of the request,
+        or, when the statement reads them more than once, as an external table. `end` knows the
+        statement by the file.
         """
         if self.is_embedded:
             self.execute(self._over_file(sql, kind, path))
             return
-        text = sql.replace("{source}", f"input({literal(kind.structure)})")
-
-        def post(client: Any) -> None:
-            with path.open("rb") as body:
-                client.raw_insert(
-                    insert_block=body,
-                    settings={**_PIECES, **kind.settings, "query": f"{text} FORMAT {kind.format}"},
-                )
-
-        self._guard(post, sql)
+        if sql.count("{source}") > 1 or "WITH (" in sql:
+            text, sent = (
+                sql.replace("{source}", _EXTERNAL),
+                {"external_data": _external(kind, path)},
+            )
+        else:
+            source = f"input({literal(kind.structure)})"
+            text = f"{sql.replace('{source}', source)} FORMAT {kind.format}"
+            sent = {"data": path.read_bytes()}
+        settings = _settings_of(kind)
+        settings["query_id"] = _name(path)
+        self._guard(lambda client: client.command(text, settings=settings, **sent), sql)
 
     def close(self) -> None:
         """Close every thread's client; the path is free afterwards."""
@@ -152,7 +225,7 @@ class ClickHouse:
             return settings
         text = str(settings["format_schema"])
         name = hashlib.sha256(text.encode()).hexdigest()[:16]
-        folder = Path(self.dsn.removeprefix("chdb://")).parent / "schemas"
+        folder = Path(self.address.path).parent / "schemas"
         file = folder / f"{name}.proto"
         if not file.exists():
             folder.mkdir(exist_ok=True)
@@ -173,38 +246,58 @@ class ClickHouse:
     def _open(self) -> Any:
         if self._closed:
             raise StoreError("the telemetry store is closed")
-        extra: dict[str, Any] = (
-            {"chdb_options": self._options}
-            if self.is_embedded
-            else {"autogenerate_session_id": False}
-        )
+        arguments = self.address.arguments()
+        if self.is_embedded:
+            arguments["chdb_options"] = self._options
+        else:
+            arguments["settings"] = self._session()
         try:
-            client = self._connect(dsn=self.dsn, **extra)
-        except Exception as error:
-            raise StoreError(
-                f"cannot open ClickHouse at {self.dsn}: {error}. If another Tocsin process uses"
-                " this data directory, stop it or choose another --data-dir."
-            ) from error
+            client = self._connect(**arguments)
+            if self.is_embedded and self.layout.is_distributed:
+                client.command("SET distributed_foreground_insert = 1")
+        except Exception as error:  # noqa: BLE001 (libraries raise what they like)
+            raise failures.cannot_open(self.address, error) from None
         with self._lock:
             self._clients.append(client)
         return client
+
+    def _session(self) -> dict[str, str | int]:
+        """Settings of every request to a server."""
+        return dict(_ON_A_CLUSTER) if self.layout.is_distributed else {}
 
     def _guard(self, action: Any, sql: str) -> Any:
         client = self._client()
         try:
             return action(client)
         except Exception as error:
-            if not _is_engine_failure(error):
+            if not failures.is_engine_failure(error):
                 raise
-            text = str(error)
-            code = getattr(error, "code", None) or 0
-            start = " ".join(sql.split())[:120]
-            raise EngineError(f"ClickHouse refused `{start}`: {text[:600]}", int(code)) from error
+            raise failures.refused(sql, error, self.address) from None
 
 
-def _is_engine_failure(error: Exception) -> bool:
-    module = importlib.import_module("clickhouse_connect.driver.exceptions")
-    return isinstance(error, (module.Error, RuntimeError, OSError))
+def _one_shard(layout: Layout) -> dict[str, str]:
+    """Server keys that make this node a cluster of one shard."""
+    if not layout.is_distributed:
+        return {}
+    shard = f"remote_servers.{layout.cluster}.shard.replica"
+    return {f"{shard}.host": "127.0.0.1", f"{shard}.port": "9000", "tcp_port": "9000"}
+
+
+def _name(path: Path) -> str:
+    """What a server calls the statement that carries a segment; the same after a restart."""
+    return f"tocsin-{path.stem}"
+
+
+def _settings_of(kind: SegmentKind) -> dict[str, str | int]:
+    return {**_PIECES, **kind.settings}
+
+
+def _external(kind: SegmentKind, path: Path) -> Any:
+    """A segment as a table that is sent along with a request."""
+    module = importlib.import_module("clickhouse_connect.driver.external")
+    return module.ExternalData(
+        file_name=_EXTERNAL, data=path.read_bytes(), fmt=kind.format, structure=kind.structure
+    )
 
 
 def _connector() -> Any:

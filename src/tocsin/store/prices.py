@@ -1,9 +1,9 @@
 """What a call costs: a dated price book in the database, from the offline data of `genai-prices`.
 
 `price_rows` flattens it to one row per name a model goes by and period its price was valid;
-`PRICES_DDL` creates the table and the dictionary over it; `rates_of` is the SQL expression that
-looks a call up and `cost_of` the one that multiplies. An operator's own prices are rows with the
-same key that replace the packaged ones.
+`install` makes and fills the table and the dictionary over it; `rates_of` is the SQL expression
+that looks a call up and `cost_of` the one that multiplies. An operator's own prices are rows with
+the same key that replace the packaged ones.
 
 A model nobody has a price for costs *unknown*, never 0. Not modelled: batch, priority and flex
 tariffs (spans do not carry them), prices by time of day (the last one listed is taken), and cache
@@ -14,6 +14,7 @@ writes (no instrumentation reports them as a part of input in a way two provider
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date
@@ -23,19 +24,20 @@ from genai_prices import data_snapshot
 from genai_prices.types import ModelPrice, StartDateConstraint, TieredPrices
 
 from tocsin.store.clickhouse import ClickHouse
+from tocsin.store.ddl import engine_of
+from tocsin.store.layout import ONE_NODE, Layout
 from tocsin.store.sqltext import quoted
 
-PRICES_DDL = (
-    """
-CREATE TABLE IF NOT EXISTS tocsin.prices (
+_TABLE = """
+CREATE TABLE IF NOT EXISTS tocsin.prices{everywhere} (
   provider LowCardinality(String), model String, valid_from Date, valid_to Date,
   input Float64, cached Float64, output Float64,
   long_from UInt32, long_input Float64, long_cached Float64, long_output Float64,
   maker LowCardinality(String), source LowCardinality(String)
-) ENGINE = MergeTree ORDER BY (provider, model, valid_from)
-""",
-    """
-CREATE DICTIONARY IF NOT EXISTS tocsin.price_book (
+) ENGINE = {engine} ORDER BY (provider, model, valid_from)
+"""
+_BOOK = """
+CREATE DICTIONARY IF NOT EXISTS tocsin.price_book{everywhere} (
   provider String, model String, valid_from Date, valid_to Date, rates Array(Float64),
   maker String
 ) PRIMARY KEY provider, model
@@ -43,8 +45,7 @@ SOURCE(CLICKHOUSE(QUERY 'SELECT provider, model, valid_from, valid_to,
   [1, input, cached, output, long_from, long_input, long_cached, long_output] AS rates, maker
   FROM tocsin.prices'))
 LAYOUT(COMPLEX_KEY_RANGE_HASHED()) RANGE(MIN valid_from MAX valid_to) LIFETIME(0)
-""",
-)
+"""
 
 PRICE_COLUMNS = (
     "provider", "model", "valid_from", "valid_to", "input", "cached", "output",
@@ -109,17 +110,33 @@ class Price:
         return tuple(getattr(self, column) for column in PRICE_COLUMNS)
 
 
-def install(engine: ClickHouse, overrides: Iterable[Price] = ()) -> None:
-    """Make the price table and its dictionary, and fill them anew.
+def ddl(layout: Layout = ONE_NODE) -> tuple[str, str]:
+    """The price table and its dictionary; on a cluster every node has both, whole."""
+    engine = engine_of("prices", "MergeTree", layout)
+    names = {"everywhere": layout.everywhere, "engine": engine}
+    return _TABLE.format(**names), _BOOK.format(**names)
 
-    Must have run before a segment of traces is loaded: their SELECT asks the dictionary.
+
+def install(engine: ClickHouse, overrides: Iterable[Price] = ()) -> None:
+    """Make the price table and its dictionary, and fill them when they hold other prices.
+
+    Must have run before a segment of traces is loaded: their SELECT asks the dictionary. The table
+    is empty for a moment while it is filled; the dictionary is not, it changes from old to new.
     """
-    for statement in PRICES_DDL:
+    for statement in ddl(engine.layout):
         engine.execute(statement)
-    engine.execute("TRUNCATE TABLE tocsin.prices")
     rows = ", ".join(f"({', '.join(map(_literal, row))})" for row in price_rows(overrides))
-    engine.execute(f"INSERT INTO tocsin.prices ({', '.join(PRICE_COLUMNS)}) VALUES {rows}")
-    engine.execute("SYSTEM RELOAD DICTIONARY tocsin.price_book")
+    digest = hashlib.sha256(rows.encode()).hexdigest()[:16]
+    everywhere, table = engine.layout.everywhere, engine.layout.pieces("prices")
+    held = engine.rows(
+        "SELECT comment FROM system.tables WHERE database = 'tocsin' AND name = 'prices'"
+    )
+    if held[0][0] != digest:
+        engine.execute(f"TRUNCATE TABLE {table}")
+        engine.execute(f"INSERT INTO tocsin.prices ({', '.join(PRICE_COLUMNS)}) VALUES {rows}")
+        engine.catch_up("prices")
+        engine.execute(f"ALTER TABLE {table} MODIFY COMMENT {quoted(digest)}")
+    engine.execute(f"SYSTEM RELOAD DICTIONARY{everywhere} tocsin.price_book")
 
 
 def _literal(value: object) -> str:

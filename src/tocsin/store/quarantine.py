@@ -160,9 +160,8 @@ class Quarantine:
 
     def _record(self, seg: int, rows: Sequence[dict[str, str]]) -> None:
         sync_directory(self._directory)
-        self._engine.execute(
-            f"DELETE FROM {DATABASE}.quarantine WHERE seg = {{seg:UInt64}} AND source = '{SOURCE}'",
-            {"seg": seg},
+        self._engine.delete(
+            "quarantine", f"seg = {{seg:UInt64}} AND source = '{SOURCE}'", {"seg": seg}
         )
         micros = int(self._clock.now().timestamp() * 1_000_000)
         for row in rows:

@@ -232,9 +232,16 @@ class Reads:
 
     def sizes(self) -> Mapping[str, tuple[int, int]]:
         """Rows and bytes on disk of every table."""
+        layout = self._engine.layout
+        parts = (
+            f"cluster({literal(layout.cluster)}, system.parts)"
+            if layout.is_distributed
+            else "system.parts"
+        )
         rows = self._engine.rows(
-            "SELECT table, sum(rows), sum(bytes_on_disk) FROM system.parts"
-            f" WHERE database = {literal(DATABASE)} AND active GROUP BY table ORDER BY table"
+            f"SELECT replaceRegexpOne(table, '_local$', '') AS name, sum(rows), sum(bytes_on_disk)"
+            f" FROM {parts} WHERE database = {literal(DATABASE)} AND active"
+            " GROUP BY name ORDER BY name"
         )
         return {name: (int(count), int(size)) for name, count, size in rows}
 

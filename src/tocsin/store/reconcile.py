@@ -16,7 +16,7 @@ engine's own de-duplication is not relied on: it records a token before the part
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -30,9 +30,10 @@ from tocsin.store.kinds import SegmentKind
 from tocsin.store.quarantine import SOURCE, Quarantine
 from tocsin.store.scores import feed_versions
 from tocsin.store.segments import SegmentFile
+from tocsin.store.writers import writer_of
 
 _log = structlog.get_logger(__name__)
-_HOUR = 3600
+_HOUR, _DAY = 3600, 86_400
 Action = Literal["replay", "skip", "partial", "empty"]
 
 
@@ -110,10 +111,24 @@ class Inserts:
 class Reconciler:
     """Settles segments of which it is not known whether they arrived."""
 
-    def __init__(self, engine: ClickHouse, inserts: Inserts, quarantine: Quarantine) -> None:
+    def __init__(
+        self,
+        engine: ClickHouse,
+        inserts: Inserts,
+        quarantine: Quarantine,
+        *,
+        complete_since: Callable[[], float] = lambda: 0.0,
+        writer: int = 0,
+    ) -> None:
+        """complete_since: second since the epoch from which on no raw call has expired.
+
+        writer: whose share of the rollups is rebuilt; see `tocsin.store.writers`.
+        """
         self._engine = engine
         self._inserts = inserts
         self._quarantine = quarantine
+        self._complete_since = complete_since
+        self._writer = writer
 
     def settle(self, file: SegmentFile) -> Settled:
         """Bring the rows of one segment into its table exactly once; rollups are not touched.
@@ -121,6 +136,8 @@ class Reconciler:
         Nobody may insert the same segment meanwhile. EngineError when the engine cannot do it now.
         """
         kind = self._inserts.kind(file)
+        self._engine.end(file.path)
+        self._engine.catch_up(kind.table)
         expected, low, high, hours = self._survey(file, kind)
         if expected == 0:
             if file.path.stat().st_size:
@@ -138,37 +155,59 @@ class Reconciler:
 
     def settle_all(self, files: Iterable[SegmentFile]) -> list[Settled]:
         """Settle leftover segments and rebuild every rollup hour they touch. For start-up."""
-        outcomes, hours = [], set[int]()
+        outcomes: list[Settled] = []
+        hours: dict[int, set[int]] = {}
         for file in files:
             outcome = self.settle(file)
             _log.debug("segment_settled", segment=file.path.name, action=outcome.action,
                       expected=outcome.expected, found=outcome.found)  # fmt: skip
             outcomes.append(outcome)
-            hours |= outcome.hours
-        self.rebuild(hours)
+            hours.setdefault(writer_of(file.seg), set()).update(outcome.hours)
+        for writer, touched in hours.items():
+            self.rebuild(touched, writer)
         return outcomes
 
-    def rebuild(self, hours: Iterable[int]) -> None:
-        """Compute both rollups anew for epoch hours `hours`; nobody may insert meanwhile."""
-        for low, high in _ranges(hours):
-            bounds = {"low": low * _HOUR, "high": high * _HOUR}
+    def rebuild(self, hours: Iterable[int], writer: int | None = None) -> None:
+        """Compute both rollups anew for epoch hours `hours`; their writer may not insert meanwhile.
+
+        writer: by default this process. Only its share is touched, so other writers may insert.
+        Hours of which some raw calls have expired are left as they are: what is left of their calls
+        is less than the rollups know.
+        """
+        whose = self._writer if writer is None else writer
+        for low, high in _ranges(self._whole(hours)):
+            bounds = {"low": low * _HOUR, "high": high * _HOUR, "writer": whose}
             for table, step in schema.ROLLUPS:
-                name = f"{DATABASE}.{table.name}"
-                self._engine.execute(
-                    f"DELETE FROM {name} WHERE t >= toDateTime({{low:UInt32}}, 'UTC')"
-                    " AND t < toDateTime({high:UInt32}, 'UTC')",
+                self._engine.delete(
+                    table.name,
+                    "t >= toDateTime({low:UInt32}, 'UTC') AND t < toDateTime({high:UInt32}, 'UTC')"
+                    " AND writer = {writer:UInt16}",
                     bounds,
                 )
                 where = (
                     f"WHERE {schema.ENDED} >= toDateTime64({{low:UInt32}}, 6, 'UTC')"
                     f" AND {schema.ENDED} < toDateTime64({{high:UInt32}}, 6, 'UTC')"
                     " AND calls.ts < toDateTime64({high:UInt32}, 6, 'UTC')"  # for the partitions
+                    f" AND {schema.WRITER} = {{writer:UInt16}}"
                 )
                 self._engine.execute(
-                    f"INSERT INTO {name} ({', '.join(c.name for c in table.columns)})"
+                    f"INSERT INTO {DATABASE}.{table.name}"
+                    f" ({', '.join(c.name for c in table.columns)})"
                     f" {schema.rollup_select(step, where)}",
                     bounds,
                 )
+
+    def _whole(self, hours: Iterable[int]) -> list[int]:
+        """Those hours whose calls are all there: a call may have begun a day before it ended."""
+        oldest = self._complete_since() + _DAY if self._complete_since() else 0.0
+        whole: list[int] = []
+        partly: list[int] = []
+        for hour in hours:
+            (whole if hour * _HOUR >= oldest else partly).append(hour)
+        if partly:
+            _log.warning("rollup_hours_kept", hours=len(partly), first=min(partly) * _HOUR,
+                         reason="some of their calls have expired")  # fmt: skip
+        return whole
 
     def _survey(self, file: SegmentFile, kind: SegmentKind) -> tuple[int, int, int, frozenset[int]]:
         """How many rows a segment yields, their first and last microsecond, and their hours."""
@@ -220,14 +259,10 @@ class Reconciler:
     def _clear(self, file: SegmentFile, kind: SegmentKind, low: int, high: int) -> None:
         bounds = {"seg": file.seg, "low": low, "high": high}
         if self._count(file, kind, low, high):
-            self._engine.execute(
-                f"DELETE FROM {DATABASE}.{kind.table} WHERE {_seg_rows(kind)}", bounds
-            )
+            self._engine.delete(kind.table, _seg_rows(kind), bounds)
         if kind.rejects:
-            self._engine.execute(
-                f"DELETE FROM {DATABASE}.quarantine"
-                f" WHERE seg = {{seg:UInt64}} AND source != '{SOURCE}'",
-                bounds,
+            self._engine.delete(
+                schema.QUARANTINE.name, f"seg = {{seg:UInt64}} AND source != '{SOURCE}'", bounds
             )
 
 

@@ -1,22 +1,24 @@
-"""The telemetry tables, once: printed as plain DDL for one node or as replicated DDL for a cluster.
+"""The telemetry tables, once; `tocsin.store.ddl` prints them for one node or for a cluster.
 
 `calls` is one wide row per call. The rollups `calls_1m` and `calls_1h` are both fed from `calls`,
 never one from the other, so that either can be rebuilt from raw rows hour by hour. A rollup row is
 *marginal*: (sk, sv) = ('', '') is the total, and every declared dimension has rows of its own, so
 that cardinality grows by addition. Histograms are kept for totals only and count successful,
 untruncated calls: an answer that never came has no latency.
+
+A segment's number begins with who wrote it (`tocsin.store.writers`). Rollup rows keep that writer
+apart, so that a process can compute its own share of an hour anew while others go on inserting.
 """
 
 # ruff: noqa: S608 (SQL text is put together from names of this package; values are parameters)
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from tocsin.domain.buckets import INPUT_EXPONENT, LATENCY, OUTPUT_EXPONENT, PACE, Scale
 from tocsin.domain.calls import SYSTEM_FAILURES
-from tocsin.store.clickhouse import DATABASE, ClickHouse, literal
+from tocsin.store.clickhouse import DATABASE, literal
 from tocsin.store.kinds import Format, SegmentKind
 
 LC = "LowCardinality(String)"
@@ -45,7 +47,11 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table of the telemetry database. `time` is the DateTime column that expires rows."""
+    """A table of the telemetry database.
+
+    time: the DateTime column that expires rows, "" when none do. spread: SQL by whose hash rows are
+    spread over shards; by default their trace, or what they are ordered by.
+    """
 
     name: str
     columns: tuple[Column, ...]
@@ -55,6 +61,20 @@ class Table:
     indexes: tuple[str, ...] = ()
     engine: str = "MergeTree"
     settings: str = "ttl_only_drop_parts = 1"
+    spread: str = ""
+
+    @property
+    def sharding(self) -> str:
+        """SQL: the number by which a row's shard is chosen.
+
+        A trace stays on one shard, so that looking one up or comparing its spans stays there too.
+        """
+        if self.spread:
+            return f"cityHash64({self.spread})"
+        if any(column.name == "trace_id" for column in self.columns):
+            return f"cityHash64(if(trace_id = '', toString({self.time}), trace_id))"
+        kept = [name for name in self.order if name != self.time]
+        return f"cityHash64({', '.join(kept)})"
 
     def body(self) -> str:
         """The parenthesised part of CREATE TABLE."""
@@ -76,11 +96,13 @@ class View:
 
 
 def _table(
-    name: str, order: str, columns: str, time: str = "ts", indexes: tuple[str, ...] = ()
-) -> Table:
+    name: str, order: str, columns: str, time: str = "ts", indexes: tuple[str, ...] = (),
+    spread: str = "",
+) -> Table:  # fmt: skip
     parts = [line.strip().split(" ", 1) for line in columns.strip().split("\n")]
     typed = tuple(_column(part[0], part[1].strip()) for part in parts)
-    return Table(name, typed, tuple(order.split(", ")), time, f"toYYYYMMDD({time})", indexes)
+    partition = f"toYYYYMMDD({time})"
+    return Table(name, typed, tuple(order.split(", ")), time, partition, indexes, spread=spread)
 
 
 def _column(name: str, type_name: str) -> Column:
@@ -257,6 +279,15 @@ QUARANTINE = _table(
     seg UInt64
     """,
     time="recv",
+    spread="recv",
+)
+# Single facts about the store: its identity, the version of its tables, who writes to it.
+META = Table(
+    "meta",
+    (Column("name", "String"), Column("value", "String"), Column("at", MICROS, _TIME_CODEC)),
+    ("name", "at"),
+    time="",
+    partition="tuple()",
 )
 
 
@@ -271,6 +302,7 @@ def _rollup(name: str, order: str, partition: str) -> Table:
         Column("classes", "SimpleAggregateFunction(sumMap, Map(String, UInt64))", _ZSTD),
         Column("h", "SimpleAggregateFunction(sumMap, Map(UInt16, UInt64))", _ZSTD),
         Column("p", "SimpleAggregateFunction(sumMap, Map(UInt16, UInt64))", _ZSTD),
+        Column("writer", "UInt16", _ZSTD),
     ]
     return Table(
         name,
@@ -279,6 +311,7 @@ def _rollup(name: str, order: str, partition: str) -> Table:
         "t",
         partition,
         engine="AggregatingMergeTree",
+        spread="project, service, kind, model",
     )
 
 
@@ -288,8 +321,8 @@ _SUMS = {
     "usage_known": "UInt64", "cost_usd": "Float64", "cost_known": "UInt64",
 }  # fmt: skip
 _KEYS = "project, service, kind, model, sk, sv"
-CALLS_1M = _rollup("calls_1m", f"t, {_KEYS}", "toYYYYMMDD(t)")
-CALLS_1H = _rollup("calls_1h", f"{_KEYS}, t", "toYYYYMM(t)")
+CALLS_1M = _rollup("calls_1m", f"t, {_KEYS}, writer", "toYYYYMMDD(t)")
+CALLS_1H = _rollup("calls_1h", f"{_KEYS}, t, writer", "toYYYYMM(t)")
 ROLLUPS = ((CALLS_1M, "toStartOfMinute"), (CALLS_1H, "toStartOfHour"))
 
 FAILED = "(calls.truncated = 1 OR calls.error_class IN ({}))".format(
@@ -302,6 +335,8 @@ ANSWERED = "(calls.error_class = '' AND calls.truncated = 0 AND calls.duration_u
 # complete soon after it is over. Counted where they began, calls that hang for minutes before they
 # fail would arrive in minutes that were judged long ago.
 ENDED = "(calls.ts + toIntervalMicrosecond(calls.duration_us))"
+
+WRITER = "toUInt16(bitShiftRight(calls.seg, 48))"  # who wrote a row: see tocsin.store.writers
 
 
 def bucket(value: str, scale: Scale) -> str:
@@ -332,23 +367,40 @@ def rollup_select(step: str, where: str = "", *, source: str = f"{DATABASE}.call
   sum(calls.cost_known) AS cost_known,
   sumMapIf(map(toString(calls.error_class), toUInt64(1)), calls.error_class != '') AS classes,
   sumMapIf(map({bucket("calls.duration_us", LATENCY)}, toUInt64(1)), sk = '' AND {ANSWERED}) AS h,
-  sumMapIf(map({bucket(pace, PACE)}, toUInt64(1)), {paced}) AS p
+  sumMapIf(map({bucket(pace, PACE)}, toUInt64(1)), {paced}) AS p,
+  {WRITER} AS writer
 FROM {source} AS calls
 ARRAY JOIN arrayConcat([('', '')], CAST(dims, 'Array(Tuple(String, String))')) AS segment
 {where}
-GROUP BY t, project, service, kind, model, sk, sv"""
+GROUP BY t, project, service, kind, model, sk, sv, writer"""
 
 
 VIEWS = (
     *(View(table.name, "calls", rollup_select(step)) for table, step in ROLLUPS),
     View(SCORE_VERSIONS.name, SCORES.name, SCORE_VERSIONS_SELECT),
 )
-TABLES = (CALLS, SCORES, SCORE_VERSIONS, SCORE_REPEATS, CHANGES, QUARANTINE, CALLS_1M, CALLS_1H)
+TABLES = (
+    CALLS,
+    SCORES,
+    SCORE_VERSIONS,
+    SCORE_REPEATS,
+    CHANGES,
+    QUARANTINE,
+    CALLS_1M,
+    CALLS_1H,
+    META,
+)
+
+
+# What people wrote and models answered, which may have to go earlier than the call itself.
+CONTENT = {"calls": ("input", "output", "attrs", "ev_attrs"), "logs": ("body", "attrs")}
 
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """How many days rows are kept; 0 keeps them for ever.
+    """How many days rows are kept; 0 keeps them for ever, None as long as raw rows.
+
+    raw_days: calls. content_days: what `CONTENT` names of calls and logs; the rows stay, emptied.
 
     The engine counts from its own wall clock, and drops rows that are older already when they come.
     Minutes must reach back as far as the longest objective, or a restart would forget part of it.
@@ -357,101 +409,37 @@ class Retention:
     raw_days: int = 35
     minutes_days: int = 35
     hours_days: int = 400
+    content_days: int | None = None
+    logs_days: int | None = None
+    metrics_days: int | None = None
+    scores_days: int | None = None
+    changes_days: int | None = None
+    quarantine_days: int | None = None
 
     def days(self, table: Table) -> int:
         """The days of one table."""
-        return {CALLS_1M.name: self.minutes_days, CALLS_1H.name: self.hours_days}.get(
-            table.name, self.raw_days
-        )
+        own = {
+            CALLS_1M.name: self.minutes_days,
+            CALLS_1H.name: self.hours_days,
+            SCORES.name: self.scores_days,
+            SCORE_VERSIONS.name: self.scores_days,
+            SCORE_REPEATS.name: self.scores_days,
+            CHANGES.name: self.changes_days,
+            QUARANTINE.name: self.quarantine_days,
+            "logs": self.logs_days,
+            "metric_points": self.metrics_days,
+        }.get(table.name)
+        if not table.time:
+            return 0
+        return self.raw_days if own is None else own
 
-
-def ddl(
-    tables: Sequence[Table] = TABLES,
-    views: Sequence[View] = VIEWS,
-    *,
-    retention: Retention | None = None,
-    cluster: str = "",
-) -> Iterator[str]:
-    """CREATE statements in order.
-
-    Without `cluster`: plain engines on one node. With it: replicated local tables `<name>_local` on
-    every shard, a Distributed table `<name>` over them, and views from local to local.
-    """
-    keep = retention or Retention()
-    for table in tables:
-        yield _create(table, keep.days(table), cluster)
-        if cluster:
-            yield (
-                f"CREATE TABLE IF NOT EXISTS {DATABASE}.{table.name} ON CLUSTER {cluster}"
-                f" AS {DATABASE}.{table.name}_local"
-                f" ENGINE = Distributed({cluster}, {DATABASE}, {table.name}_local, rand())"
-            )
-    for view in views:
-        suffix, where = ("_local", f" ON CLUSTER {cluster}") if cluster else ("", "")
-        select = view.select.replace(
-            f"FROM {DATABASE}.{view.source} ", f"FROM {DATABASE}.{view.source}{suffix} "
-        )
-        yield (
-            f"CREATE MATERIALIZED VIEW IF NOT EXISTS {DATABASE}.{view.name}{where}"
-            f" TO {DATABASE}.{view.target}{suffix} AS\n{select}"
-        )
-
-
-def _create(table: Table, days: int, cluster: str) -> str:
-    name, where, engine = f"{DATABASE}.{table.name}", "", table.engine
-    if cluster:
-        name, where = f"{name}_local", f" ON CLUSTER {cluster}"
-        path = f"/clickhouse/tables/{{shard}}/{DATABASE}/{table.name}"
-        engine = f"Replicated{engine}('{path}', '{{replica}}')"
-    time = table.time if table.time == "t" else f"toDateTime({table.time})"
-    ttl = f"\nTTL {time} + INTERVAL {days} DAY" if days else ""
-    return (
-        f"CREATE TABLE IF NOT EXISTS {name}{where} (\n  {table.body()}\n)\nENGINE = {engine}"
-        f"\nPARTITION BY {table.partition}\nORDER BY ({', '.join(table.order)}){ttl}"
-        f"\nSETTINGS {table.settings}"
-    )
-
-
-def create(
-    engine: ClickHouse, tables: Sequence[Table] = TABLES, *, retention: Retention | None = None
-) -> None:
-    """Make the tables of one node, add what a newer Tocsin knows, and refresh the views.
-
-    Views are made anew at every start: they hold no rows, and so they always match this version.
-    """
-    for view in VIEWS:
-        engine.execute(f"DROP VIEW IF EXISTS {DATABASE}.{view.name} SYNC")
-    statements = list(ddl(tables, VIEWS, retention=retention))
-    for statement in statements[: len(tables)]:
-        engine.execute(statement)
-    for table in tables:
-        _add_missing(engine, table)
-    for statement in statements[len(tables) :]:
-        engine.execute(statement)
-
-
-def _add_missing(engine: ClickHouse, table: Table) -> None:
-    present = {
-        row[0]
-        for row in engine.rows(
-            "SELECT name FROM system.columns WHERE database = {d:String} AND table = {t:String}",
-            {"d": DATABASE, "t": table.name},
-        )
-    }
-    for column in table.columns:
-        if column.name not in present:
-            engine.execute(f"ALTER TABLE {DATABASE}.{table.name} ADD COLUMN {column.ddl}")
-    indexed = {
-        row[0]
-        for row in engine.rows(
-            "SELECT name FROM system.data_skipping_indices"
-            " WHERE database = {d:String} AND table = {t:String}",
-            {"d": DATABASE, "t": table.name},
-        )
-    }
-    for index in table.indexes:
-        if index.split(" ")[1] not in indexed:
-            engine.execute(f"ALTER TABLE {DATABASE}.{table.name} ADD {index}")
+    def content(self, table: Table) -> int:
+        """The days of a table's content columns; 0 when they stay as long as their rows."""
+        days = self.content_days or 0
+        longest = self.days(table)
+        if table.name not in CONTENT or (longest and days >= longest):
+            return 0
+        return days
 
 
 def rows_kind(table: Table, name: str, form: Format = "ArrowStream") -> SegmentKind:

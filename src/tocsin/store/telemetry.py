@@ -7,8 +7,6 @@
 Opening it settles what a former process left behind, before anything new is accepted.
 """
 
-# ruff: noqa: S608 (SQL text is put together from names of this package; values are parameters)
-
 from __future__ import annotations
 
 import io
@@ -22,18 +20,22 @@ from typing import TYPE_CHECKING, Any
 from tocsin.domain.clock import Clock, from_minute, iso
 from tocsin.domain.errors import StoreError
 from tocsin.domain.series import Change, MinuteBlock, Ratio, SeriesId
-from tocsin.store import prices, schema
-from tocsin.store.clickhouse import DATABASE, ClickHouse
+from tocsin.store import ddl, fitness, prices, schema
+from tocsin.store.clickhouse import ClickHouse
 from tocsin.store.digests import DigestMemory
 from tocsin.store.kinds import SegmentKind
+from tocsin.store.layout import ONE_NODE, Layout
 from tocsin.store.loader import Loader, LoaderState, retire
 from tocsin.store.metrics import MetricReader
 from tocsin.store.minutes import MinuteReader
 from tocsin.store.quarantine import Quarantine
 from tocsin.store.reads import Reads
 from tocsin.store.reconcile import Inserts, Reconciler, Settled, leftover
+from tocsin.store.retention import DAY_S, Keeping
 from tocsin.store.scores import SCORE_ROWS, Placer, fill_versions
-from tocsin.store.segments import Limits, SegmentWriter, next_epoch
+from tocsin.store.segments import Limits, SegmentWriter
+from tocsin.store.upgrades import has_tables, upgrade
+from tocsin.store.writers import Writers
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -55,6 +57,26 @@ class TelemetryStats:
     loader: LoaderState
 
 
+def _prepared(
+    engine: ClickHouse,
+    clock: Clock,
+    tables: Sequence[schema.Table],
+    retention: schema.Retention | None,
+) -> Keeping:
+    """Check the engine, and bring its tables, views and prices up to this version."""
+    fitness.check(engine)
+    existed = has_tables(engine)
+    ddl.install(engine, tables, retention=retention)
+    upgrade(engine, clock, existed=existed)
+    ddl.refresh_views(engine)
+    fill_versions(engine)
+    prices.install(engine)
+    keeping = Keeping(engine, clock, tables)
+    if retention is not None:
+        keeping.apply(retention)
+    return keeping
+
+
 class Telemetry:
     """Everything about calls, scores and changes. Close it, or use it as a context manager.
 
@@ -64,7 +86,7 @@ class Telemetry:
 
     def __init__(
         self, engine: ClickHouse, path: Path, clock: Clock, kinds: Sequence[SegmentKind],
-        limits: Limits | None,
+        limits: Limits | None, keeping: Keeping,
     ) -> None:  # fmt: skip
         wal = path / "wal"
         by_name = {kind.name: kind for kind in (*BUILT_IN, *kinds)}
@@ -72,8 +94,13 @@ class Telemetry:
         self._clock = clock
         self._digests = DigestMemory(wal / "digests.journal", clock)
         self._quarantine = Quarantine(engine, path / "quarantine", clock)
+        self.keeping = keeping
+        epoch = Writers(engine, clock).epoch(wal, {kind.table for kind in by_name.values()})
         inserts = Inserts(engine, by_name)
-        reconciler = Reconciler(engine, inserts, self._quarantine)
+        reconciler = Reconciler(
+            engine, inserts, self._quarantine, complete_since=keeping.complete_since,
+            writer=epoch >> 16,
+        )  # fmt: skip
         files = leftover(wal, self._quarantine, inserts)
         self.settled: list[Settled] = reconciler.settle_all(files)
         retire(files, inserts, self._digests)
@@ -81,7 +108,7 @@ class Telemetry:
         self._loader = Loader(inserts, reconciler, self._digests, self._loaded, placer=self.placer)
         self.writer = SegmentWriter(
             wal, by_name, self._digests, self._loader.put,
-            epoch=next_epoch(wal, self._least_epoch(wal, by_name.values())), limits=limits,
+            epoch=epoch, limits=limits,
         )  # fmt: skip
         self.reads = Reads(engine)
         self.metrics = MetricReader(engine)
@@ -99,24 +126,28 @@ class Telemetry:
         retention: schema.Retention | None = None,
         limits: Limits | None = None,
         dsn: str = "",
+        password: str = "",
+        layout: Layout = ONE_NODE,
     ) -> Telemetry:
         """Open the store of a data directory, making what is missing.
 
         kinds: of segments, beside the built-in ones. tables: beside those of `schema.TABLES`.
-        dsn: a ClickHouse server instead of the embedded engine. StoreError when another process
-        uses the directory.
+        retention: applied to every table; None gives new tables the defaults and leaves others.
+        dsn: a ClickHouse server instead of the embedded engine; `password` when it has none.
+        layout: how tables lie there. StoreError when another process uses the directory, or the
+        server cannot be used.
         """
         (path / "wal").mkdir(parents=True, exist_ok=True)
-        engine = (
-            ClickHouse(dsn)
-            if dsn
-            else ClickHouse.embedded(path / "clickhouse", memory_bytes=memory_bytes)
-        )
+        if dsn:
+            engine = ClickHouse(dsn, layout=layout, password=password)
+        else:
+            engine = ClickHouse.embedded(
+                path / "clickhouse", memory_bytes=memory_bytes, layout=layout
+            )
+        known = (*schema.TABLES, *tables)
         try:
-            schema.create(engine, (*schema.TABLES, *tables), retention=retention)
-            fill_versions(engine)
-            prices.install(engine)
-            return cls(engine, path, clock, kinds, limits)
+            keeping = _prepared(engine, clock, known, retention)
+            return cls(engine, path, clock, kinds, limits, keeping)
         except BaseException:
             engine.close()
             raise
@@ -182,10 +213,29 @@ class Telemetry:
         unknown = set(calls.column_names) - {column.name for column in schema.CALLS.columns}
         if unknown:
             raise StoreError(f"table calls has no column {', '.join(sorted(unknown))}")
+        self._refuse_expired(calls)
         sink = io.BytesIO()
         with pa.ipc.new_stream(sink, calls.schema) as stream:
             stream.write_table(calls)
         self.writer.append_now(CALL_ROWS, [sink.getbuffer()])
+
+    def _refuse_expired(self, calls: pa.Table) -> None:
+        """StoreError for calls that the table would drop as soon as it had them."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        days = self.keeping.raw_days
+        if not days or "ts" not in calls.column_names:
+            return
+        oldest = int(self._clock.now().timestamp() - days * DAY_S) * 1_000_000
+        began = calls.column("ts").cast(pa.timestamp("us")).cast(pa.int64())
+        late = pc.sum(pc.less(began, oldest)).as_py() or 0
+        if late:
+            raise StoreError(
+                f"{late} of {calls.num_rows} calls began more than {days} days ago, and calls are"
+                f" kept for {days} days. None was stored: leave them out, or keep calls for longer"
+                " (`calls` of a Retention document)."
+            )
 
     def stats(self) -> TelemetryStats:
         """Rows, bytes and vitals now."""
@@ -200,13 +250,3 @@ class Telemetry:
 
     def _loaded(self, size: int) -> None:
         self.writer.add_backlog(size)
-
-    def _least_epoch(self, wal: Path, kinds: Iterable[SegmentKind]) -> int:
-        """Past every number in use, should the write-ahead directory have been lost."""
-        if (wal / "epoch").exists():
-            return 1
-        last = 0
-        for table in {kind.table for kind in kinds}:
-            rows = self._engine.rows(f"SELECT max(seg) FROM {DATABASE}.{table}")
-            last = max(last, int(rows[0][0]))
-        return (last >> 32) + 1
