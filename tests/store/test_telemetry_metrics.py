@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 from metric_build import MINUTE, POINT_ROWS, Point, row, slow_differences, store_points
-from telemetry_build import FOREVER, clock
+from telemetry_build import FOREVER, Where, clock
 
 from tocsin.domain.clock import from_minute
 from tocsin.indicators.distributions import Explicit, Exponential
+from tocsin.store.clickhouse import ClickHouse
 from tocsin.store.metrics import MOST_SERIES, MetricRead, MetricSeries
 from tocsin.store.otlp_kinds import KINDS, TABLES
 from tocsin.store.telemetry import Telemetry
@@ -44,10 +45,15 @@ class Shelf:
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Telemetry]:
+def store(
+    tmp_path_factory: pytest.TempPathFactory, place: ClickHouse | None
+) -> Iterator[Telemetry]:
     path = tmp_path_factory.mktemp("metrics")
     kinds = [*KINDS, POINT_ROWS]
-    with Telemetry.open(path, clock(), kinds=kinds, tables=TABLES, retention=FOREVER) as opened:
+    with Telemetry.open(
+        path, clock(), kinds=kinds, tables=TABLES, retention=FOREVER, dsn=Where.dsn,
+        layout=Where.layout,
+    ) as opened:  # fmt: skip
         yield opened
 
 
