@@ -33,19 +33,25 @@ def snippets() -> dict[str, tuple[str, str]]:
 
 @dataclass
 class Tocsin:
-    """The server of the session, as its clients' programs and the tests see it."""
+    """The server of a module, as its clients' programs and the tests see it."""
 
-    bench: Bench
     addresses: Addresses
     provider_url: str
+    bench: Bench | None = None
 
     def run(self, environment: str, app: str, service: str, **variables: str) -> Any:
         """Run tests/clients/apps/`app` in an environment; what it printed last, as JSON."""
         return self._run(environment, APPS / app, service, variables)
 
-    def run_snippet(self, environment: str, name: str, service: str, tmp: Path) -> None:
-        """Run a recipe of the guide as it is, but for the addresses and the service's name."""
+    def run_snippet(
+        self, environment: str, name: str, service: str, tmp: Path, token: str = ""
+    ) -> None:
+        """Run a recipe of the guide as it is, but for the addresses and the service's name.
+
+        token: given where the recipe has an API key, and in the environment.
+        """
         _, text = snippets()[name]
+        text = text.replace('api_key="any"', f'api_key="{token or "any"}"')
         ports = {
             "4318": self.addresses.http.rpartition(":")[2],
             "4317": str(self.addresses.grpc),
@@ -60,14 +66,21 @@ class Tocsin:
             "OTEL_ENDPOINT": self.addresses.http,
             "LITELLM_LOCAL_MODEL_COST_MAP": "True",  # it would ask the internet
         }
+        if token:
+            variables["OTEL_EXPORTER_OTLP_HEADERS"] = f"Authorization=Bearer%20{token}"
+            variables["PHOENIX_API_KEY"] = token
         self._run(environment, program, service, variables)
 
     def calls(self, service: str, where: str = "kind = 'llm'") -> list[dict[str, Any]]:
         """The stored calls of a service."""
-        return self.bench.calls(f"service = '{service}' AND ({where})")
+        return self.query(
+            f"SELECT * FROM tocsin.calls WHERE service = '{service}' AND ({where})"
+            " ORDER BY ts, span_id"
+        )
 
     def query(self, sql: str) -> list[dict[str, Any]]:
         """Rows of the store, with everything that was accepted."""
+        assert self.bench is not None
         return self.bench.query(sql)
 
     def _run(self, environment: str, program: Path, service: str, extra: dict[str, str]) -> Any:

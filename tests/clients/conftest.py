@@ -1,4 +1,4 @@
-"""One server with every door open, and one provider, for all real clients of a session."""
+"""One server with every door open, and one provider, for all real clients of a module."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from tocsin.domain.clock import SystemClock
 from tocsin.intake.intake import Intake
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def provider() -> Iterator[FakeProvider]:
     with fake_provider() as running:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def tocsin(tmp_path_factory: pytest.TempPathFactory, provider: FakeProvider) -> Iterator[Tocsin]:
     pytest.importorskip("grpc", reason="the extra grpc is not installed")
     with bench(tmp_path_factory.mktemp("clients")) as made:
         made.intake = Intake(made.store.writer, SystemClock())
         with serving(made) as addresses:
-            yield Tocsin(made, addresses, provider.url)
+            yield Tocsin(addresses, provider.url, made)

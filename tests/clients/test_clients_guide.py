@@ -19,7 +19,7 @@ RECIPES = {
     "vercel-ai": "js",
     "arize-otel": "python",
     "arize8": "python",
-    "arize7": "arize7",
+    "arize7": "older",
     "phoenix-otel": "python",
     "phoenix-client": "python",
 }
@@ -52,7 +52,7 @@ def test_the_recipe_of_the_arize_sdk_evaluates_its_span(tocsin: Tocsin, tmp_path
 def test_the_recipe_of_the_older_arize_sdk_logs_a_prediction(
     tocsin: Tocsin, tmp_path: Path
 ) -> None:
-    tocsin.run_snippet("arize7", "arize7", "guide-arize7", tmp_path)
+    tocsin.run_snippet("older", "arize7", "guide-arize7", tmp_path)
     [call] = tocsin.calls("guide-arize7", "1")
     assert call["duration_us"] == 1_250_000
     assert call["response_id"] == "conversation-17"

@@ -2,10 +2,15 @@
 
 Tables are Arrow IPC streams whose schema metadata `arize-schema` is a base64 protobuf. Of it are
 read: model or project name (1.1), and for predictions the columns of id (4.1), timestamp (4.3),
-label (4.4) and score (4.5). Spans have their own column names and need no more.
+label (4.4) and score (4.5), and of the truth's label (4.6) and score (4.7). Spans have their own
+column names and need no more.
 
-A prediction becomes a call as far as it carries one: its time, its latency tag, its cost, its
-status code, its tags as dimensions. Prediction and ground truth become scores under its id.
+A prediction becomes a call as far as it carries one: its time, latency, cost and status code, and
+if it is one of a language model (it has a prompt or tokens among its features and tags) its model,
+tokens, prompt, and its label as the answer. Other predictions, and ground truth, become scores
+under its id; truth that comes alone, later, is not a call.
+
+Projects and spaces come into being by being named, so every name has an id: its base64.
 
 Source: arize 8.61, recorded requests.
 """
@@ -32,6 +37,26 @@ _STATUS = {"OK": 1, "ERROR": 2}
 _LATENCY_TAGS = ("llm_latency_ms", "latency_ms", "duration_ms")
 _COST_TAGS = ("cost_usd", "llm_cost_usd", "cost")
 _STATUS_TAGS = ("http_status_code", "status_code", "http_status")
+_PROMPT_TAGS = ("user_query", "prompt", "query", "question")
+_MODEL_TAGS = ("llm_model_name", "model_name", "model")
+_LLM_TAGS = {*_PROMPT_TAGS, "llm_model_name", "total_tokens", "token_usage"}
+_LLM_PREFIXES = ("llm_", "prompt_", "completion_")
+# Attribute -> the tags that may hold it.
+_READ_AS = {
+    "gen_ai.usage.cost": _COST_TAGS,
+    "http.response.status_code": _STATUS_TAGS,
+    "cloud.region": ("region", "geography"),
+    "session.id": ("session_id",),
+    "user.id": ("user_id",),
+}
+_READ_AS_OF_LLM = {
+    "gen_ai.request.model": _MODEL_TAGS,
+    "gen_ai.usage.input_tokens": ("prompt_tokens", "input_tokens", "prompt_token_count"),
+    "gen_ai.usage.output_tokens": (
+        "completion_tokens", "output_tokens", "response_token_count",
+    ),
+    "input.value": _PROMPT_TAGS,
+}  # fmt: skip
 _MAX_ROWS = 1_000_000
 
 
@@ -86,6 +111,7 @@ def read_log(document: Any, now_ns: int) -> Parsed:
 def read_annotations(document: Any) -> list[dict[str, Any]]:
     """A body of `POST /v2/spans/annotate` as rows of `scores`."""
     notes = document.get("annotations") if isinstance(document, dict) else None
+    project = name_of(str(document.get("project_id") or "")) if isinstance(document, dict) else ""
     if not isinstance(notes, list):
         raise IntakeError(400, 'the body must be {"project_id": …, "annotations": [ … ]}')
     rows = []
@@ -101,12 +127,27 @@ def read_annotations(document: Any) -> list[dict[str, Any]]:
                 score=value.get("score"),
                 label=value.get("label"),
                 call_id=str(note["record_id"]),
+                project=project,
                 source="human",
                 comment=value.get("text"),
             )
             if row is not None:
                 rows.append(row)
     return rows
+
+
+def id_of(kind: str, name: str) -> str:
+    """The id by which Arize's SDK is to call a `Project` or `Space` of this name."""
+    return base64.b64encode(f"{kind}:{name}".encode()).decode()
+
+
+def name_of(resource_id: str) -> str:
+    """The name in an id from `id_of`; any other text is its own name."""
+    try:
+        kind, colon, name = base64.b64decode(resource_id, validate=True).decode().partition(":")
+    except (binascii.Error, ValueError):
+        return resource_id
+    return name if colon and kind == "Project" else resource_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +157,8 @@ class _Schema:
     timestamp: str = ""
     label: str = ""
     score: str = ""
+    actual_label: str = ""
+    actual_score: str = ""
 
     @classmethod
     def parse(cls, metadata: Mapping[bytes, bytes]) -> _Schema:
@@ -131,6 +174,8 @@ class _Schema:
             timestamp=columns.get(3, b"").decode("utf-8", "replace"),
             label=columns.get(4, b"").decode("utf-8", "replace"),
             score=columns.get(5, b"").decode("utf-8", "replace"),
+            actual_label=columns.get(6, b"").decode("utf-8", "replace"),
+            actual_score=columns.get(7, b"").decode("utf-8", "replace"),
         )
 
 
@@ -141,6 +186,7 @@ class _Prediction:
     ts: Any
     tags: Mapping[str, Any]
     labels: Mapping[str, tuple[Any, Any]]
+    is_call: bool = True
 
 
 def _texts(raw: bytes) -> dict[int, bytes]:
@@ -227,20 +273,30 @@ def _patch(row: Mapping[str, Any], project: str) -> dict[str, Any]:
 
 
 def _from_row(row: Mapping[str, Any], schema: _Schema) -> _Prediction:
-    own = {schema.prediction_id, schema.timestamp, schema.label, schema.score}
+    predicted, true = (schema.score, schema.label), (schema.actual_score, schema.actual_label)
+    own = {schema.prediction_id, schema.timestamp, *predicted, *true}
     return _Prediction(
         id=str(row[schema.prediction_id]),
         model=schema.project,
         ts=row.get(schema.timestamp),
         tags={name: value for name, value in row.items() if name not in own},
-        labels={"prediction": (row.get(schema.score), row.get(schema.label))},
+        labels={
+            "prediction": (row.get(schema.score), row.get(schema.label)),
+            "actual": (row.get(schema.actual_score), row.get(schema.actual_label)),
+        },
+        is_call=any(predicted) or not any(true),
     )
 
 
 def _from_record(document: Mapping[str, Any]) -> _Prediction:
     prediction = _mapping(document.get("prediction"))
     actual = _mapping(document.get("actual"))
-    values = {**_mapping(prediction.get("features")), **_mapping(prediction.get("tags"))}
+    importances = _mapping(document.get("feature_importances"))
+    values = {
+        **_mapping(importances.get("feature_importances")),  # where some keep their measurements
+        **_mapping(prediction.get("features")),
+        **_mapping(prediction.get("tags")),
+    }
     return _Prediction(
         id=str(document["prediction_id"]),
         model=str(document.get("model_id") or ""),
@@ -250,43 +306,49 @@ def _from_record(document: Mapping[str, Any]) -> _Prediction:
             "prediction": _judged(prediction.get("prediction_label")),
             "actual": _judged(actual.get("actual_label")),
         },
+        is_call="prediction" in document or "actual" not in document,
     )
 
 
 def _prediction(parsed: Parsed, item: _Prediction, now_ns: int) -> None:
-    ts = now_ns if is_missing(item.ts) else moment_ns(item.ts, "timestamp")
-    latency = _first(item.tags, _LATENCY_TAGS)
-    status = _first(item.tags, _STATUS_TAGS)
-    is_llm = any(name.startswith(("llm_", "prompt_", "completion_")) for name in item.tags)
-    failed = str(status or "").isdigit() and int(str(status)) >= 400
-    attributes: dict[str, Any] = {
-        "openinference.span.kind": "LLM" if is_llm else "CHAIN",
-        "gen_ai.response.id": item.id,
-        "gen_ai.usage.cost": _first(item.tags, _COST_TAGS),
-        "http.response.status_code": status,
-        "cloud.region": item.tags.get("region"),
-    }
-    attributes |= {name: value for name, value in item.tags.items() if name not in attributes}
-    span_id = stand_in_id(item.model, item.id)
-    parsed.spans.append(
-        SpanRecord(
-            name=item.model or "prediction",
-            start_ns=ts,
-            end_ns=ts + int(_float(latency) * 1e6),
-            trace_id=span_id,
-            span_id=span_id,
-            status=2 if failed else 1,
-            attributes=attributes,
-            resource={"openinference.project.name": item.model} if item.model else {},
-            scope="arize.predictions",
-        )
-    )
-    for name, (score, label) in item.labels.items():
+    labels = dict(item.labels)
+    if item.is_call:
+        parsed.spans.append(_call(item, labels, now_ns))
+    for name, (score, label) in labels.items():
         row = score_row(
             name, score=score, label=label, call_id=item.id, project=item.model, source="model"
         )
         if row is not None:
             parsed.scores.append(row)
+
+
+def _call(item: _Prediction, labels: dict[str, tuple[Any, Any]], now_ns: int) -> SpanRecord:
+    """The call that a prediction tells of; takes from `labels` what is the call's own answer."""
+    ts = now_ns if is_missing(item.ts) else moment_ns(item.ts, "timestamp")
+    is_llm = any(name in _LLM_TAGS or name.startswith(_LLM_PREFIXES) for name in item.tags)
+    attributes: dict[str, Any] = {
+        "openinference.span.kind": "LLM" if is_llm else "CHAIN",
+        "gen_ai.response.id": item.id,
+        **{name: _first(item.tags, tags) for name, tags in _READ_AS.items()},
+    }
+    if is_llm:
+        attributes |= {name: _first(item.tags, tags) for name, tags in _READ_AS_OF_LLM.items()}
+        attributes["output.value"] = labels.pop("prediction")[1]
+    status = attributes["http.response.status_code"]
+    failed = str(status or "").isdigit() and int(str(status)) >= 400
+    attributes |= {name: value for name, value in item.tags.items() if name not in attributes}
+    span_id = stand_in_id(item.model, item.id)
+    return SpanRecord(
+        name=item.model or "prediction",
+        start_ns=ts,
+        end_ns=ts + int(_float(_first(item.tags, _LATENCY_TAGS)) * 1e6),
+        trace_id=span_id,
+        span_id=span_id,
+        status=2 if failed else 1,
+        attributes=attributes,
+        resource={"openinference.project.name": item.model} if item.model else {},
+        scope="arize.predictions",
+    )
 
 
 def _judged(label: Any) -> tuple[Any, Any]:

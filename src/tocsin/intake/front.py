@@ -5,6 +5,7 @@
     POST /opentelemetry.proto.collector.…/Export  the body of an OTLP/gRPC call, framed or not
     POST /v1/pandas_arrow  /v1/log                Arize: tables of spans and predictions, one record
     POST /v2/spans/annotate                       Arize: annotations
+    GET  /v2/projects  /v2/spaces                 Arize: the id of a name
     POST /v1/flight/do_put                        Arize: the Arrow stream of a Flight DoPut
     POST /v1/span_annotations                     Phoenix: annotations
     POST /v1/projects/{project}/spans             Phoenix: spans
@@ -66,10 +67,14 @@ def routes(intake: Intake) -> list[Route]:
         *(_route(intake, path, _otlp(intake, signal), _refused) for path, signal in otlp.items()),
         *(_route(intake, path, door, _problem) for path, door in doors.items()),
         _batches(intake),
+        _route(intake, "/v2/projects", _arize_names("projects", "Project"), _problem, "GET"),
+        _route(intake, "/v2/spaces", _arize_names("spaces", "Space"), _problem, "GET"),
     ]
 
 
-def _route(intake: Intake, path: str, door: Handler, refuse: Refusal) -> Route:
+def _route(
+    intake: Intake, path: str, door: Handler, refuse: Refusal, method: str = "POST"
+) -> Route:
     """A door behind authentication, at which no error passes unanswered, unlogged, uncounted."""
 
     async def handle(request: Request) -> Response:
@@ -84,7 +89,7 @@ def _route(intake: Intake, path: str, door: Handler, refuse: Refusal) -> Route:
         intake.refused(refusal)
         return refuse(refusal, request)
 
-    return Route(path, handle, methods=["POST"])
+    return Route(path, handle, methods=[method])
 
 
 def _refused(error: IntakeError, request: Request) -> Response:
@@ -148,6 +153,17 @@ def _arize_annotations(intake: Intake) -> Handler:
         return replies.answer({"accepted": receipt.accepted})
 
     return take
+
+
+def _arize_names(member: str, kind: str) -> Handler:
+    """The one project or space that has the name which is asked for; every name is one."""
+
+    async def find(request: Request) -> Response:
+        name = request.query_params.get("name", "")[:MAX_PROJECT]
+        found = [{"id": arize.id_of(kind, name), "name": name}] if name else []
+        return replies.answer({member: found, "pagination": {"has_more": False}})
+
+    return find
 
 
 def _phoenix_annotations(intake: Intake) -> Handler:
