@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from tocsin.domain.redaction import Redactions
 from tocsin.store import normalise
 from tocsin.store.attributes import Names, codebook
 from tocsin.store.kinds import SegmentKind
@@ -22,7 +23,8 @@ from tocsin.store.otlp import (
     TRACES_ENVELOPE,
     parse_settings,
 )
-from tocsin.store.schema import LC, MICROS, QUARANTINE, Column, Table, rows_kind
+from tocsin.store.redaction import BUILT_IN, CALL_TEXTS, Texts, redacted
+from tocsin.store.schema import CALLS, LC, MICROS, Column, Table
 from tocsin.store.sqltext import derived, layer, quoted, same
 from tocsin.store.wrappers import segment_facts, wrapper_note
 
@@ -38,7 +40,14 @@ PLANNING = {
 }
 
 
-def traces(dimensions: Mapping[str, str] | None = None) -> SegmentKind:
+def kinds(redactions: Redactions = BUILT_IN) -> tuple[SegmentKind, ...]:
+    """The kinds of segment that hold OTLP, their texts redacted by `redactions`."""
+    return traces(redactions=redactions), logs(redactions), metrics(redactions)
+
+
+def traces(
+    dimensions: Mapping[str, str] | None = None, redactions: Redactions = BUILT_IN
+) -> SegmentKind:
     """The kind of segment that holds spans.
 
     dimensions: name of a declared dimension -> span attribute it is read from; an attribute
@@ -72,9 +81,19 @@ def traces(dimensions: Mapping[str, str] | None = None) -> SegmentKind:
         format="Protobuf",
         structure=TRACES_ENVELOPE.columns,
         settings=parse_settings(TRACES_ENVELOPE) | PLANNING,
-        select=derived(rows, normalise.SPAN, plain, normalise.CALL_COLUMNS),
-        careful_select=f"WITH {segment_facts(book)} AS segment_facts\n"
-        + derived(rows, normalise.SPAN, careful, normalise.CALL_COLUMNS),
+        select=redacted(
+            derived(rows, normalise.SPAN, plain, normalise.CALL_COLUMNS),
+            CALLS,
+            CALL_TEXTS,
+            redactions,
+        ),
+        careful_select=redacted(
+            f"WITH {segment_facts(book)} AS segment_facts\n"
+            + derived(rows, normalise.SPAN, careful, normalise.CALL_COLUMNS),
+            CALLS,
+            CALL_TEXTS,
+            redactions,
+        ),
     )
 
 
@@ -137,6 +156,9 @@ METRIC_POINTS = Table(
     "toYYYYMMDD(ts)",
 )
 
+_LOG_TEXTS = Texts({"body": "body"}, {"attrs": "attributes.", "res": "resource."})
+_POINT_TEXTS = Texts({}, {"attrs": "attributes.", "res": "resource."})
+
 # A record that carries no time, or one years away, is filed under the time it came.
 _FAR_NS = 400 * 86_400 * 1_000_000_000
 _AHEAD_NS = 600 * 1_000_000_000
@@ -163,6 +185,32 @@ def _logs() -> str:
     }
     wanted = [column.name for column in LOG_RECORDS.columns]
     return derived(normalise.members("records", "{source}"), _GIVEN, named, wanted)
+
+
+def logs(redactions: Redactions = BUILT_IN) -> SegmentKind:
+    """The kind of segment that holds log records."""
+    return SegmentKind(
+        name="logs",
+        table="logs",
+        time="ts",
+        format="Protobuf",
+        structure=LOGS_ENVELOPE.columns,
+        settings=parse_settings(LOGS_ENVELOPE) | PLANNING,
+        select=redacted(_logs(), LOG_RECORDS, _LOG_TEXTS, redactions),
+    )
+
+
+def metrics(redactions: Redactions = BUILT_IN) -> SegmentKind:
+    """The kind of segment that holds data points of metrics."""
+    return SegmentKind(
+        name="metrics",
+        table="metric_points",
+        time="ts",
+        format="Protobuf",
+        structure=METRICS_ENVELOPE.columns,
+        settings=parse_settings(METRICS_ENVELOPE) | PLANNING,
+        select=redacted(_metrics(), METRIC_POINTS, _POINT_TEXTS, redactions),
+    )
 
 
 # What a point of each type holds of what only some have; nothing of the rest. Field number 10 and
@@ -256,26 +304,5 @@ def _started(nanoseconds: str) -> str:
 
 _GIVEN = ("recv_ns", "project", "service", "env", "release", "res", "scope", "item")
 
-TRACES = traces()
-LOGS = SegmentKind(
-    name="logs",
-    table="logs",
-    time="ts",
-    format="Protobuf",
-    structure=LOGS_ENVELOPE.columns,
-    settings=parse_settings(LOGS_ENVELOPE) | PLANNING,
-    select=_logs(),
-)
-METRICS = SegmentKind(
-    name="metrics",
-    table="metric_points",
-    time="ts",
-    format="Protobuf",
-    structure=METRICS_ENVELOPE.columns,
-    settings=parse_settings(METRICS_ENVELOPE) | PLANNING,
-    select=_metrics(),
-)
-QUARANTINED = rows_kind(QUARANTINE, "quarantined", "JSONEachRow")
-
-KINDS = (TRACES, LOGS, METRICS, QUARANTINED)
+KINDS = kinds()
 TABLES = (LOG_RECORDS, METRIC_POINTS)

@@ -32,7 +32,8 @@ from tocsin.store.quarantine import Quarantine
 from tocsin.store.reads import Reads
 from tocsin.store.reconcile import Inserts, Reconciler, Settled, leftover
 from tocsin.store.retention import DAY_S, Keeping
-from tocsin.store.scores import SCORE_ROWS, Placer, fill_versions
+from tocsin.store.row_kinds import row_kinds
+from tocsin.store.scores import Placer, fill_versions
 from tocsin.store.segments import Limits, SegmentWriter
 from tocsin.store.upgrades import has_tables, upgrade
 from tocsin.store.writers import Writers
@@ -40,9 +41,8 @@ from tocsin.store.writers import Writers
 if TYPE_CHECKING:
     import pyarrow as pa
 
-CALL_ROWS = schema.rows_kind(schema.CALLS, "callrows")
-CHANGE_ROWS = schema.rows_kind(schema.CHANGES, "changes", "JSONEachRow")
-BUILT_IN = (CALL_ROWS, SCORE_ROWS, CHANGE_ROWS)
+BUILT_IN = row_kinds()
+CALL_ROWS, SCORE_ROWS, CHANGE_ROWS, _ = BUILT_IN
 _MEMORY_BYTES = 2_000_000_000
 
 

@@ -1,0 +1,46 @@
+"""Segments that hold rows as they are: calls, scores and changes that come from no span."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from tocsin.domain.redaction import Redactions
+from tocsin.store import schema
+from tocsin.store.kinds import SegmentKind
+from tocsin.store.otlp_kinds import PLANNING
+from tocsin.store.redaction import BUILT_IN, CALL_TEXTS, Texts, redacted
+from tocsin.store.scores import SCORE_ROWS
+
+_SCORE_TEXTS = Texts(
+    {"comment": "comment", "label": "label", "annotator": "annotator"}, {"dims": "dims."}
+)
+_QUARANTINE_TEXTS = Texts({"body": "body"})
+
+
+def row_kinds(redactions: Redactions = BUILT_IN) -> tuple[SegmentKind, ...]:
+    """Kinds `callrows`, `scores`, `changes` and `quarantined`, redacted by `redactions`.
+
+    Changes are what an operator's own people say about their deployments; they are kept as said.
+    """
+    return (
+        _redacted(schema.rows_kind(schema.CALLS, "callrows"), CALL_TEXTS, redactions),
+        _redacted(SCORE_ROWS, _SCORE_TEXTS, redactions),
+        schema.rows_kind(schema.CHANGES, "changes", "JSONEachRow"),
+        _redacted(
+            schema.rows_kind(schema.QUARANTINE, "quarantined", "JSONEachRow"),
+            _QUARANTINE_TEXTS,
+            redactions,
+        ),
+    )
+
+
+def _redacted(kind: SegmentKind, where: Texts, redactions: Redactions) -> SegmentKind:
+    table = next(table for table in schema.TABLES if table.name == kind.table)
+    return replace(
+        kind,
+        select=redacted(kind.select, table, where, redactions),
+        careful_select=redacted(kind.careful_select, table, where, redactions)
+        if kind.careful_select
+        else "",
+        settings={**kind.settings, **PLANNING},
+    )
