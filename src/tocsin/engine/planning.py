@@ -2,35 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tocsin.domain.clock import Clock, from_minute
 from tocsin.domain.errors import Problem, SpecError
 from tocsin.domain.ports import MinuteSource
+from tocsin.engine import documents
 from tocsin.engine.backtest import backtest
 from tocsin.engine.decisions import DecisionLine, Line, lines
 from tocsin.engine.files import open_source
 from tocsin.engine.rules import compile_desired
 from tocsin.engine.settings import STATE_FILE, Settings
-from tocsin.spec.apply import ConfigVersion, prepare
+from tocsin.spec.apply import Application, ConfigVersion, prepare
 from tocsin.spec.desired import Desired, load, restore
 from tocsin.spec.plan import Page, PageDiff, PageReplay, Plan, make_plan
+from tocsin.spec.yaml import Located
 from tocsin.store.state import StateStore
 
 NIGHT = (22, 7)  # off-hours in UTC: from 22:00 to 7:00, and at weekends
 
 
-def desired_of(settings: Settings) -> Desired:
-    """The configuration under `--config`, without secrets. SpecError with every problem."""
+def desired_of(settings: Settings, added: Sequence[Located] = ()) -> Desired:
+    """The configuration under `--config`, without secrets. SpecError with every problem.
+
+    added: documents made through the API.
+    """
     if settings.config_dir is None:
         raise SpecError([Problem("--config", 0, "", "no directory given", "pass --config DIR")])
-    return load([settings.config_dir])
+    return load([settings.config_dir], added=added)
 
 
 def plan(settings: Settings, history: Path | None, budget: int | None) -> Plan:
     """Compare `--config` with what is in force; replay both over `history` when given."""
-    after = desired_of(settings)
+    after = desired_of(settings, _made(settings))
     replay = None if history is None else replay_over(history)
     return make_plan(in_force(settings), after, replay=replay, budget=budget)
 
@@ -42,34 +47,28 @@ def apply(
 
     Raises CannotApply when a routing test fails or a lint forbids it.
     """
-    after = desired_of(settings)
+    after = desired_of(settings, _made(settings))
     found = make_plan(in_force(settings), after)
-    if found.before == after.digest:
-        return None
-    application = prepare(
-        found, after, actor=actor, at=clock.now(), approvals=approvals, reason=reason
-    )
+    now = clock.now()
+    application = None
+    if found.before != after.digest:
+        application = prepare(found, after, actor=actor, at=now, approvals=approvals, reason=reason)
     store = _state(settings)
     try:
         with store.transaction() as tx:
-            version = application.version
-            store.record_config(
-                version.digest,
-                {"text": version.text, "approved_by": list(version.approved_by)},
-                actor=actor,
-                now=version.applied_at,
-                reason=application.event.reason,
-            )
-            tx.append(application.event)
+            if application is not None:
+                _record(store, application)
+                tx.append(application.event)
+            for document in documents.superseded(store, after):
+                documents.retire(tx, document, actor=actor, now=now)
     finally:
         store.close()
-    return application.version
+    return application.version if application else None
 
 
 def in_force(settings: Settings) -> Desired | None:
     """The configuration applied last to the data directory, None if there is none."""
-    path = settings.data_dir / STATE_FILE
-    if not settings.state_url and not path.exists():
+    if not _has_state(settings):
         return None
     store = _state(settings)
     try:
@@ -131,6 +130,32 @@ def _page(line: DecisionLine) -> Page:
 
 def _identity(page: Page) -> tuple[object, ...]:
     return page.at, page.service, page.monitor
+
+
+def _record(store: StateStore, application: Application) -> None:
+    version = application.version
+    store.record_config(
+        version.digest,
+        {"text": version.text, "approved_by": list(version.approved_by)},
+        actor=version.applied_by,
+        now=version.applied_at,
+        reason=application.event.reason,
+    )
+
+
+def _made(settings: Settings) -> list[Located]:
+    """Documents made through the API of the server that owns the data directory."""
+    if not _has_state(settings):
+        return []
+    store = _state(settings)
+    try:
+        return documents.kept(store)
+    finally:
+        store.close()
+
+
+def _has_state(settings: Settings) -> bool:
+    return bool(settings.state_url) or (settings.data_dir / STATE_FILE).exists()
 
 
 def _state(settings: Settings) -> StateStore:

@@ -15,6 +15,7 @@ from tocsin.domain.series import SeriesId
 from tocsin.routing.policy import BY_SEVERITY, Defaults, RoutingPolicy
 from tocsin.spec.detectors import DetectorShape
 from tocsin.spec.documents import OPENSLO, Document
+from tocsin.spec.health import NOT_JUDGED
 from tocsin.spec.measures import Measure, measure
 from tocsin.spec.objectives import BurnRatePolicyShape, SLIShape, SLOShape
 from tocsin.spec.plugins import Secrets
@@ -100,6 +101,8 @@ def routing(
     for document in assembly.of("Playbook"):
         message = "a Playbook is carried by name; its steps are not executed yet"
         assembly.warnings.append(document.problem(("kind",), message))
+    for document in assembly.of("HealthScore"):
+        assembly.warnings.append(document.problem(("kind",), NOT_JUDGED))
     _check_route_names(assembly, parts)
     classify = tuple(rule.build() for part in parts for rule in part.spec.classify)
     return RoutingPolicy(

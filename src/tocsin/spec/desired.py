@@ -69,15 +69,29 @@ class Desired:
         return max(matching, key=lambda service: service.project != "", default=None)
 
 
-def load(paths: Iterable[Path], secrets: Secrets | None = None) -> Desired:
+def load(
+    paths: Iterable[Path], secrets: Secrets | None = None, added: Sequence[Located] = ()
+) -> Desired:
     """The configuration under `paths` (files, or directories of *.yaml and *.yml).
 
     secrets: resolves `{secret: NAME}`; None leaves every receiver without its secrets, which is
-    enough to plan. Raises SpecError with every problem found.
+    enough to plan. added: documents from elsewhere; one that a file defines as well is left out.
+    Raises SpecError with every problem found.
     """
     roots = list(paths)
     located, problems = read(roots)
+    located = [one for whole in located for one in unlisted(whole)]
+    written = {key_of(one.data) for one in located}
+    located += [one for one in added if key_of(one.data) not in written]
     return _desired(located, problems, secrets, ", ".join(str(root) for root in roots))
+
+
+def key_of(data: Any) -> Key:
+    """(apiVersion, kind, name) of a document's data, with "" for what it does not say."""
+    envelope = data if isinstance(data, dict) else {}
+    metadata = envelope.get("metadata")
+    name = metadata.get("name") if isinstance(metadata, dict) else None
+    return str(envelope.get("apiVersion", "")), str(envelope.get("kind", "")), str(name or "")
 
 
 def load_text(text: str, file: str = "<text>", secrets: Secrets | None = None) -> Desired:
@@ -87,20 +101,28 @@ def load_text(text: str, file: str = "<text>", secrets: Secrets | None = None) -
 
 
 def restore(text: str, secrets: Secrets | None = None) -> Desired:
-    """The configuration that `Desired.text` was taken from. Raises SpecError as `load`."""
+    """The configuration that `Desired.text` was taken from. Raises SpecError as `load`.
+
+    Unlike files, a stored configuration may be empty: the last document was taken out of it.
+    """
     located = [Located(_STORED, 0, data, {}) for data in json.loads(text)]
-    return _desired(located, [], secrets, _STORED)
+    return _desired(located, [], secrets, _STORED, may_be_empty=True)
 
 
 # --------------------------------------------------------------------------------------------
 
 
 def _desired(
-    located: Sequence[Located], problems: list[Problem], secrets: Secrets | None, source: str
+    located: Sequence[Located],
+    problems: list[Problem],
+    secrets: Secrets | None,
+    source: str,
+    *,
+    may_be_empty: bool = False,
 ) -> Desired:
     located = [one for whole in located for one in unlisted(whole)]
     decoded = [decode(one) for one in located]
-    if not decoded and not problems:
+    if not (decoded or problems or may_be_empty):
         problems = [Problem(source, 0, "", "holds no document")]
     for found in decoded:
         problems += found.problems

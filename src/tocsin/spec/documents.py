@@ -11,6 +11,7 @@ from tocsin.domain.errors import Problem
 from tocsin.spec.detectors import DetectorShape
 from tocsin.spec.duty import DigestShape, EscalationShape, OnCallShape
 from tocsin.spec.explain import show, suggest
+from tocsin.spec.health import HealthScoreShape
 from tocsin.spec.objectives import BurnRatePolicyShape, SLIShape, SLOShape
 from tocsin.spec.receivers import ReceiverShape
 from tocsin.spec.routes import PlaybookShape, RoutingShape
@@ -64,12 +65,13 @@ KINDS: tuple[Kind, ...] = (
     Kind(TOCSIN, "Digest", DigestShape),
     Kind(TOCSIN, "Routing", RoutingShape),
     Kind(TOCSIN, "Playbook", PlaybookShape),
+    Kind(TOCSIN, "HealthScore", HealthScoreShape),
 )
 
 # Documents of OpenSLO that say how alerts are sent elsewhere; Tocsin has its own kinds for that.
 _IGNORED = ("DataSource", "AlertPolicy", "AlertCondition", "AlertNotificationTarget")
 _PLANNED = (
-    "Indicator", "CompositeSLO", "BudgetCorrection", "ErrorBudgetPolicy", "HealthScore", "Gate",
+    "Indicator", "CompositeSLO", "BudgetCorrection", "ErrorBudgetPolicy", "Gate",
     "Evaluator", "PageBudget", "Report", "StatusPage", "VendorAgreement", "Redaction", "Role",
     "BreachMonitor",
 )  # fmt: skip

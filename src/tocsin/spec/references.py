@@ -27,6 +27,7 @@ _REFERENCES: Mapping[str, Mapping[str, str]] = {
     "Detector": {"service": "Service", "services": "Service"},
     "EscalationPolicy": {"steps.*.notify": "Receiver", "steps.*.who": "OnCallSchedule"},
     "Digest": {"to": "Receiver"},
+    "HealthScore": {"service": "Service"},
     "Routing": {
         "defaults.unmatched.receivers": "Receiver",
         "defaults.on_rule_error.receivers": "Receiver",

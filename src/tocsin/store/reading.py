@@ -14,11 +14,13 @@ from tocsin.store import outbox, tables
 from tocsin.store.database import Database
 from tocsin.store.ledger import ChainBreak, Head, LedgerEntry, verify
 from tocsin.store.rows import (
+    ApiDocument,
     Attempt,
     DigestItem,
     SinkMessage,
     StoredEffect,
     VerdictMark,
+    api_document_of,
     attempt_of,
     digest_item_of,
     effect_of,
@@ -220,6 +222,12 @@ class StateReader:
         table = tables.config_version
         query = sa.select(table).order_by(table.c.id.desc()).limit(limit)
         return [{**row, "at": from_us(row["at"])} for row in self._rows(query)]
+
+    def api_documents(self) -> Sequence[ApiDocument]:
+        """Documents that were made through the API, by kind and name."""
+        table = tables.api_document
+        query = sa.select(table).order_by(table.c.api_version, table.c.kind, table.c.name)
+        return [api_document_of(row) for row in self._rows(query)]
 
     def digest_items(self, digest: str, *, waiting_only: bool = True) -> Sequence[DigestItem]:
         """Lines of a digest, oldest first."""

@@ -185,6 +185,15 @@ class Reads:
             for name, n, failed, errors, _tokens, _used, cost, priced, model in sums
         ]  # fmt: skip
 
+    def callers(self, start: int, stop: int) -> list[tuple[str, str]]:
+        """(service, model) pairs that had LLM calls in epoch minutes [start, stop), by hours."""
+        rows = self._engine.rows(
+            f"SELECT DISTINCT service, model FROM {DATABASE}.calls_1h AS r"
+            f" WHERE {_WINDOW} AND kind = 'llm' AND sk = '' ORDER BY service, model",
+            {"start": start // 60 * 3600, "stop": -(-stop // 60) * 3600},
+        )
+        return [(str(service), str(model)) for service, model in rows]
+
     def breakdown(
         self, service: str, start: int, stop: int, dimensions: Sequence[str] | None = None,
         kind: str = "llm",

@@ -84,6 +84,20 @@ class DigestItem:
 
 
 @dataclass(frozen=True, slots=True)
+class ApiDocument:
+    """A document that was made through the API: its YAML text, and who made it what it is."""
+
+    api_version: str
+    kind: str
+    name: str
+    text: str
+    created_at: datetime
+    created_by: str
+    updated_at: datetime
+    updated_by: str
+
+
+@dataclass(frozen=True, slots=True)
 class SinkMessage:
     """What a built-in sink received."""
 
@@ -318,6 +332,12 @@ def digest_item_of(row: Row) -> DigestItem:
         text=row["text"],
         sent=_optional_time(row["sent_at"]),
     )
+
+
+def api_document_of(row: Row) -> ApiDocument:
+    """The document of a row."""
+    times = {name: from_us(row[name]) for name in ("created_at", "updated_at")}
+    return ApiDocument(**{**row, **times})
 
 
 def _optional_us(instant: datetime | None) -> int | None:

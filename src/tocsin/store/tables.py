@@ -34,6 +34,19 @@ config_version = sa.Table(
     sa.Column("body", sa.JSON, nullable=False),
 )
 
+api_document = sa.Table(
+    "api_document",
+    METADATA,
+    sa.Column("api_version", sa.Text, primary_key=True),
+    sa.Column("kind", sa.Text, primary_key=True),
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("text", sa.Text, nullable=False),
+    sa.Column("created_at", sa.BigInteger, nullable=False),
+    sa.Column("created_by", sa.Text, nullable=False),
+    sa.Column("updated_at", sa.BigInteger, nullable=False),
+    sa.Column("updated_by", sa.Text, nullable=False),
+)
+
 alert = sa.Table(
     "alert",
     METADATA,

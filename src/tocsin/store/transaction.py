@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
@@ -14,6 +15,7 @@ from tocsin.domain.findings import Alert, EffectState, Incident, LedgerEvent, Ne
 from tocsin.store import tables
 from tocsin.store.ledger import GENESIS, Head, clean, jsonable, seal
 from tocsin.store.rows import (
+    ApiDocument,
     DigestItem,
     StoredEffect,
     alert_row,
@@ -27,6 +29,7 @@ from tocsin.store.rows import (
 )
 
 _HEAD = "ledger.head"
+_DOCUMENT_KEY = ("api_version", "kind", "name")
 _OPEN_STATES = (EffectState.READY.value, EffectState.LEASED.value)
 
 
@@ -236,6 +239,27 @@ class Transaction:
                 .values(sent_at=to_us(now))
             )
         return items
+
+    # --- documents that were made through the API ---
+
+    def put_api_document(self, document: ApiDocument) -> None:
+        """Insert or replace by kind and name; who made it first, and when, stays."""
+        row = {
+            **asdict(document),
+            "created_at": to_us(document.created_at),
+            "updated_at": to_us(document.updated_at),
+        }
+        statement = self._insert(tables.api_document).values(row)
+        changed = {name: statement.excluded[name] for name in ("text", "updated_at", "updated_by")}
+        self.connection.execute(
+            statement.on_conflict_do_update(index_elements=list(_DOCUMENT_KEY), set_=changed)
+        )
+
+    def delete_api_document(self, api_version: str, kind: str, name: str) -> None:
+        """Forget a document; it may be gone already."""
+        table = tables.api_document
+        wanted = zip(_DOCUMENT_KEY, (api_version, kind, name), strict=True)
+        self.connection.execute(sa.delete(table).where(*(table.c[c] == v for c, v in wanted)))
 
     # --- ledger and small values ---
 

@@ -15,7 +15,9 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
-from tocsin.domain.errors import Conflict, TocsinError
+from tocsin.domain.errors import Conflict, SpecError, TocsinError
+from tocsin.engine.documents import NoSuchDocument
+from tocsin.web import definitions
 from tocsin.web.desk import BadCursor, Desk, IncidentFilter, Missing
 from tocsin.web.guard import problem
 from tocsin.web.resources import (
@@ -59,8 +61,11 @@ _PROBLEM: dict[int | str, dict[str, Any]] = {
 }
 
 
-def create_api(desk: Desk) -> FastAPI:
-    """The API as an application of its own, to be mounted under /api."""
+def create_api(desk: Desk, definer: definitions.Definer | None = None) -> FastAPI:
+    """The API as an application of its own, to be mounted under /api.
+
+    definer: None when nothing can be defined here, as in a replay.
+    """
     app = FastAPI(
         title="Tocsin",
         version="1",
@@ -73,6 +78,9 @@ def create_api(desk: Desk) -> FastAPI:
     app.include_router(_reading(desk), prefix="/v1")
     app.include_router(_records(desk), prefix="/v1")
     app.include_router(_acting(desk), prefix="/v1")
+    if definer is not None:
+        app.include_router(definitions.routes(definer), prefix="/v1")
+        app.add_exception_handler(SpecError, definitions.unfit)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(TocsinError, _tocsin)
@@ -84,6 +92,7 @@ def status_of(error: Exception) -> int:
     """The HTTP status of an error raised behind the desk."""
     statuses: tuple[tuple[type[Exception], int], ...] = (
         (Missing, 404),
+        (NoSuchDocument, 404),
         (BadCursor, 400),
         (Conflict, 409),
     )

@@ -21,6 +21,7 @@ from tocsin.web.actions import Actions
 from tocsin.web.api import create_api, status_of
 from tocsin.web.assets import Assets
 from tocsin.web.auth import AuthPolicy
+from tocsin.web.definitions import Definer
 from tocsin.web.desk import Desk
 from tocsin.web.guard import SAFE_HEADERS, Guard, SecurityHeaders, problem
 from tocsin.web.pages import Pages
@@ -41,6 +42,7 @@ _TITLES = {
 def create_app(
     desk: Desk,
     *,
+    definer: Definer | None = None,
     intake_routes: Sequence[BaseRoute] = (),
     sink_app: ASGIApp | None = None,
     auth: AuthPolicy,
@@ -48,6 +50,7 @@ def create_app(
 ) -> Starlette:
     """The whole web of one process.
 
+    definer: takes definitions of objectives and health scores.
     intake_routes: come first, so that no page can shadow them. sink_app: the demo's receivers,
     mounted under /sinks.
     """
@@ -58,7 +61,7 @@ def create_app(
         Route("/healthz", _healthz, methods=["GET"]),
         Route("/readyz", _Readyz(desk).answer, methods=["GET"]),
         Route("/static/{name}", assets.serve, methods=["GET"]),
-        Mount("/api", create_api(desk)),
+        Mount("/api", create_api(desk, definer)),
         *([Mount("/sinks", sink_app)] if sink_app is not None else []),
         *Actions(desk, renderer, auth, clock).routes(),
         *Pages(desk, renderer).routes(),

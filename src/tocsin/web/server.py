@@ -24,7 +24,9 @@ from tocsin.delivery.channels import CHANNELS
 from tocsin.delivery.http import client as http_client
 from tocsin.delivery.worker import Courier
 from tocsin.domain.clock import Clock
-from tocsin.domain.errors import StoreError
+from tocsin.domain.errors import SpecError, StoreError
+from tocsin.engine import documents
+from tocsin.engine.definitions import Definitions
 from tocsin.engine.house import House
 from tocsin.engine.scheduler import Scheduler
 from tocsin.engine.settings import STATE_FILE, Settings, secrets
@@ -33,6 +35,7 @@ from tocsin.intake.front import routes as intake_routes
 from tocsin.intake.intake import Intake
 from tocsin.routing.policy import RoutingPolicy
 from tocsin.spec.desired import Desired, load, restore
+from tocsin.spec.yaml import Located
 from tocsin.store.otlp_kinds import KINDS, TABLES
 from tocsin.store.state import StateStore
 from tocsin.store.telemetry import Telemetry
@@ -86,15 +89,31 @@ def open_stores(data_dir: Path, clock: Clock, *, memory_bytes: int, state_url: s
 def configuration(settings: Settings, state: StateStore, resolve: Secrets) -> Desired:
     """What this process is to work by: `--config` if given, else what was applied last.
 
+    With `--config`, documents made through the API are in force beside those of files.
+
     Raises SpecError with every problem. Nothing given and nothing applied is an empty one.
     """
     if settings.config_dir is not None:
+        made = documents.kept(state)
         if _is_empty(settings.config_dir):
             log.warning("configuration_empty", directory=str(settings.config_dir))
-            return NOTHING
-        return load([settings.config_dir], resolve)
+            if not made:
+                return NOTHING
+        return _joined(settings.config_dir, resolve, made)
     versions = state.config_versions(1)
     return restore(versions[0]["body"]["text"], resolve) if versions else NOTHING
+
+
+def _joined(directory: Path, resolve: Secrets, made: Sequence[Located]) -> Desired:
+    """Files and what was made through the API. The latter must not keep the former from working."""
+    try:
+        return load([directory], resolve, made)
+    except SpecError as error:
+        if not made:
+            raise
+        desired = load([directory], resolve)
+        log.error("api_documents_not_used", problems=[str(problem) for problem in error.problems])
+        return desired
 
 
 def _is_empty(directory: Path) -> bool:
@@ -151,6 +170,7 @@ def web_app(
     """Every page and endpoint of one process."""
     return create_app(
         desk or LiveDesk(house),
+        definer=Definitions(house) if desk is None else None,
         intake_routes=intake_routes(intake),
         sink_app=sink_app,
         auth=auth_policy(settings),
@@ -228,6 +248,9 @@ async def serve(settings: Settings, clock: Clock, rng: Random) -> None:
         )
         if settings.config_dir is not None and desired is not NOTHING:
             house.record_configuration(desired, "serve", f"started with {settings.config_dir}")
+            with stores.state.transaction() as tx:
+                for document in documents.superseded(stores.state, desired):
+                    documents.retire(tx, document, actor="serve", now=clock.now())
         intake = Intake(stores.telemetry.writer, clock, authenticate=guarded)
         auth = auth_policy(settings)
         admit = admission(auth.accepts if auth.needs_login else None)
