@@ -190,6 +190,7 @@ def test_the_openapi_document_describes_every_path_of_the_api(client: TestClient
     assert set(document["paths"]) == {
         "/v1/services", "/v1/objectives", "/v1/calls", "/v1/changes", "/v1/quarantine",
         "/v1/incidents", "/v1/incidents/{incident_id}", "/v1/messages", "/v1/ledger", "/v1/metrics",
+        "/v1/sources",
         "/v1/incidents/{incident_id}/acknowledge", "/v1/incidents/{incident_id}/resolve",
         "/v1/incidents/{incident_id}/verdict",
     }  # fmt: skip
@@ -220,3 +221,10 @@ def test_metrics_are_read_forward_and_a_month_at_a_time(client: TestClient, last
     answer = client.get(f"/api/v1/metrics?service=support&from=2026-03-02T00:00:00Z&to={last}")
     assert answer.status_code == 422
     assert "at most 31 days" in answer.json()["detail"]
+
+
+def test_sources_are_listed_with_why_one_cannot_be_read(client: TestClient) -> None:
+    items = client.get("/api/v1/sources").json()["items"]
+    assert [(item["state"], item["reason"]) for item in items] == [
+        ("up", ""), ("unknown", "HTTP 502")
+    ]  # fmt: skip

@@ -31,7 +31,8 @@ FLAGS = (
 )  # fmt: skip
 INCIDENT = "/incidents/support/latency_p95-3"
 PAGES = ("/", "/services", "/services/support", "/services/search", "/objectives", "/incidents",
-         INCIDENT, INCIDENT + "/why", "/calls", "/messages", "/audit", "/quarantine", "/setup",
+         INCIDENT, INCIDENT + "/why", "/calls", "/messages", "/audit", "/sources",
+         "/quarantine", "/setup",
          "/nope")  # fmt: skip
 
 pytestmark = [

@@ -41,6 +41,7 @@ PAGES = (
     "/calls",
     "/messages",
     "/audit",
+    "/sources",
     "/quarantine",
     "/setup",
 )

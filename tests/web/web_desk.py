@@ -16,6 +16,7 @@ import numpy as np
 
 from tocsin.domain.errors import Conflict
 from tocsin.domain.findings import IncidentState
+from tocsin.engine.sources import TargetStatus
 from tocsin.web.desk import BadCursor, IncidentFilter, Missing
 from tocsin.web.serving import MetricNameResource, MetricsResource
 from tocsin.web.views import (
@@ -298,6 +299,7 @@ class MemoryDesk:
                 simple_chart("requests waiting", "count", 14.0, window, 16),
                 simple_chart("KV cache in use", "ratio", 0.81, window, 17),
             ),
+            unread=("vllm cannot read http://vllm-2:8000/metrics: HTTP 502",),
             objectives=(objective(row), objective(row, 1)),
             incidents=tuple(r for r in self._incidents.values()
                             if r.service == name and r.state.is_live),
@@ -395,6 +397,16 @@ class MemoryDesk:
     ) -> Page[ChangeView]:
         found = [ChangeView(DEPLOY, "support", "deploy", "prompt v42 deployed")]
         return _page([c for c in found if service in ("", c.service)], cursor, limit)
+
+    def sources(self) -> tuple[TargetStatus, ...]:
+        if not self.rows:
+            return ()
+        page = "http://vllm-1:8000/metrics"
+        up = TargetStatus("vllm", "prometheus", "support", page, "up", "", NOW, NOW, 9, 0, 400)
+        other = page.replace("1", "2")
+        return (up, TargetStatus("vllm", "prometheus", "support", other, reason="HTTP 502",
+                                 since=DEPLOY, polls=9, failures=9,
+                                 notes=("x: a gaugehistogram is not read",)))  # fmt: skip
 
     def quarantine(self, cursor: str | None, limit: int) -> Page[QuarantineRow]:
         row = QuarantineRow("q1", NOW, "OTLP/HTTP", "gzip ends early", 4096, 3, "\x1f…<b>")

@@ -40,7 +40,8 @@ class ServingMetric:
 SERVING: tuple[ServingMetric, ...] = (
     ServingMetric(
         "requests", "requests, from metrics", "per_min", "rate",
-        ("vllm:request_success_total", "tgi_request_count", "nv_inference_request_success",
+        ("vllm:request_success_total", "tgi_request_count_total",
+         "nv_inference_request_success_total",
          "gen_ai.server.request.duration", "gen_ai.client.operation.duration",
          "aws.sagemaker.Invocations"), 60.0,
     ),

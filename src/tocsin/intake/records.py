@@ -1,4 +1,4 @@
-"""Spans that arrive as rows, written as OTLP, so that every way in meets the same normaliser."""
+"""Spans and log records that arrive as rows, written as OTLP: every way in meets one normaliser."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from tocsin.domain.errors import IntakeError
@@ -41,6 +42,41 @@ class SpanRecord:
     scope: str = "tocsin.rows"
 
 
+@dataclass(frozen=True, slots=True)
+class LogEntry:
+    """One log record. body: text as it came. severity: its text, such as ERROR."""
+
+    at_ns: int
+    body: str
+    event: str = ""
+    severity: str = ""
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    resource: Mapping[str, str] = field(default_factory=dict)
+    scope: str = "tocsin.rows"
+
+
+def to_log_request(entries: Iterable[LogEntry]) -> bytes:
+    """The entries as one OTLP/protobuf request, grouped by resource and scope."""
+    request = ExportLogsServiceRequest()
+    groups: dict[tuple[Any, ...], Any] = {}
+    for entry in entries:
+        key = (*sorted(entry.resource.items()), entry.scope)
+        records = groups.get(key)
+        if records is None:
+            resource = request.resource_logs.add()
+            put_all(resource.resource.attributes, entry.resource)
+            scope = resource.scope_logs.add()
+            scope.scope.name = entry.scope
+            records = groups[key] = scope.log_records
+        record = records.add()
+        record.time_unix_nano = _clamped(entry.at_ns)
+        record.body.string_value = entry.body.encode("utf-8", "replace").decode()
+        record.event_name = entry.event
+        record.severity_text = entry.severity
+        put_all(record.attributes, entry.attributes)
+    return request.SerializeToString()
+
+
 def to_request(records: Iterable[SpanRecord]) -> bytes:
     """The records as one OTLP/protobuf request, grouped by resource and scope."""
     request = ExportTraceServiceRequest()
@@ -50,7 +86,7 @@ def to_request(records: Iterable[SpanRecord]) -> bytes:
         spans = groups.get(key)
         if spans is None:
             resource = request.resource_spans.add()
-            _put_all(resource.resource.attributes, record.resource)
+            put_all(resource.resource.attributes, record.resource)
             scope = resource.scope_spans.add()
             scope.scope.name = record.scope
             spans = groups[key] = scope.spans
@@ -64,7 +100,7 @@ def to_request(records: Iterable[SpanRecord]) -> bytes:
         span.end_time_unix_nano = _clamped(record.end_ns)
         span.status.code = record.status
         span.status.message = record.message
-        _put_all(span.attributes, record.attributes)
+        put_all(span.attributes, record.attributes)
     return request.SerializeToString()
 
 
@@ -125,7 +161,8 @@ def _id(text: str, size: int) -> bytes:
     return hashlib.blake2b(text.encode(), digest_size=size).digest()
 
 
-def _put_all(attributes: Any, values: Mapping[str, Any]) -> None:
+def put_all(attributes: Any, values: Mapping[str, Any]) -> None:
+    """Add `values` to OTLP attributes; what is missing is left out."""
     for name, value in values.items():
         if is_missing(value):
             continue

@@ -23,6 +23,7 @@ from tocsin.spec.receivers import Receiver, ReceiverShape
 from tocsin.spec.references import EVERY
 from tocsin.spec.routes import RouteShape
 from tocsin.spec.services import Service
+from tocsin.spec.sources import ConfiguredSource, SourceShape
 from tocsin.spec.yaml import Place
 
 SLO_SIGNAL = "slo_breach"
@@ -79,6 +80,22 @@ def receivers(assembly: Assembly, secrets: Secrets | None) -> dict[str, Receiver
         if spec.is_planned:
             message = f"type {spec.type!r} is not available yet: nothing is sent to it"
             assembly.warnings.append(document.problem(("spec", "type"), message))
+    return found
+
+
+def sources(
+    assembly: Assembly, known: Mapping[str, Service], secrets: Secrets | None
+) -> dict[str, ConfiguredSource]:
+    """Every source by name, with its secrets if there is a way to resolve them."""
+    found = {}
+    for document in assembly.of("Source"):
+        spec: SourceShape = document.spec
+        # A service that nobody wrote down is a problem of its own.
+        service = known.get(spec.service) or Service(spec.service, spec.service)
+        built, problems = spec.build(document.name, service, document.located, secrets)
+        assembly.problems += problems
+        if built is not None:
+            found[document.name] = built
     return found
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from tocsin.spec.plugins import Secrets
 from tocsin.spec.receivers import Receiver
 from tocsin.spec.references import dangling, declared
 from tocsin.spec.services import Service
+from tocsin.spec.sources import ConfiguredSource
 from tocsin.spec.yaml import Located, parse, read
 
 _STORED = "stored configuration"
@@ -41,6 +42,7 @@ class Desired:
     text: str
     digest: str
     warnings: tuple[Problem, ...] = ()
+    sources: Mapping[str, ConfiguredSource] = field(default_factory=dict)
 
     @property
     def digests(self) -> Mapping[str, Digest]:
@@ -135,6 +137,7 @@ def _desired(
     known = assemble.services(assembly)
     monitors = assemble.monitors(assembly, known)
     receivers = assemble.receivers(assembly, secrets)
+    sources = assemble.sources(assembly, known, secrets)
     types = {name: receiver.type for name, receiver in receivers.items()}
     routing = assemble.routing(assembly, known, types)
     problems += assembly.problems
@@ -151,6 +154,7 @@ def _desired(
         text=text,
         digest=hashlib.sha256(text.encode()).hexdigest(),
         warnings=tuple(sorted(set(warnings), key=lambda p: (p.file, p.line, p.path))),
+        sources=sources,
     )
 
 

@@ -17,6 +17,7 @@ from tocsin.spec.receivers import ReceiverShape
 from tocsin.spec.routes import PlaybookShape, RoutingShape
 from tocsin.spec.services import OpenSLOServiceShape, ServiceShape
 from tocsin.spec.shape import Name, Shape, fit
+from tocsin.spec.sources import SourceShape
 from tocsin.spec.yaml import Located, Place
 
 TOCSIN = "tocsin/v1"
@@ -66,6 +67,7 @@ KINDS: tuple[Kind, ...] = (
     Kind(TOCSIN, "Routing", RoutingShape),
     Kind(TOCSIN, "Playbook", PlaybookShape),
     Kind(TOCSIN, "HealthScore", HealthScoreShape),
+    Kind(TOCSIN, "Source", SourceShape),
 )
 
 # Documents of OpenSLO that say how alerts are sent elsewhere; Tocsin has its own kinds for that.

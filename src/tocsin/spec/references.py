@@ -28,6 +28,7 @@ _REFERENCES: Mapping[str, Mapping[str, str]] = {
     "EscalationPolicy": {"steps.*.notify": "Receiver", "steps.*.who": "OnCallSchedule"},
     "Digest": {"to": "Receiver"},
     "HealthScore": {"service": "Service"},
+    "Source": {"service": "Service"},
     "Routing": {
         "defaults.unmatched.receivers": "Receiver",
         "defaults.on_rule_error.receivers": "Receiver",

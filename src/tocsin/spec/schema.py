@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from tocsin.assess.detectors import DETECTORS
 from tocsin.delivery.channels import CHANNELS
+from tocsin.intake.sources import SOURCES
 from tocsin.spec.detectors import settings_schemas
 from tocsin.spec.documents import KINDS, Kind, Metadata
 from tocsin.spec.plugins import settings_schema
@@ -25,7 +26,9 @@ def document_schema(kind: Kind) -> Schema:
     if kind.name == "Detector":
         _add_detector_settings(spec, definitions)
     if kind.name == "Receiver":
-        spec = _receiver_spec(spec, definitions)
+        spec = _typed_spec(spec, definitions, "receiver", CHANNELS, PLANNED)
+    if kind.name == "Source":
+        spec = _typed_spec(spec, definitions, "source", SOURCES)
     if kind.tolerant:
         _allow_unknown(spec)
         for definition in definitions.values():
@@ -130,24 +133,33 @@ def _add_detector_settings(spec: Schema, definitions: Schema) -> None:
     spec["allOf"] = branches
 
 
-def _receiver_spec(spec: Schema, definitions: Schema) -> Schema:
-    """One branch per channel; types that send nothing take any settings."""
+def _typed_spec(
+    spec: Schema,
+    definitions: Schema,
+    prefix: str,
+    plugins: Mapping[str, type[Any]],
+    planned: Iterable[str] = (),
+) -> Schema:
+    """One branch per type of a plugin; types that do nothing yet take any settings."""
     branches: list[Schema] = []
-    for name, channel in CHANNELS.items():
-        key = f"receiver.{name}"
-        settings = settings_schema(channel.Config)
-        settings["properties"] = {"type": {"const": name}, **settings.get("properties", {})}
-        settings["required"] = ["type", *settings.get("required", [])]
+    shared = {name: field for name, field in spec["properties"].items() if name != "type"}
+    needed = [name for name in spec["required"] if name != "type"]
+    for name, plugin in plugins.items():
+        key = f"{prefix}.{name}"
+        settings = settings_schema(plugin.Config)
+        own = settings.get("properties", {})
+        settings["properties"] = {"type": {"const": name}, **shared, **own}
+        settings["required"] = ["type", *needed, *settings.get("required", [])]
         definitions |= {f"{key}.{n}": d for n, d in settings.pop("$defs", {}).items()}
         definitions[key] = settings
         branches.append({"$ref": f"#/$defs/{key}"})
-    for name in PLANNED:
+    for name in planned:
         branches.append({"properties": {"type": {"const": name}}, "required": ["type"]})
     return {
         "type": "object",
         "description": spec.get("description", ""),
-        "properties": {"type": spec["properties"]["type"]},
-        "required": ["type"],
+        "properties": {"type": spec["properties"]["type"], **shared},
+        "required": ["type", *needed],
         "oneOf": branches,
     }
 
@@ -165,10 +177,9 @@ def _plugin_settings(kind: Kind) -> Iterator[tuple[str, Schema]]:
     if kind.name == "Detector":
         for name, settings in settings_schemas().items():
             yield f"with, for use: {name}", {**settings, "description": _about(DETECTORS[name])}
-    if kind.name == "Receiver":
-        for name, channel in CHANNELS.items():
-            settings = settings_schema(channel.Config)
-            yield f"settings of type: {name}", settings
+    typed: Mapping[str, Mapping[str, type[Any]]] = {"Receiver": CHANNELS, "Source": SOURCES}
+    for name, plugin in typed.get(kind.name, {}).items():
+        yield f"settings of type: {name}", settings_schema(plugin.Config)
 
 
 def _about(plugin: Any) -> str:

@@ -254,6 +254,22 @@ class Reads:
         )
         return {name: (int(count), int(size)) for name, count, size in rows}
 
+    def entry_ids(self, source: str, since: datetime) -> set[str]:
+        """Ids of the calls and log records that were read from `source` and are newer than `since`.
+
+        A call is filed under its start, so that those of the day before are looked at as well.
+        """
+        rows = self._engine.rows(
+            f"SELECT DISTINCT attrs['log.record.uid'] FROM {DATABASE}.calls"
+            " WHERE res['tocsin.source'] = {source:String}"
+            " AND ts >= fromUnixTimestamp64Micro({since:Int64}, 'UTC') - INTERVAL 1 DAY"
+            f" UNION ALL SELECT DISTINCT attrs['log.record.uid'] FROM {DATABASE}.logs"
+            " WHERE res['tocsin.source'] = {source:String}"
+            " AND ts >= fromUnixTimestamp64Micro({since:Int64}, 'UTC')",
+            {"source": source, "since": _micros(since)},
+        )
+        return {str(row[0]) for row in rows} - {""}
+
     def quarantined(self, limit: int = 50) -> list[dict[str, Any]]:
         """The newest rows of the quarantine."""
         return self._engine.records(

@@ -17,6 +17,7 @@ from starlette.responses import JSONResponse, Response
 
 from tocsin.domain.errors import Conflict, SpecError, TocsinError
 from tocsin.engine.documents import NoSuchDocument
+from tocsin.engine.sources import TargetStatus
 from tocsin.web import definitions
 from tocsin.web.desk import BadCursor, Desk, IncidentFilter, Missing
 from tocsin.web.guard import problem
@@ -132,6 +133,11 @@ def _reading(desk: Desk) -> APIRouter:
         service: str, metric: str = "", start: From = None, stop: To = None, step: Step = None
     ) -> MetricsResource:
         return desk.metrics(service, metric, *_range(start, stop), step)
+
+    @router.get("/sources", summary="What is read from elsewhere, target by target")
+    def sources() -> Listing[TargetStatus]:
+        found = desk.sources()
+        return Listing[TargetStatus].of(Page(found, None, len(found)))
 
     @router.get("/quarantine", summary="Input that was kept but could not be used")
     def quarantine(limit: Limit = 100, cursor: Cursor = None) -> Listing[QuarantineRow]:

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Literal, Protocol
 
 from tocsin.domain.errors import TocsinError
+from tocsin.engine.sources import TargetStatus
 from tocsin.web.serving import MetricsResource
 from tocsin.web.views import (
     CallRow,
@@ -108,6 +109,10 @@ class Desk(Protocol):
         self, service: str, since: datetime | None, cursor: str | None, limit: int
     ) -> Page[ChangeView]:
         """Deploys and other changes, newest first."""
+        ...
+
+    def sources(self) -> tuple[TargetStatus, ...]:
+        """What is read from elsewhere, target by target."""
         ...
 
     def quarantine(self, cursor: str | None, limit: int) -> Page[QuarantineRow]:

@@ -13,6 +13,7 @@ from tocsin.domain.errors import StoreError
 from tocsin.domain.findings import Incident
 from tocsin.domain.series import Change, MinuteBlock, Ratio, SeriesId
 from tocsin.engine.house import House, NoSuchIncident, settled
+from tocsin.engine.sources import TargetStatus
 from tocsin.store.reads import FleetRow, cursor_after
 from tocsin.web import portraits, reasons, serving
 from tocsin.web.desk import BadCursor, IncidentFilter, Missing
@@ -52,14 +53,19 @@ _RANK = {Tone.BAD: 0, Tone.WARN: 1, Tone.UNKNOWN: 2, Tone.OK: 3}
 class LiveDesk:
     """Implements `web.desk.Desk` over a House.
 
-    progress: how far a running replay is; None when nothing is replayed.
+    progress: how far a running replay is; None when nothing is replayed. sources: what is read
+    from elsewhere.
     """
 
     def __init__(
-        self, house: House, progress: Callable[[], ReplayProgress | None] = lambda: None
+        self,
+        house: House,
+        progress: Callable[[], ReplayProgress | None] = lambda: None,
+        sources: Callable[[], tuple[TargetStatus, ...]] = tuple,
     ) -> None:
         self._house = house
         self._progress = progress
+        self.sources = sources
         self._lock = threading.Lock()
         self._fleet: dict[Window, tuple[int, FleetView]] = {}
 
@@ -111,6 +117,7 @@ class LiveDesk:
             slowest=self._exemplars(theirs, from_minute(start), slowest=True),
             failed=self._exemplars(theirs, from_minute(start), slowest=False),
             runbook=configured.runbook if configured else "",
+            unread=serving.unread(self.sources(), name),
         )
 
     def objectives(self) -> tuple[ObjectiveView, ...]:

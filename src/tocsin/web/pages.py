@@ -46,6 +46,7 @@ class Pages:
             ("/calls", self.calls),
             ("/messages", self.messages),
             ("/audit", self.audit),
+            ("/sources", self.sources),
             ("/quarantine", self.quarantine),
             ("/setup", self.setup),
         )
@@ -146,6 +147,14 @@ class Pages:
         page = self._desk.quarantine(_cursor(request), PAGE_SIZE)
         return self._renderer.page(
             request, "quarantine.html", title="Quarantine", live=True, page=page
+        )
+
+    def sources(self, request: Request) -> Response:
+        """What is read from elsewhere, and how that goes."""
+        found = self._desk.sources()
+        unknown = sum(1 for status in found if status.state == "unknown")
+        return self._renderer.page(
+            request, "sources.html", title="Sources", live=True, sources=found, unknown=unknown
         )
 
     def setup(self, request: Request) -> Response:

@@ -34,6 +34,7 @@ NAVIGATION = (
     ("/calls", "Calls"),
     ("/messages", "Messages"),
     ("/audit", "Audit"),
+    ("/sources", "Sources"),
     ("/quarantine", "Quarantine"),
     ("/setup", "Setup"),
 )

@@ -30,6 +30,7 @@ from tocsin.engine.definitions import Definitions
 from tocsin.engine.house import House
 from tocsin.engine.scheduler import Scheduler
 from tocsin.engine.settings import STATE_FILE, Settings, secrets
+from tocsin.engine.sources import SourceRunner
 from tocsin.intake.credentials import admission
 from tocsin.intake.front import routes as intake_routes
 from tocsin.intake.intake import Intake
@@ -165,11 +166,12 @@ def web_app(
     settings: Settings,
     *,
     desk: LiveDesk | None = None,
+    sources: SourceRunner | None = None,
     sink_app: ASGIApp | None = None,
 ) -> ASGIApp:
     """Every page and endpoint of one process."""
     return create_app(
-        desk or LiveDesk(house),
+        desk or LiveDesk(house, sources=sources.statuses if sources else tuple),
         definer=Definitions(house) if desk is None else None,
         intake_routes=intake_routes(intake),
         sink_app=sink_app,
@@ -252,14 +254,15 @@ async def serve(settings: Settings, clock: Clock, rng: Random) -> None:
                 for document in documents.superseded(stores.state, desired):
                     documents.retire(tx, document, actor="serve", now=clock.now())
         intake = Intake(stores.telemetry.writer, clock, authenticate=guarded)
+        sources = SourceRunner(intake, stores.state, stores.telemetry, clock)
         auth = auth_policy(settings)
         admit = admission(auth.accepts if auth.needs_login else None)
         async with (
             http_client() as http,
             open_doors(settings, intake, admit) as doors,
-            running(house, http, settings, rng, resolve),
+            running(house, http, settings, rng, resolve, sources),
         ):
-            server = http_server(web_app(house, intake, settings), settings)
+            server = http_server(web_app(house, intake, settings, sources=sources), settings)
             log.info(
                 "serving", url=settings.base_url, services=len(desired.services),
                 otlp_grpc=doors.grpc or "off", arrow_flight=doors.flight or "off",
@@ -276,8 +279,9 @@ async def running(
     settings: Settings,
     rng: Random,
     resolve: Secrets,
+    sources: SourceRunner | None = None,
 ) -> AsyncIterator[Sequence[asyncio.Task[None]]]:
-    """The heartbeat and the courier of a house, for as long as the block lasts."""
+    """The heartbeat, the courier and the sources of a house, for as long as the block lasts."""
     stop = asyncio.Event()
     courier = courier_for(house, http, settings, rng, offload=True)
     scheduler = Scheduler(
@@ -285,12 +289,15 @@ async def running(
         interval=settings.interval,
         lateness=settings.lateness,
         wake=courier.wake,
-        refresh=lambda: _refresh(house, courier, resolve),
+        refresh=lambda: _refresh(house, courier, resolve, sources),
     )
     tasks = [
         asyncio.create_task(scheduler.run(stop), name="scheduler"),
         asyncio.create_task(courier.run(stop), name="courier"),
     ]
+    if sources is not None:
+        sources.use(house.desired.sources)
+        tasks.append(asyncio.create_task(sources.run(stop), name="sources"))
     try:
         yield tasks
     finally:
@@ -299,7 +306,9 @@ async def running(
         await asyncio.wait(tasks, timeout=timedelta(seconds=15).total_seconds())
 
 
-def _refresh(house: House, courier: Courier, resolve: Secrets) -> None:
+def _refresh(
+    house: House, courier: Courier, resolve: Secrets, sources: SourceRunner | None
+) -> None:
     """Adopt a configuration that `tocsin apply` stored since the last tick."""
     versions = house.state.config_versions(1)
     if not versions or versions[0]["digest"] == house.desired.digest:
@@ -307,4 +316,6 @@ def _refresh(house: House, courier: Courier, resolve: Secrets) -> None:
     desired = restore(versions[0]["body"]["text"], resolve)
     house.adopt(desired)
     courier.use(channels(desired), desired.routing.defaults.unmatched.receivers)
+    if sources is not None:
+        sources.use(desired.sources)
     log.info("configuration_adopted", digest=desired.digest[:16])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import reduce
@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tocsin.domain.clock import from_minute, to_minute
+from tocsin.engine.sources import TargetStatus
 from tocsin.indicators.distributions import added
 from tocsin.indicators.serving import SERVING, ServingMetric
 from tocsin.store.metrics import MetricReader, MetricSeries, Reading
@@ -137,6 +138,15 @@ def charts(
                 )
             )
     return tuple(drawn)
+
+
+def unread(sources: Iterable[TargetStatus], service: str) -> tuple[str, ...]:
+    """What cannot be read for a service, in words."""
+    return tuple(
+        f"{status.source} cannot read {status.target}: {status.reason}"
+        for status in sources
+        if status.service == service and status.state == "unknown" and status.polls
+    )
 
 
 def combined(wanted: ServingMetric, series: Sequence[MetricSeries], steps: int) -> Floats:

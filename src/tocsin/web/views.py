@@ -277,7 +277,7 @@ class IncidentRow:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ServiceView:
-    """Everything about one service over a window."""
+    """Everything about one service over a window. unread: sources that cannot be read, in words."""
 
     card: ServiceCard
     window: Window
@@ -291,6 +291,7 @@ class ServiceView:
     latency: HistogramView | None = None
     runbook: str = ""
     serving: tuple[ChartView, ...] = ()
+    unread: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

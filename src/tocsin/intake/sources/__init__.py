@@ -1,0 +1,18 @@
+"""Every type of source that Tocsin can read from, by the name it has in configuration.
+
+Other distributions add theirs by the entry point group `tocsin.sources`: name -> class.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import entry_points
+from typing import Any
+
+from tocsin.domain.registry import Registry
+from tocsin.intake.sources.prometheus import Prometheus
+
+# A class with a `Config` whose instances are `tocsin.intake.source.Source`.
+SOURCES: Registry[type[Any]] = Registry("source type")
+SOURCES.add("prometheus", Prometheus)
+for _found in entry_points(group="tocsin.sources"):
+    SOURCES.add(_found.name, _found.load())

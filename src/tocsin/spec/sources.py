@@ -1,0 +1,87 @@
+"""The Source document: what Tocsin asks by itself, for which service, how often.
+
+No type is known here by name: `type` is looked up in the registry of sources and the other fields
+are checked against the settings that the source declares (`tocsin.spec.plugins`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, ConfigDict, Field, WithJsonSchema
+
+from tocsin.domain.errors import Problem
+from tocsin.intake.source import Origin
+from tocsin.intake.sources import SOURCES
+from tocsin.spec.explain import suggest
+from tocsin.spec.plugins import Secrets, fit_settings
+from tocsin.spec.services import Service
+from tocsin.spec.shape import Duration, SnakeShape, Text
+from tocsin.spec.yaml import Located
+
+SHORTEST, LONGEST = timedelta(seconds=1), timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class ConfiguredSource:
+    """Something to ask. config: settings with secrets filled in, None without them (a plan)."""
+
+    name: str
+    type: str
+    service: str
+    interval: timedelta
+    origin: Origin
+    config: Any = None
+
+
+def _check_type(name: str) -> str:
+    if name not in SOURCES:
+        raise ValueError(f"there is no source type {name!r} ({suggest(name, [*SOURCES])})")
+    return name
+
+
+class SourceShape(SnakeShape):
+    """Something that Tocsin asks by itself. The other fields are settings of the type."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: Annotated[
+        str,
+        AfterValidator(_check_type),
+        WithJsonSchema({"type": "string", "enum": sorted(SOURCES)}),
+    ]
+    service: Annotated[Text, Field(description="the Service that what is read belongs to")]
+    interval: Annotated[
+        Duration | None, Field(description="time between two polls; by default that of the type")
+    ] = None
+    labels: Annotated[
+        dict[str, str], Field(description="resource attributes of everything that is read")
+    ] = Field(default_factory=dict)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Everything that is for the type."""
+        return dict(self.model_extra or {})
+
+    def build(
+        self, name: str, service: Service, located: Located, secrets: Secrets | None
+    ) -> tuple[ConfiguredSource | None, list[Problem]]:
+        """The source with its secrets filled in if there is a way to; and what is wrong."""
+        kind = SOURCES[self.type]
+        config, problems = fit_settings(kind.Config, self.settings, located, secrets)
+        interval = self.interval or kind.every
+        if not SHORTEST <= interval <= LONGEST:
+            message = f"must be from 1s to 1d, not {interval.total_seconds():g} s"
+            problems.append(located.problem(("spec", "interval"), message))
+        timeout = getattr(config, "timeout", None)
+        if isinstance(timeout, timedelta) and timeout > interval:
+            message = f"timeout is longer than the interval of {interval.total_seconds():g} s"
+            problems.append(located.problem(("spec",), message, "shorten it"))
+        if problems:
+            return None, problems
+        labels: Mapping[str, str] = dict(self.labels)
+        origin = Origin(name, service.service_name, service.project, labels)
+        return ConfiguredSource(name, self.type, service.name, interval, origin, config), []
