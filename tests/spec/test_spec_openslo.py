@@ -8,6 +8,9 @@ from typing import Any
 
 import pytest
 
+from tocsin.domain.errors import SpecError
+from tocsin.domain.series import Ratio
+from tocsin.spec.desired import load_text
 from tocsin.spec.inspection import inspect
 from tocsin.spec.openslo.verdict import Verdict, compat, strict
 
@@ -156,3 +159,86 @@ def test_compat_reads_what_means_the_same_and_says_what_it_let_pass() -> None:
 def test_compat_rejects_what_has_no_meaning() -> None:
     assert compat(slo(objectives=[{"target": 1.5}])).paths == ["spec.objectives[0].target"]
     assert compat(slo(objectives="none")).stage == "decode"
+
+
+SERVICE = "{apiVersion: tocsin/v1, kind: Service, metadata: {name: chat}, spec: {team: cx}}\n---\n"
+THREE_VERSIONS = {
+    "v1": """
+apiVersion: openslo/v1
+kind: SLO
+metadata: {name: fast}
+spec:
+  service: chat
+  indicator:
+    metadata: {name: fast-sli}
+    spec:
+      thresholdMetric: {metricSource: {type: Tocsin, spec: {value: latency_ms}}}
+  budgetingMethod: Occurrences
+  timeWindow: [{duration: 28d, isRolling: true}]
+  objectives: [{op: lt, value: 2000, target: 0.95}]
+""",
+    "v1alpha": """
+apiVersion: openslo/v1alpha
+kind: SLO
+metadata: {name: fast}
+spec:
+  service: chat
+  indicator: {thresholdMetric: {source: Tocsin, queryType: value, query: latency_ms}}
+  budgetingMethod: Occurrences
+  timeWindows: [{unit: Day, count: 28, isRolling: true}]
+  objectives: [{displayName: "", op: lt, value: 2000, target: 0.95}]
+""",
+    "v2alpha": """
+apiVersion: openslo.com/v2alpha
+kind: SLO
+metadata: {name: fast}
+spec:
+  serviceRef: chat
+  sliRef: speed
+  budgetingMethod: Occurrences
+  timeWindow: [{duration: 28d, isRolling: true}]
+  objectives: [{op: lt, value: 2000, target: 0.95}]
+---
+apiVersion: openslo.com/v2alpha
+kind: SLI
+metadata: {name: speed}
+spec:
+  thresholdMetric: {dataSourceSpec: {type: Tocsin}, spec: {value: latency_ms}}
+""",
+}
+
+
+@pytest.mark.parametrize("version", ["v1alpha", "v2alpha"])
+def test_one_promise_means_the_same_in_every_version(version: str) -> None:
+    known = load_text(SERVICE + THREE_VERSIONS["v1"])
+    assert load_text(SERVICE + THREE_VERSIONS[version]).monitors == known.monitors
+
+
+def test_a_ratio_of_v1alpha_is_one_indicator_for_all_objectives() -> None:
+    text = """
+apiVersion: openslo/v1alpha
+kind: SLO
+metadata: {name: up}
+spec:
+  service: chat
+  budgetingMethod: Occurrences
+  timeWindows: [{unit: Week, count: 4, isRolling: true}]
+  objectives:
+    - displayName: Answers
+      value: 1
+      target: 0.999
+      ratioMetrics:
+        incremental: true
+        good: {source: Tocsin, queryType: count, query: not failed}
+        total: {source: Tocsin, queryType: count, query: all}
+"""
+    monitor = load_text(SERVICE + text).monitors[0]
+    assert monitor.ratio == Ratio("failed")
+    assert monitor.title == "Answers"
+
+
+def test_a_fault_in_an_older_document_names_the_line_it_stands_on() -> None:
+    text = SERVICE + THREE_VERSIONS["v1alpha"].replace("query: latency_ms", "query: speed")
+    with pytest.raises(SpecError) as caught:
+        load_text(text, "old.yaml")
+    assert [problem.line for problem in caught.value.problems] == [9]

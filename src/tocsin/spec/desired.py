@@ -15,6 +15,7 @@ from tocsin.routing.policy import Digest, RoutingPolicy, RoutingTest
 from tocsin.spec import assemble
 from tocsin.spec.diff import Key
 from tocsin.spec.documents import Decoded, Document, decode, unlisted
+from tocsin.spec.openslo.upgrade import modern
 from tocsin.spec.plugins import Secrets
 from tocsin.spec.receivers import Receiver
 from tocsin.spec.references import dangling, declared
@@ -122,7 +123,7 @@ def _desired(
     *,
     may_be_empty: bool = False,
 ) -> Desired:
-    located = [one for whole in located for one in unlisted(whole)]
+    located = [modern(one) for whole in located for one in unlisted(whole)]
     decoded = [decode(one) for one in located]
     if not (decoded or problems or may_be_empty):
         problems = [Problem(source, 0, "", "holds no document")]
