@@ -17,6 +17,8 @@ import pytest
 from intake_build import Bench
 from intake_doors import Addresses
 
+from tocsin.store.call_detail import CallDetail
+
 ROOT = Path(__file__).resolve().parents[2]
 ENVIRONMENTS = ROOT / ".clients"
 APPS = Path(__file__).parent / "apps"
@@ -66,6 +68,8 @@ class Tocsin:
             "OTEL_ENDPOINT": self.addresses.http,
             "LITELLM_LOCAL_MODEL_COST_MAP": "True",  # it would ask the internet
         }
+        if name == "openai-v2":
+            variables["OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"] = "true"
         if token:
             variables["OTEL_EXPORTER_OTLP_HEADERS"] = f"Authorization=Bearer%20{token}"
             variables["PHOENIX_API_KEY"] = token
@@ -77,6 +81,13 @@ class Tocsin:
             f"SELECT * FROM tocsin.calls WHERE service = '{service}' AND ({where})"
             " ORDER BY ts, span_id"
         )
+
+    def detail(self, call: dict[str, Any]) -> CallDetail:
+        """Everything about a stored call."""
+        assert self.bench is not None
+        found = self.bench.store.call(call["trace_id"], call["span_id"])
+        assert found is not None
+        return found
 
     def query(self, sql: str) -> list[dict[str, Any]]:
         """Rows of the store, with everything that was accepted."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from client_run import Tocsin, snippets
@@ -35,14 +36,18 @@ def test_every_recipe_is_run() -> None:
 def test_a_recipe_gives_one_call_with_its_tokens(tocsin: Tocsin, name: str, tmp_path: Path) -> None:
     service = f"guide-{name}"
     tocsin.run_snippet(RECIPES[name], name, service, tmp_path)
-    assert_one_call(tocsin, service)
+    call = assert_one_call(tocsin, service)
+    if not name.startswith("opentelemetry"):  # those send no texts
+        told = tocsin.detail(call)
+        assert "Where is my parcel?" in told.input
+        assert "arrives tomorrow" in told.output
+        assert told.content_from == ("log records" if name == "openai-v2" else "span")
 
 
 def test_the_recipe_of_the_arize_sdk_evaluates_its_span(tocsin: Tocsin, tmp_path: Path) -> None:
     service = "guide-evaluated"
     tocsin.run_snippet("python", "arize8", service, tmp_path)
-    assert_one_call(tocsin, service)
-    [call] = tocsin.calls(service)
+    call = assert_one_call(tocsin, service)
     [score] = tocsin.query(f"{SCORES} service = '{service}'")
     assert score == {
         "name": "faithfulness", "label": "faithful", "value": 0.9, "call_id": call["span_id"],
@@ -66,8 +71,9 @@ def test_the_recipe_of_the_phoenix_client_annotates_a_span(tocsin: Tocsin, tmp_p
     ]
 
 
-def assert_one_call(tocsin: Tocsin, service: str) -> None:
+def assert_one_call(tocsin: Tocsin, service: str) -> dict[str, Any]:
     [call] = tocsin.calls(service)
     assert (call["provider"], call["model"]) == ("openai", "gpt-4o-mini")
     assert (call["usage_known"], call["input_tokens"], call["output_tokens"]) == (1, 48, 30)
     assert call["cost_known"]
+    return call

@@ -39,6 +39,20 @@ def test_since_is_a_time_with_or_without_a_zone(client: TestClient, since: str) 
     assert client.get("/api/v1/calls", params={"since": since}).json()["total"] == 9
 
 
+def test_one_call_is_told_with_all_there_is_about_it(client: TestClient) -> None:
+    row = client.get("/api/v1/calls?limit=1").json()["items"][0]
+    path = f"/api/v1/calls/{row['trace_id']}/{row['span_id']}"
+    found = client.get(path).json()
+    assert found["call"] == row
+    assert (found["content_from"], found["output"]) == ("log records", "Yes.")
+    assert [note["name"] for note in found["logs"]] == ["gen_ai.choice"]
+    assert [(s["name"], s["value"]) for s in found["scores"]] == [("feedback", 1.0)]
+    missing = client.get(f"/api/v1/calls/{row['trace_id']}/ffff")
+    assert (missing.status_code, missing.headers["content-type"]) == (
+        404, "application/problem+json",
+    )  # fmt: skip
+
+
 def test_calls_are_filtered_by_service(client: TestClient) -> None:
     assert client.get("/api/v1/calls?service=nobody").json()["total"] == 0
 
@@ -189,6 +203,7 @@ def test_the_openapi_document_describes_every_path_of_the_api(client: TestClient
     assert document["servers"] == [{"url": "/api"}]
     assert set(document["paths"]) == {
         "/v1/services", "/v1/objectives", "/v1/calls", "/v1/changes", "/v1/quarantine",
+        "/v1/calls/{trace_id}/{span_id}",
         "/v1/incidents", "/v1/incidents/{incident_id}", "/v1/messages", "/v1/ledger", "/v1/metrics",
         "/v1/sources",
         "/v1/incidents/{incident_id}/acknowledge", "/v1/incidents/{incident_id}/resolve",

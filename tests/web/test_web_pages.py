@@ -250,6 +250,31 @@ def test_long_lists_are_read_page_by_page(client: TestClient) -> None:
     assert len(seen) == len(set(seen)) == 230
 
 
+def test_a_call_shows_its_texts_its_log_records_and_its_scores(client: TestClient) -> None:
+    link = browse(client, "/calls").one("tbody").all("a")[1].attributes["href"]
+    assert link.startswith("/calls/")
+    page = browse(client, link)
+    asked, answered = page.all("pre")
+    assert '"content": "<b>Where</b> is my parcel?"' in asked.text  # laid out, and escaped
+    assert answered.text == "Yes."
+    text = page.one("main").text
+    for said in ("from the log records", "gen_ai.choice", "thumbs_up", "api.example"):
+        assert said in text
+    assert "there is no call" in browse(client, "/calls/00/11", 404).text
+
+
+def test_a_text_too_long_to_read_is_cut_and_says_so(
+    client: TestClient, desk: MemoryDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = desk.calls(1, None, "", None).items[0]
+    whole = replace(desk.call(found.trace_id, found.span_id), output="x" * 60_000)
+    monkeypatch.setattr(desk, "call", lambda *_: whole)
+    shown = browse(client, f"/calls/{found.trace_id}/{found.span_id}").all("pre")[1].text
+    assert shown.endswith("… (60000 characters; the API has all of them)")
+    path = f"/api/v1/calls/{found.trace_id}/{found.span_id}"
+    assert client.get(path).json()["output"] == whole.output
+
+
 def test_a_foreign_cursor_is_a_clear_400(client: TestClient) -> None:
     assert "is not a cursor of this server" in browse(client, "/audit?cursor=zz", 400).text
 

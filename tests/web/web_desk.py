@@ -17,6 +17,7 @@ import numpy as np
 from tocsin.domain.errors import Conflict
 from tocsin.domain.findings import IncidentState
 from tocsin.engine.sources import TargetStatus
+from tocsin.web.call_views import CallView, NoteView, ScoreView
 from tocsin.web.desk import BadCursor, IncidentFilter, Missing
 from tocsin.web.serving import MetricNameResource, MetricsResource
 from tocsin.web.views import (
@@ -382,6 +383,18 @@ class MemoryDesk:
             if (since is None or c.ts >= since) and service in ("", c.service)
         ]
         return _page(found, cursor, limit)
+
+    def call(self, trace_id: str, span_id: str) -> CallView:
+        for found in self._calls:
+            if (found.trace_id, found.span_id) == (trace_id, span_id):
+                said = NoteView(found.ts, "gen_ai.choice", "Yes.", {"gen_ai.system": "openai"})
+                liked = ScoreView(found.ts, "feedback", 1.0, "thumbs_up", "human", "quick")
+                question = '[{"role": "user", "content": "<b>Where</b> is my parcel?"}]'
+                return CallView(
+                    found, question, "Yes.", "log records", {"server.address": "api.example"},
+                    {"service.name": found.service}, (), (said,), (liked,),
+                )  # fmt: skip
+        raise Missing(f"there is no call with trace {trace_id} and span {span_id}")
 
     def metrics(
         self, service: str, metric: str, start: datetime | None, stop: datetime | None,

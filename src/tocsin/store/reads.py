@@ -20,7 +20,7 @@ from tocsin.store.schema import ANSWERED, ENDED, FAILED
 
 _Floats = npt.NDArray[np.float64]
 _Counts = npt.NDArray[np.int64]
-_CALL = (
+CALL_COLUMNS = (
     "ts, project, service, kind, name, trace_id, span_id, parent_id, env, provider, model,"
     " response_id, duration_us, ttft_us, input_tokens, output_tokens, usage_known, cost_usd,"
     " cost_known, error_class, status_message, finish_reason, truncated, session_id, user_id,"
@@ -115,11 +115,11 @@ class Reads:
                 " AND (ts, span_id) < (fromUnixTimestamp64Micro({at:Int64}, 'UTC'), {span:String})"
             )
         rows = self._engine.records(
-            f"SELECT {_CALL} {matching}{page}"
+            f"SELECT {CALL_COLUMNS} {matching}{page}"
             " ORDER BY ts DESC, span_id DESC LIMIT {limit:UInt32}",
             values,
         )
-        return int(total), [_call(row) for row in rows]
+        return int(total), [call_of(row) for row in rows]
 
     def timeline(
         self, service: str, start: int, stop: int, step_minutes: int = 1, kind: str = "llm"
@@ -340,7 +340,8 @@ def _micros(instant: datetime) -> int:
     return (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds
 
 
-def _call(row: dict[str, Any]) -> Call:
+def call_of(row: dict[str, Any]) -> Call:
+    """A call from a row of CALL_COLUMNS, which is changed."""
     known, priced = bool(row.pop("usage_known")), bool(row.pop("cost_known"))
     ttft_us, duration_us = row.pop("ttft_us"), row.pop("duration_us")
     row |= {

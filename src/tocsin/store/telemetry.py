@@ -21,6 +21,7 @@ from tocsin.domain.clock import Clock, from_minute, iso
 from tocsin.domain.errors import StoreError
 from tocsin.domain.series import Change, MinuteBlock, Ratio, SeriesId
 from tocsin.store import ddl, fitness, prices, schema
+from tocsin.store.call_detail import CallDetail, call_detail
 from tocsin.store.clickhouse import ClickHouse
 from tocsin.store.digests import DigestMemory
 from tocsin.store.kinds import SegmentKind
@@ -179,6 +180,10 @@ class Telemetry:
     ) -> MinuteBlock:
         """See `domain.ports.MinuteSource`."""
         return self._minutes.minutes(monitored, services, start, stop)
+
+    def call(self, trace_id: str, span_id: str) -> CallDetail | None:
+        """One call with all that is kept about it, None when there is none."""
+        return call_detail(self._engine, trace_id, span_id)
 
     def changes(self, start: int, stop: int) -> Sequence[Change]:
         """See `domain.ports.MinuteSource`."""

@@ -19,6 +19,7 @@ from tocsin.domain.errors import Conflict, SpecError, TocsinError
 from tocsin.engine.documents import NoSuchDocument
 from tocsin.engine.sources import TargetStatus
 from tocsin.web import definitions
+from tocsin.web.call_views import CallView
 from tocsin.web.desk import BadCursor, Desk, IncidentFilter, Missing
 from tocsin.web.guard import problem
 from tocsin.web.resources import (
@@ -119,6 +120,12 @@ def _reading(desk: Desk) -> APIRouter:
         limit: Limit = 100, since: Since = None, service: str = "", cursor: Cursor = None
     ) -> Listing[CallRow]:
         return Listing[CallRow].of(desk.calls(limit, _utc(since), service, cursor))
+
+    @router.get(
+        "/calls/{trace_id}/{span_id}", summary="One call with its texts, log records and scores"
+    )
+    def call(trace_id: str, span_id: str) -> CallView:
+        return desk.call(trace_id, span_id)
 
     @router.get("/changes", summary="Deploys and other changes, newest first")
     def changes(

@@ -13,6 +13,7 @@ from typing import Literal, Protocol
 
 from tocsin.domain.errors import TocsinError
 from tocsin.engine.sources import TargetStatus
+from tocsin.web.call_views import CallView
 from tocsin.web.serving import MetricsResource
 from tocsin.web.views import (
     CallRow,
@@ -103,6 +104,10 @@ class Desk(Protocol):
         step_minutes: int | None,
     ) -> MetricsResource:  # fmt: skip
         """Metrics of a service and the series of one of them; the last hour when not told."""
+        ...
+
+    def call(self, trace_id: str, span_id: str) -> CallView:
+        """One call with its texts, log records and scores; Missing when there is none."""
         ...
 
     def changes(

@@ -14,9 +14,10 @@ from tocsin.domain.findings import Incident
 from tocsin.domain.series import Change, MinuteBlock, Ratio, SeriesId
 from tocsin.engine.house import House, NoSuchIncident, settled
 from tocsin.engine.sources import TargetStatus
-from tocsin.store.reads import FleetRow, cursor_after
-from tocsin.web import portraits, reasons, serving
-from tocsin.web.desk import BadCursor, IncidentFilter, Missing
+from tocsin.store.reads import FleetRow
+from tocsin.web import call_reading, portraits, reasons, serving
+from tocsin.web.call_views import CallView
+from tocsin.web.desk import IncidentFilter, Missing
 from tocsin.web.listing import number, paged, passes
 from tocsin.web.views import (
     CallRow,
@@ -234,14 +235,8 @@ class LiveDesk:
         self, limit: int, since: datetime | None, service: str, cursor: str | None
     ) -> Page[CallRow]:
         """Calls with ts >= since, newest first, with their total."""
-        try:
-            total, calls = self._house.telemetry.reads.calls(
-                limit, since=since, before=cursor or "", service=service
-            )
-        except StoreError as error:
-            raise BadCursor(str(error)) from None
-        more = cursor_after(calls[-1]) if len(calls) == limit else None
-        return Page(tuple(portraits.call_row(call) for call in calls), more, total)
+        reads = self._house.telemetry.reads
+        return call_reading.newest(reads, limit, since, service, cursor)
 
     def metrics(
         self, service: str, metric: str, start: datetime | None, stop: datetime | None,
@@ -252,6 +247,10 @@ class LiveDesk:
         first = start or last - timedelta(hours=1)
         reader, theirs = self._house.telemetry.metrics, self._telemetry_name(service)
         return serving.resource(reader, service, theirs, metric, first, last, step_minutes)
+
+    def call(self, trace_id: str, span_id: str) -> CallView:
+        """One call with its texts, log records and scores; Missing when there is none."""
+        return call_reading.one(self._house.telemetry, trace_id, span_id)
 
     def changes(
         self, service: str, since: datetime | None, cursor: str | None, limit: int

@@ -13,12 +13,14 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from tocsin.domain.clock import parse_iso
+from tocsin.web.call_views import laid_out
 from tocsin.web.desk import Desk, IncidentFilter
 from tocsin.web.render import Renderer
 from tocsin.web.views import FleetView, ServiceCard, Tone, Window
 
 CARDS = 24
 PAGE_SIZE = 50
+LONGEST_TEXT = 50_000  # characters
 _DONE = {
     "acknowledged": "Acknowledged. Escalation stops; the incident stays open.",
     "resolved": "Resolved. Everyone who was told will be told.",
@@ -44,6 +46,7 @@ class Pages:
             ("/incidents/{id:path}/why", self.why),
             ("/incidents/{id:path}", self.incident),
             ("/calls", self.calls),
+            ("/calls/{trace_id}/{span_id}", self.call),
             ("/messages", self.messages),
             ("/audit", self.audit),
             ("/sources", self.sources),
@@ -125,6 +128,14 @@ class Pages:
             request, "calls.html", title="Calls", live=True,
             page=page, service=service, since=request.query_params.get("since", ""),
         )  # fmt: skip
+
+    def call(self, request: Request) -> Response:
+        """One call: what was asked and answered, and all that is kept about it."""
+        view = self._desk.call(request.path_params["trace_id"], request.path_params["span_id"])
+        texts = [(name, _shown(text)) for name, text in
+                 (("Input", view.input), ("Output", view.output)) if text]  # fmt: skip
+        title = view.call.name or view.call.kind
+        return self._renderer.page(request, "call.html", title=title, view=view, texts=texts)
 
     def messages(self, request: Request) -> Response:
         """What receivers got."""
@@ -231,6 +242,14 @@ def incident_filter(request: Request) -> IncidentFilter:
         service=request.query_params.get("service", ""),
         tier=int(tier) if tier else None,
     )
+
+
+def _shown(text: str) -> str:
+    """A text laid out, cut where a page would become too long to read."""
+    laid = laid_out(text)
+    if len(laid) <= LONGEST_TEXT:
+        return laid
+    return f"{laid[:LONGEST_TEXT]}…\n({len(laid)} characters; the API has all of them)"
 
 
 def _window(request: Request) -> Window:
