@@ -177,6 +177,24 @@ def test_equal_prediction_ids_of_two_services_are_two_predictions(tocsin: Bench)
     assert feedback(tocsin, "desk") == {0: (0, 1)}
 
 
+@pytest.mark.parametrize("project", ["one", "two"])
+def test_a_score_that_names_its_project_is_never_placed_in_another(
+    tocsin: Bench, project: str
+) -> None:
+    for own in ("one", "two", "three"):
+        call = {"ts": at(-2), "service": f"of-{own}", "project": own, "response_id": "ticket-1",
+                "span_id": own, "dims": {"of": own}}  # fmt: skip
+        assert tocsin.post("/api/v1/calls", json.dumps(call).encode(), JSON).status_code == 200
+    tocsin.store.flush()
+    score(tocsin, prediction_id="ticket-1", project=project, value=0)
+    score(tocsin, prediction_id="ticket-1", project="four", value=0)
+    assert feedback(tocsin, f"of-{project}", segment=("of", project)) == {0: (1, 1)}
+    assert tocsin.query("SELECT service, project FROM tocsin.scores ORDER BY project") == [
+        {"service": "four", "project": "four"},
+        {"service": f"of-{project}", "project": project},
+    ]
+
+
 def test_two_judgements_that_name_no_call_are_two_unless_they_have_one_id(tocsin: Bench) -> None:
     same = {"name": "feedback", "value": 0, "service": "shop"}
     body = json.dumps([same, same, {**same, "id": "r1"}, {**same, "id": "r1", "value": 1}]).encode()

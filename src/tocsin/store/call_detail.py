@@ -101,7 +101,7 @@ def call_detail(engine: ClickHouse, trace_id: str, span_id: str) -> CallDetail |
     texts = texts if any(texts) else flattened(attributes)
     asked, answered = texts if any(texts) else content(logs)
     source = "span" if any(texts) else "log records" if asked or answered else ""
-    scores = _scores(engine, ids["span"], row["response_id"])
+    scores = _scores(engine, ids["span"], row["response_id"], row["project"])
     return CallDetail(
         call_of(row), asked, answered, source, attributes, resource, events, logs, scores
     )
@@ -149,13 +149,14 @@ def _logs(engine: ClickHouse, ids: Mapping[str, str]) -> list[Note]:
     ]
 
 
-def _scores(engine: ClickHouse, span_id: str, response_id: str) -> list[Judgement]:
+def _scores(engine: ClickHouse, span_id: str, response_id: str, project: str) -> list[Judgement]:
     """The version that holds of every score about this span, or about its response."""
     rows = engine.records(
         "SELECT ts, name, value, isNaN(value) AS no_value, label, source, comment FROM"
-        f" (SELECT * FROM {DATABASE}.scores WHERE call_id IN {{ids:Array(String)}}"
+        f" (SELECT * FROM {DATABASE}.scores WHERE call_id = {{span:String}}"
+        " OR (call_id = {response:String} AND call_id != '' AND project = {project:String})"
         f" ORDER BY {SCORE_VERSION} DESC LIMIT 1 BY key) ORDER BY name, ts LIMIT {_MOST}",
-        {"ids": [span_id, *([response_id] if response_id else [])]},
+        {"span": span_id, "response": response_id, "project": project},
     )
     return [
         Judgement(

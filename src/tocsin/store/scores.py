@@ -41,10 +41,16 @@ _FOUND = "any(calls.project) AS project, any(calls.service) AS service, any(call
 
 
 def _calls_by(column: str, ids: str, since: str) -> str:
-    """SQL: one row per id of the set `ids` that a stored call has in `column`."""
+    """SQL: rows for every id of the set `ids` that a stored call has in `column`.
+
+    `asked` is the project that a score must name to get the row, one with '' is for those that name
+    none: span and trace ids are unique, ids of responses and predictions only within a project.
+    """
+    asked = "['', toString(calls.project)]" if column == "response_id" else "['']"
     return (
-        f"SELECT calls.{column} AS id, {_FOUND} FROM {DATABASE}.calls AS calls"
-        f" WHERE calls.{column} IN ({ids}) AND calls.{column} != '' AND {since} GROUP BY id"
+        f"SELECT calls.{column} AS id, arrayJoin({asked}) AS asked, {_FOUND}"
+        f" FROM {DATABASE}.calls AS calls"
+        f" WHERE calls.{column} IN ({ids}) AND calls.{column} != '' AND {since} GROUP BY id, asked"
     )
 
 
@@ -75,7 +81,8 @@ def _placing(rows: str, ids: str, since: str) -> str:
     return (
         f"SELECT {', '.join(f'{sql} AS {name}' for name, sql in columns.items())} FROM {rows} AS s"
         f" LEFT ANY JOIN ({spans}) AS a ON s.span_id = a.id"
-        f" LEFT ANY JOIN ({responses}) AS b ON s.call_id = b.id"
+        f" LEFT ANY JOIN ({responses}) AS b"
+        " ON s.call_id = b.id AND toString(s.project) = b.asked"
         f" LEFT ANY JOIN ({traces}) AS c ON lower(s.trace_id) = c.id"
     )
 
