@@ -86,6 +86,12 @@ VARIABLES: Mapping[str, Variable] = {
         " `Authorization: Bearer …`. On loopback without it nobody logs in",
         "no login",
     ),
+    "TOCSIN_URL": Variable(
+        "url", "http://127.0.0.1:4318",
+        "the running server that `import`, `export` and `costs` talk to, with `TOCSIN_TOKEN`;"
+        " without it they open the data directory themselves, which no other process may have open",
+        "none",
+    ),
     "TOCSIN_PUBLIC_URL": Variable(
         "public_url", "https://tocsin.example.org",
         "the address people use, for links in messages; its host name is answered to as well",

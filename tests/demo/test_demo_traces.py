@@ -13,10 +13,10 @@ import pyarrow.parquet
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from tocsin.demo.mapping import TraceMapping, built_in, detect, read_mapping
 from tocsin.demo.spans import MINUTE_NS, Chunk
 from tocsin.demo.traces import TraceReplay
 from tocsin.domain.errors import SpecError
+from tocsin.spec.mapping import TraceMapping, built_in, detect, read_mapping
 
 SHARED = Path(__file__).resolve().parents[2] / ".." / "shared" / "data"
 END = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
@@ -350,6 +350,6 @@ def test_the_mapping_that_explains_more_of_a_file_wins() -> None:
 
 def test_two_mappings_that_fit_alike_are_a_question_and_not_a_guess() -> None:
     (calls,) = (m for m in built_in() if m.name == "calls")
-    twin = TraceMapping("twin", "twin.yaml", "", calls.time, calls.call, {})
+    twin = TraceMapping("twin", "twin.yaml", "", calls.time, calls.fields, {})
     with pytest.raises(SpecError, match="calls and twin alike"):
         detect(Path("a.csv"), ["ts", "service"], [calls, twin])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from tocsin.cli import configure, operate
+from tocsin.cli import configure, files, operate
 
 app = typer.Typer(
     name="tocsin",
@@ -23,6 +23,9 @@ for command in (
     operate.doctor,
 ):
     app.command()(command)
+
+
+app.command("import")(files.import_)
 
 
 def main() -> None:

@@ -10,9 +10,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tocsin.demo.mapping import TOKEN_FIELDS, Source, TraceMapping
 from tocsin.demo.spans import FINISHES, LLM, Failure, Floats, Ints, Mask, Names, Rows, Table, blank
 from tocsin.domain.errors import Problem, SpecError
+from tocsin.spec.mapping import TOKEN_FIELDS, Source, TraceMapping
 
 _ERROR_TYPES = {
     "rate_limit": "RateLimitError", "overloaded": "OverloadedError", "timeout": "APITimeoutError",
@@ -89,7 +89,7 @@ class Batch:
     # ----------------------------------------------------------------------------- columns
 
     def _source(self, name: str) -> Source | None:
-        source = self._mapping.call.get(name)
+        source = self._mapping.fields.get(name)
         if source is None or (source.column and source.column not in self._have):
             return None
         return source

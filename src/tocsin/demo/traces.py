@@ -23,10 +23,10 @@ import pyarrow.parquet
 
 from tocsin.demo.conventions import REPLAY_SHAPES
 from tocsin.demo.encode import Encoder
-from tocsin.demo.mapping import TraceMapping, built_in, check_columns, detect, read_mapping
 from tocsin.demo.spans import MINUTE_NS, SPAN, Chunk, Names, Rows
 from tocsin.demo.trace_columns import Batch, first_line, refused
 from tocsin.domain.clock import to_minute
+from tocsin.spec.mapping import TraceMapping, built_in, check_columns, detect, read_mapping
 
 _BATCH_ROWS = 65_536
 _HOUR_NS = 60 * MINUTE_NS
@@ -214,5 +214,7 @@ def _choose(
     if mapping is None:
         return detect(path, columns, built_in())
     chosen = read_mapping(mapping) if isinstance(mapping, Path) else mapping
+    if chosen.holds != "calls":
+        raise refused(path, "", f"{chosen.file} reads {chosen.holds}", "only calls can be replayed")
     check_columns(chosen, path, columns)
     return chosen

@@ -40,6 +40,7 @@ class Settings:
     grpc_port: int | None = None
     flight_port: int | None = None
     token: str | None = None
+    url: str = ""
     public_url: str = ""
     secrets_dir: Path | None = None
     secrets_command: str | None = None
@@ -71,6 +72,7 @@ def from_environment(
     config_dir: Path | None = None,
     host: str | None = None,
     port: int | None = None,
+    url: str | None = None,
 ) -> Settings:
     """Settings from `TOCSIN_*` variables; arguments (the command line) win over them.
 
@@ -89,6 +91,7 @@ def from_environment(
         grpc_port=_own_port(env, "TOCSIN_GRPC_PORT"),
         flight_port=_own_port(env, "TOCSIN_FLIGHT_PORT"),
         token=env.get("TOCSIN_TOKEN") or None,
+        url=(url or env.get("TOCSIN_URL", "")).rstrip("/"),
         public_url=env.get("TOCSIN_PUBLIC_URL", ""),
         secrets_dir=Path(secrets_dir) if secrets_dir else None,
         secrets_command=env.get("TOCSIN_SECRETS_COMMAND") or None,

@@ -10,6 +10,8 @@
     POST /v1/span_annotations                     Phoenix: annotations
     POST /v1/projects/{project}/spans             Phoenix: spans
     POST /api/v1/calls  /scores  /changes         Tocsin: JSON object, array, or JSON lines
+    POST /api/v1/billing                          FOCUS: lines of a bill, as JSON
+    POST /api/v1/restore/{calls,scores,changes}   Tocsin: rows of its own exports
     GET  /api/v1/batches/{name}                   Tocsin: is a file's batch here already
 
 A request is answered when what it holds is on disk. The header `x-project-name` names the project
@@ -30,7 +32,7 @@ from tocsin.domain.errors import IntakeError
 from tocsin.intake import arize, phoenix, replies, rest
 from tocsin.intake.bodies import read_body
 from tocsin.intake.deposit import store_parsed, store_spans
-from tocsin.intake.intake import MAX_PROJECT, Intake, project_named
+from tocsin.intake.intake import MAX_PROJECT, RESTORED, Intake, project_named
 from tocsin.intake.json_requests import read_json, to_protobuf
 from tocsin.intake.records import SpanRecord, to_request
 
@@ -55,6 +57,8 @@ def routes(intake: Intake) -> list[Route]:
         "/api/v1/calls": _calls(intake),
         "/api/v1/scores": _rows(intake, "scores"),
         "/api/v1/changes": _rows(intake, "changes"),
+        "/api/v1/billing": _rows(intake, "billing"),
+        **{f"/api/v1/restore/{kind}": _restore(intake, kind) for kind in RESTORED},
     }
     otlp = {"/v1/traces": "traces", "/v1": "traces", "/v1/logs": "logs", "/v1/metrics": "metrics"}
     for signal, package, service in (
@@ -206,16 +210,33 @@ def _calls_request(body: bytes, project: str, lines: bool) -> tuple[rest.Taken[S
 
 
 def _rows(intake: Intake, kind: str) -> Handler:
-    make = rest.score if kind == "scores" else rest.change
+    make = rest.MAKERS[kind]
 
     async def take(request: Request) -> Response:
         body, lines = await _json_body(intake, request), _is_lines(request)
+        now_ns = intake.now_ns
         taken = await intake.aside(
-            len(body), lambda: rest.take(rest.read_rows(body, lines=lines), make)
+            len(body),
+            lambda: rest.take(
+                rest.read_rows(body, lines=lines), lambda where, row: make(where, row, now_ns)
+            ),
         )
         receipt = await intake.rows(
             kind, taken.made, body, rejected=taken.rejected, batch=_batch(request)
         )
+        return replies.taken(receipt, taken.rejected)
+
+    return take
+
+
+def _restore(intake: Intake, kind: str) -> Handler:
+    async def take(request: Request) -> Response:
+        body = await _json_body(intake, request)
+        taken = await intake.aside(
+            len(body),
+            lambda: rest.take(rest.read_rows(body, lines=True), lambda _, row: dict(row)),
+        )
+        receipt = await intake.restore(kind, taken.made, body, batch=_batch(request))
         return replies.taken(receipt, taken.rejected)
 
     return take

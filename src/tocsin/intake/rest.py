@@ -8,20 +8,23 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from tocsin.domain.calls import KINDS
 from tocsin.domain.clock import iso
 from tocsin.domain.errors import IntakeError
+from tocsin.intake.focus import charge
 from tocsin.intake.json_requests import read_json
 from tocsin.intake.mending import Rejected
 from tocsin.intake.records import ERROR, OK, UNSET, SpanRecord, moment_ns, stand_in_id
 from tocsin.intake.scoring import score_row
+from tocsin.intake.screening import odd_time
 
 T = TypeVar("T")
 
 MAX_ROWS = 100_000
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _CALL_IDS = ("call_id", "span_id", "response_id", "prediction_id")
 _SPAN_KINDS = {kind: kind.upper() for kind in KINDS}
 
@@ -112,7 +115,7 @@ def take(items: Sequence[Item], make: Callable[[str, Mapping[str, Any]], T]) -> 
     return taken
 
 
-def score(where: str, row: Mapping[str, Any]) -> dict[str, Any]:
+def score(where: str, row: Mapping[str, Any], now_ns: int) -> dict[str, Any]:
     """A row of `POST /api/v1/scores` as one of the table. Needed: name, and value or label."""
     where = f"{where}: score"
     made = score_row(
@@ -126,7 +129,7 @@ def score(where: str, row: Mapping[str, Any]) -> dict[str, Any]:
         source=_text(row, "source", where) or "api",
         annotator=_text(row, "annotator", where),
         comment=row.get("comment"),
-        ts=_instant(row, where),
+        ts=_instant(row, where, now_ns),
     )
     if made is None:
         raise IntakeError(400, f"{where}: neither a finite value nor a label")
@@ -137,7 +140,7 @@ def score(where: str, row: Mapping[str, Any]) -> dict[str, Any]:
     return {**made, **own, "dims": _texts(row.get("dims"), f"{where}: dims")}
 
 
-def change(where: str, row: Mapping[str, Any]) -> dict[str, Any]:
+def change(where: str, row: Mapping[str, Any], now_ns: int) -> dict[str, Any]:
     """A row of `POST /api/v1/changes`. Needed: service, kind, title."""
     where = f"{where}: change"
     made = {
@@ -147,14 +150,22 @@ def change(where: str, row: Mapping[str, Any]) -> dict[str, Any]:
         "title": _text(row, "title", where, needed=True),
         "labels": _texts(row.get("labels"), f"{where}: labels"),
     }
-    ts = _instant(row, where)
+    ts = _instant(row, where, now_ns)
     return {**made, "ts": ts} if ts else made
 
 
-def call(where: str, row: Mapping[str, Any], project: str = "") -> SpanRecord:
+# What makes rows of each of Tocsin's own doors: (where, row, now_ns) -> row of the table.
+MAKERS: Mapping[str, Callable[[str, Mapping[str, Any], int], dict[str, Any]]] = {
+    "scores": score,
+    "changes": change,
+    "billing": charge,
+}
+
+
+def call(where: str, row: Mapping[str, Any], project: str = "", *, seed: str = "") -> SpanRecord:
     """A row of `POST /api/v1/calls` as a span. Needed: ts, service.
 
-    `where` is part of the id of a call that has none.
+    A call without an id gets one from its content, `where` it stands, and `seed`.
     """
     place, where = where, f"{where}: call"
     start = moment_ns(row.get("ts"), f"{where}: ts")
@@ -177,7 +188,7 @@ def call(where: str, row: Mapping[str, Any], project: str = "") -> SpanRecord:
         resource["openinference.project.name"] = project
     if not resource["service.name"]:
         raise IntakeError(400, f"{where}: service is missing")
-    span_id = _text(row, "span_id", where) or stand_in_id(json.dumps(row, default=str), place)
+    span_id = _text(row, "span_id", where) or stand_in_id(json.dumps(row, default=str), place, seed)
     return SpanRecord(
         name=_text(row, "name", where) or kind,
         start_ns=start,
@@ -216,15 +227,14 @@ def _item(where: str, row: Any) -> Item:
     return Item(where, {}, f"{where} is not a JSON object", json.dumps(row, default=str))
 
 
-def _instant(row: Mapping[str, Any], where: str) -> str:
+def _instant(row: Mapping[str, Any], where: str, now_ns: int) -> str:
     """RFC 3339 text of the member `ts`, "" when there is none."""
     if row.get("ts") in (None, ""):
         return ""
     nanoseconds = moment_ns(row["ts"], f"{where}: ts")
-    try:
-        return iso(datetime.fromtimestamp(nanoseconds / 1e9, UTC))
-    except (OverflowError, ValueError, OSError):
-        raise IntakeError(400, f"{where}: ts lies outside the calendar") from None
+    if odd := odd_time(nanoseconds, nanoseconds, now_ns):
+        raise IntakeError(400, f"{where}: ts: {odd}")
+    return iso(_EPOCH + timedelta(microseconds=nanoseconds // 1000))
 
 
 def _text(row: Mapping[str, Any], member: str, where: str, *, needed: bool = False) -> str:

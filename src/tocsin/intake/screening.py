@@ -60,6 +60,15 @@ def screen(signal: str, body: bytes, now_ns: int) -> Screened:
     return Screened(mend(request), items, careful, tuple(rejected))
 
 
+def odd_time(start: int, end: int, now_ns: int) -> str:
+    """Why something that began and ended then may not be stored at `now_ns`, "" when it may."""
+    if start <= now_ns - OLDEST_NS:
+        return "it starts more than 400 days ago; check the sender's clock"
+    if max(start, end) >= now_ns + AHEAD_NS:
+        return "it starts or ends more than 10 minutes ahead; check the sender's clock"
+    return ""
+
+
 def _all_fit(resources: Any, now_ns: int) -> bool:
     low, high = now_ns - OLDEST_NS, now_ns + AHEAD_NS
     return all(
@@ -80,11 +89,7 @@ def _reason(span: Any, *, now_ns: int) -> str:
     start, end = span.start_time_unix_nano, span.end_time_unix_nano
     if not _has_ids(span):
         return "it has no valid trace id and span id (16 and 8 bytes, not all zero)"
-    if start <= now_ns - OLDEST_NS:
-        return "it starts more than 400 days ago; check the sender's clock"
-    if max(start, end) >= now_ns + AHEAD_NS:
-        return "it starts or ends more than 10 minutes ahead; check the sender's clock"
-    return ""
+    return odd_time(start, end, now_ns)
 
 
 def _scopes(request: Any) -> Iterator[tuple[str, int]]:

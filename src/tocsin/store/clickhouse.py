@@ -27,7 +27,11 @@ __all__ = ["DATABASE", "ClickHouse", "EngineError", "literal"]
 
 # A segment is read in pieces of a few thousand rows, which halves the memory that two loaders take
 # (0.8 instead of 1.5 GB) and costs no time; pieces are joined again before they are written.
-_PIECES = {"max_block_size": 8192, "input_format_max_block_size_bytes": 16 << 20}
+_PIECES = {
+    "max_block_size": 8192,
+    "input_format_max_block_size_bytes": 16 << 20,
+    "max_partitions_per_insert_block": 2000,  # days: an imported file may hold more than a year
+}
 
 _EXTERNAL = "segment"  # what a segment is called when it is sent along as a table
 

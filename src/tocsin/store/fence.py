@@ -109,6 +109,7 @@ SETTINGS = frozenset({
     "insert_deduplicate", "insert_deduplication_token", "distributed_foreground_insert",
     "mutations_sync", "alter_sync", "lightweight_deletes_sync", "session_timezone",
     "cancel_http_readonly_queries_on_client_close", "async_insert", "wait_for_async_insert",
+    "max_partitions_per_insert_block",
     "materialize_ttl_after_modify", "cast_string_to_dynamic_use_inference",
     "output_format_native_use_flattened_dynamic_and_json_serialization",
 })  # fmt: skip

@@ -18,9 +18,11 @@ _QUARANTINE_TEXTS = Texts({"body": "body"})
 
 
 def row_kinds(redactions: Redactions = BUILT_IN) -> tuple[SegmentKind, ...]:
-    """Kinds `callrows`, `scores`, `changes` and `quarantined`, redacted by `redactions`.
+    """Kinds `callrows`, `scores`, `changes`, `quarantined`, `calllines` and `billing`, redacted by
+    `redactions`.
 
-    Changes are what an operator's own people say about their deployments; they are kept as said.
+    Bills name no persons. Changes are what an operator's own people say about their deployments;
+    they are kept as said.
     """
     return (
         _redacted(schema.rows_kind(schema.CALLS, "callrows"), CALL_TEXTS, redactions),
@@ -31,6 +33,10 @@ def row_kinds(redactions: Redactions = BUILT_IN) -> tuple[SegmentKind, ...]:
             _QUARANTINE_TEXTS,
             redactions,
         ),
+        _redacted(
+            schema.rows_kind(schema.CALLS, "calllines", "JSONEachRow"), CALL_TEXTS, redactions
+        ),
+        schema.rows_kind(schema.BILLING, "billing", "JSONEachRow"),
     )
 
 

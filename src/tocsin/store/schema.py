@@ -267,6 +267,34 @@ CHANGES = _table(
     seg UInt64
     """,
 )
+# Lines of bills. A later export replaces an earlier one in the days that it covers.
+BILLING = replace(
+    _table(
+        "billing",
+        "provider, ts",
+        """
+        ts MICROS
+        end MICROS
+        provider LC
+        account LC
+        service LC
+        resource String
+        sku String
+        about String
+        category LC
+        billed Nullable(Float64)
+        effective Nullable(Float64)
+        currency LC
+        quantity Nullable(Float64)
+        unit LC
+        tags Map(LC, String)
+        export LC
+        recv MICROS
+        seg UInt64
+        """,
+    ),
+    partition="toYYYYMM(ts)",
+)
 QUARANTINE = _table(
     "quarantine",
     "recv, source",
@@ -385,6 +413,7 @@ TABLES = (
     SCORE_VERSIONS,
     SCORE_REPEATS,
     CHANGES,
+    BILLING,
     QUARANTINE,
     CALLS_1M,
     CALLS_1H,
@@ -421,6 +450,7 @@ class Retention:
         own = {
             CALLS_1M.name: self.minutes_days,
             CALLS_1H.name: self.hours_days,
+            BILLING.name: self.hours_days,
             SCORES.name: self.scores_days,
             SCORE_VERSIONS.name: self.scores_days,
             SCORE_REPEATS.name: self.scores_days,

@@ -149,6 +149,34 @@ SETTINGS ttl_only_drop_parts = 1, replicated_deduplication_window = 0;
 
 CREATE TABLE IF NOT EXISTS tocsin.changes ON CLUSTER main AS tocsin.changes_local ENGINE = Distributed(main, tocsin, changes_local, cityHash64(service));
 
+CREATE TABLE IF NOT EXISTS tocsin.billing_local ON CLUSTER main (
+  ts DateTime64(6, 'UTC') CODEC(Delta(8), ZSTD(1)),
+  end DateTime64(6, 'UTC') CODEC(Delta(8), ZSTD(1)),
+  provider LowCardinality(String),
+  account LowCardinality(String),
+  service LowCardinality(String),
+  resource String CODEC(ZSTD(1)),
+  sku String CODEC(ZSTD(1)),
+  about String CODEC(ZSTD(1)),
+  category LowCardinality(String),
+  billed Nullable(Float64) CODEC(ZSTD(1)),
+  effective Nullable(Float64) CODEC(ZSTD(1)),
+  currency LowCardinality(String),
+  quantity Nullable(Float64) CODEC(ZSTD(1)),
+  unit LowCardinality(String),
+  tags Map(LowCardinality(String), String) CODEC(ZSTD(1)),
+  export LowCardinality(String),
+  recv DateTime64(6, 'UTC') CODEC(Delta(8), ZSTD(1)),
+  seg UInt64 CODEC(ZSTD(1))
+)
+ENGINE = ReplicatedMergeTree('/clickhouse/tables/{shard}/tocsin/billing', '{replica}')
+PARTITION BY toYYYYMM(ts)
+ORDER BY (provider, ts)
+TTL toDateTime(ts) + INTERVAL 400 DAY
+SETTINGS ttl_only_drop_parts = 1, replicated_deduplication_window = 0;
+
+CREATE TABLE IF NOT EXISTS tocsin.billing ON CLUSTER main AS tocsin.billing_local ENGINE = Distributed(main, tocsin, billing_local, cityHash64(provider));
+
 CREATE TABLE IF NOT EXISTS tocsin.quarantine_local ON CLUSTER main (
   recv DateTime64(6, 'UTC') CODEC(Delta(8), ZSTD(1)),
   source LowCardinality(String),

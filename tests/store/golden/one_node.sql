@@ -139,6 +139,32 @@ ORDER BY (ts, service)
 TTL toDateTime(ts) + INTERVAL 35 DAY
 SETTINGS ttl_only_drop_parts = 1;
 
+CREATE TABLE IF NOT EXISTS tocsin.billing (
+  ts DateTime64(6, 'UTC') CODEC(Delta(8), ZSTD(1)),
+  end DateTime64(6, 'UTC') CODEC(Delta(8), ZSTD(1)),
+  provider LowCardinality(String),
+  account LowCardinality(String),
+  service LowCardinality(String),
+  resource String CODEC(ZSTD(1)),
+  sku String CODEC(ZSTD(1)),
+  about String CODEC(ZSTD(1)),
+  category LowCardinality(String),
+  billed Nullable(Float64) CODEC(ZSTD(1)),
+  effective Nullable(Float64) CODEC(ZSTD(1)),
+  currency LowCardinality(String),
+  quantity Nullable(Float64) CODEC(ZSTD(1)),
+  unit LowCardinality(String),
+  tags Map(LowCardinality(String), String) CODEC(ZSTD(1)),
+  export LowCardinality(String),
+  recv DateTime64(6, 'UTC') CODEC(Delta(8), ZSTD(1)),
+  seg UInt64 CODEC(ZSTD(1))
+)
+ENGINE = MergeTree
+PARTITION BY toYYYYMM(ts)
+ORDER BY (provider, ts)
+TTL toDateTime(ts) + INTERVAL 400 DAY
+SETTINGS ttl_only_drop_parts = 1;
+
 CREATE TABLE IF NOT EXISTS tocsin.quarantine (
   recv DateTime64(6, 'UTC') CODEC(Delta(8), ZSTD(1)),
   source LowCardinality(String),

@@ -1,4 +1,4 @@
-"""Mapping files: which column of a trace means what, in which unit, and what it does not have.
+"""Mapping files: which column of a file means what, in which unit, and what it does not have.
 
 See `mappings/README.md` for the format. Everything wrong with a mapping is one SpecError that names
 the file, the line, and what to write instead.
@@ -25,11 +25,29 @@ TEXT_FIELDS = (
 )  # fmt: skip
 TOKEN_FIELDS = ("input_tokens", "output_tokens", "cached_tokens", "reasoning_tokens")
 DURATION_FIELDS = ("duration", "ttft")
+# What a replay shows as unknown where a mapping does not fill it; the rest matters to imports only.
 FIELDS = (*TEXT_FIELDS, *TOKEN_FIELDS, *DURATION_FIELDS, "error")
+DETAIL_FIELDS = (
+    "project", "env", "kind", "name", "operation", "response_model", "response_id", "trace_id",
+    "span_id", "parent_id", "session_id", "user_id", "input", "output", "cost_usd", "http_status",
+)  # fmt: skip
+SCORE_FIELDS = (
+    "call_id", "trace_id", "service", "project", "name", "value", "label", "source", "annotator",
+    "comment", "id", "version",
+)  # fmt: skip
+CHANGE_FIELDS = ("service", "project", "kind", "title")
 
-_KEYS = {"name", "about", "time", "call", "absent"}
+# section of a mapping -> what the file then holds, the fields it may fill, those it must
+SECTIONS: Mapping[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
+    "call": ("calls", (*FIELDS, *DETAIL_FIELDS), ("service",)),
+    "score": ("scores", SCORE_FIELDS, ("name",)),
+    "change": ("changes", CHANGE_FIELDS, ("service", "kind", "title")),
+}
+
+_KEYS = {"name", "about", "time", "dims", "absent", *SECTIONS}
 _TIME_KEYS = {"column", "as", "unit", "rate_per_s"}
 _COMMON_KEYS = {"column", "optional"}
+_HOW_TO_NAME = ("name a column, or a constant", "name a column, or {constant: my-service}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,25 +79,31 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class TraceMapping:
-    """A mapping that was read and found sound. absent: fields the trace lacks, and why."""
+    """A mapping that was read and found sound.
+
+    holds: what the file's rows are (calls, scores, changes). dims: name of a dimension -> column.
+    absent: fields the file lacks, and why.
+    """
 
     name: str
     file: str
     about: str
     time: TimeColumn
-    call: Mapping[str, Source]
+    fields: Mapping[str, Source]
     absent: Mapping[str, str]
+    holds: str = "calls"
+    dims: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def needed(self) -> frozenset[str]:
         """Columns without which this mapping does not fit."""
-        columns = {s.column for s in self.call.values() if s.column and not s.optional}
-        return frozenset({self.time.column, *columns})
+        columns = {s.column for s in self.fields.values() if s.column and not s.optional}
+        return frozenset({self.time.column, *columns, *self.dims.values()} - {""})
 
     @property
     def used(self) -> frozenset[str]:
         """All columns it would read if they were there."""
-        return self.needed | {s.column for s in self.call.values() if s.column}
+        return self.needed | {s.column for s in self.fields.values() if s.column}
 
     @property
     def unknown(self) -> Mapping[str, str]:
@@ -87,7 +111,7 @@ class TraceMapping:
         return {
             name: self.absent.get(name, "the mapping names no column for it")
             for name in FIELDS
-            if name not in self.call
+            if name not in self.fields
         }
 
 
@@ -99,7 +123,7 @@ def read_mapping(path: Path) -> TraceMapping:
 
 def built_in() -> list[TraceMapping]:
     """The mappings that come with the package, by name."""
-    folder = resources.files("tocsin.demo").joinpath("mappings")
+    folder = resources.files("tocsin.spec").joinpath("mappings")
     found = []
     for entry in sorted(folder.iterdir(), key=lambda e: e.name):
         if entry.name.endswith(".yaml"):
@@ -181,8 +205,12 @@ class _Reader:
         if not self._is_mapping((), data):
             return None
         self._known((), data, _KEYS)
-        time = self._time(data.get("time"))
-        call = self._call(data.get("call"))
+        section = self._section(data)
+        time = self._time(data.get("time"), optional=section != "call")
+        fields = self._fields(section, data.get(section))
+        dims = data.get("dims", {})
+        if not self._is_mapping(("dims",), dims):
+            dims = {}
         absent = data.get("absent", {})
         if self._is_mapping(("absent",), absent):
             self._known(("absent",), absent, FIELDS)
@@ -191,7 +219,17 @@ class _Reader:
         name = str(data.get("name") or Path(self._document.file).stem)
         reasons = {str(k): str(v) for k, v in absent.items()}
         about = str(data.get("about", ""))
-        return TraceMapping(name, self._document.file, about, time, call, reasons)
+        columns = {str(dimension): str(column) for dimension, column in dims.items()}
+        return TraceMapping(
+            name, self._document.file, about, time, fields, reasons, SECTIONS[section][0], columns
+        )
+
+    def _section(self, data: Mapping[str, Any]) -> str:
+        """Which of the sections it has; faults go to `call`, which is what most files hold."""
+        found = [section for section in SECTIONS if section in data]
+        if len(found) > 1:
+            self._fault((found[1],), f"stands beside {found[0]}", "a file holds one kind of row")
+        return found[0] if found else "call"
 
     def _fault(self, place: yaml.Place, message: str, fix: str = "") -> None:
         self.problems.append(self._document.problem(place, message, fix))
@@ -207,8 +245,10 @@ class _Reader:
             if key not in keys:
                 self._fault((*place, key), "is not known here", f"use {', '.join(sorted(keys))}")
 
-    def _time(self, value: Any) -> TimeColumn | None:
+    def _time(self, value: Any, *, optional: bool) -> TimeColumn | None:
         place: yaml.Place = ("time",)
+        if value is None and optional:
+            return TimeColumn("", "absolute")
         if not self._is_mapping(place, value):
             return None
         self._known(place, value, _TIME_KEYS)
@@ -235,23 +275,25 @@ class _Reader:
             return 1
         return UNITS_NS[unit]
 
-    def _call(self, value: Any) -> dict[str, Source]:
-        place: yaml.Place = ("call",)
+    def _fields(self, section: str, value: Any) -> dict[str, Source]:
+        place: yaml.Place = (section,)
         if not self._is_mapping(place, value):
             return {}
-        self._known(place, value, FIELDS)
-        if "service" not in value:
-            self._fault(
-                (*place, "service"), "is missing", "name a column, or {constant: my-service}"
-            )
-        found = {name: self._source(name, value[name]) for name in FIELDS if name in value}
+        _, fields, needed = SECTIONS[section]
+        self._known(place, value, fields)
+        for name in needed:
+            if name not in value:
+                self._fault((*place, name), "is missing", _HOW_TO_NAME[name == "service"])
+        found = {name: self._source(section, name, value[name]) for name in fields if name in value}
         return {name: source for name, source in found.items() if source is not None}
 
-    def _source(self, name: str, value: Any) -> Source | None:
-        place: yaml.Place = ("call", name)
+    def _source(self, section: str, name: str, value: Any) -> Source | None:
+        place: yaml.Place = (section, name)
         if not self._is_mapping(place, value):
             return None
-        extra = {"constant", "prefix"} if name in TEXT_FIELDS else set()
+        extra = {"constant", "prefix"}
+        if name in TOKEN_FIELDS:
+            extra = set()
         if name in DURATION_FIELDS:
             extra = {"unit"}
             if "unit" not in value:
