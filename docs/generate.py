@@ -115,6 +115,41 @@ VARIABLES: Mapping[str, Variable] = {
         "whole seconds a minute stays open for calls that arrive late before it is judged for the"
         " first time. Minutes judged already are read again at the next evaluations",
     ),
+    "TOCSIN_CLICKHOUSE": Variable(
+        "clickhouse", "http://tocsin@clickhouse:8123",
+        "a ClickHouse server for telemetry, `http(s)://user:password@host:port`, instead of the"
+        " embedded one; or another Tocsin's served store ([cluster](../operate/cluster.md))."
+        " `demo` does not read it",
+        "the embedded ClickHouse in the data directory",
+    ),
+    "TOCSIN_CLICKHOUSE_PASSWORD": Variable(
+        "clickhouse_password", "secret",
+        "its password, when it is not in the URL. Like every secret it may also be a file of this"
+        " name in `TOCSIN_SECRETS_DIR`, or what `TOCSIN_SECRETS_COMMAND` prints for this name",
+    ),
+    "TOCSIN_CLICKHOUSE_CLUSTER": Variable(
+        "clickhouse_cluster", "main",
+        "the cluster (`remote_servers`) on which tables are replicated and distributed",
+        "one node",
+    ),
+    "TOCSIN_STORE_PORT": Variable(
+        "store_port", "8123",
+        "port on which `serve` lets other processes use its embedded ClickHouse",
+        "not served",
+    ),
+    "TOCSIN_STORE_HOST": Variable(
+        "store_host", "0.0.0.0",  # noqa: S104 (an example)
+        "address for that port. Anything but loopback needs a token",
+    ),
+    "TOCSIN_STORE_TOKEN": Variable(
+        "store_token", "0123456789abcdef0123456789abcdef",
+        "token of at least 16 characters for processes that write to the served store; a secret"
+        " like the password above",
+    ),
+    "TOCSIN_STORE_READ_TOKEN": Variable(
+        "store_read_token", "fedcba9876543210fedcba9876543210",
+        "the same for people and notebooks that only read it",
+    ),
 }  # fmt: skip
 
 
@@ -188,6 +223,8 @@ def settings_page() -> str:
 def _default(value: object, unset: str) -> str:
     if isinstance(value, timedelta):
         return f"`{value.total_seconds():g}`"
+    if value == 0 and unset:
+        return unset
     return f"`{value}`" if value not in (None, "") else unset or "none"
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -29,7 +29,9 @@ class Settings:
     interval: time between two evaluations. lateness: how long a minute stays open for calls that
     arrive late before it is judged for the first time. reread_minutes: how many judged minutes
     are read again at each evaluation. memory_bytes: what the embedded engine may use.
-    grpc_port, flight_port: None is the usual port if it is free, 0 is none.
+    grpc_port, flight_port: None is the usual port if it is free, 0 is none. clickhouse: URL of a
+    server; "" is the embedded engine. store_port: where the embedded engine is served to other
+    processes; 0 is nowhere.
     """
 
     data_dir: Path
@@ -48,6 +50,13 @@ class Settings:
     interval: timedelta = timedelta(minutes=1)
     lateness: timedelta = timedelta(seconds=2)
     reread_minutes: int = 3
+    clickhouse: str = field(default="", repr=False)
+    clickhouse_password: str = field(default="", repr=False)
+    clickhouse_cluster: str = ""
+    store_host: str = "127.0.0.1"
+    store_port: int = 0
+    store_token: str = field(default="", repr=False)
+    store_read_token: str = field(default="", repr=False)
 
     @property
     def is_loopback(self) -> bool:
@@ -101,6 +110,25 @@ def from_environment(
                 env, "TOCSIN_LATENESS_S", int(defaults.lateness.total_seconds()), most=3600
             )
         ),
+        clickhouse=env.get("TOCSIN_CLICKHOUSE", ""),
+        clickhouse_password=env.get("TOCSIN_CLICKHOUSE_PASSWORD", ""),
+        clickhouse_cluster=env.get("TOCSIN_CLICKHOUSE_CLUSTER", ""),
+        store_host=env.get("TOCSIN_STORE_HOST", defaults.store_host),
+        store_port=_integer(env, "TOCSIN_STORE_PORT", defaults.store_port, most=65_535),
+        store_token=env.get("TOCSIN_STORE_TOKEN", ""),
+        store_read_token=env.get("TOCSIN_STORE_READ_TOKEN", ""),
+    )
+
+
+def with_secrets(settings: Settings, resolve: Secrets) -> Settings:
+    """Settings whose passwords may also lie where every secret may: in a file, or a vault."""
+    return replace(
+        settings,
+        clickhouse_password=settings.clickhouse_password
+        or resolve("TOCSIN_CLICKHOUSE_PASSWORD")
+        or "",
+        store_token=settings.store_token or resolve("TOCSIN_STORE_TOKEN") or "",
+        store_read_token=settings.store_read_token or resolve("TOCSIN_STORE_READ_TOKEN") or "",
     )
 
 

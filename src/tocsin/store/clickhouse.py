@@ -144,6 +144,18 @@ class ClickHouse:
         found = self._guard(lambda client: client.query_arrow(sql, parameters), sql)
         return [np.asarray(column.to_numpy()) for column in found.columns]
 
+    def export(self, sql: str) -> bytes:
+        """The rows of a query in ClickHouse's Native format."""
+        found = self._guard(lambda client: client.raw_query(sql, fmt="Native"), sql)
+        return bytes(found)
+
+    def load(self, table: str, columns: Sequence[str], block: bytes) -> None:
+        """Insert rows that `export` gave, of these columns in this order."""
+        name = f"{DATABASE}.{table}"
+        self._guard(
+            lambda client: client.raw_insert(name, list(columns), block, fmt="Native"), name
+        )
+
     def delete(self, table: str, where: str, parameters: Mapping[str, Any] | None = None) -> None:
         """Delete the rows of `tocsin.<table>` that meet `where`, on every node, and wait for it."""
         pieces = self.layout.pieces(table)

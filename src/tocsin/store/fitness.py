@@ -25,7 +25,7 @@ _SETTINGS = (
 
 
 def check(engine: ClickHouse) -> None:
-    """StoreError with what is missing and what to do about it."""
+    """StoreError with what is missing and what to do about it. Changes nothing."""
     if engine.is_embedded and not engine.layout.is_distributed:
         return
     try:
@@ -34,10 +34,17 @@ def check(engine: ClickHouse) -> None:
             _cluster(engine)
         if engine.layout.everywhere:
             _replication(engine)
-        if not engine.is_embedded:
-            engine.make_database()
     except EngineError as error:
         raise failures.cannot_open(engine.address, error) from None
+
+
+def make_database(engine: ClickHouse) -> None:
+    """Make the database at a server. StoreError when its user may not."""
+    if not engine.is_embedded:
+        try:
+            engine.make_database()
+        except EngineError as error:
+            raise failures.cannot_open(engine.address, error) from None
 
 
 def _version(engine: ClickHouse) -> None:

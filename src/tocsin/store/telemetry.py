@@ -36,6 +36,7 @@ from tocsin.store.retention import DAY_S, Keeping
 from tocsin.store.row_kinds import row_kinds
 from tocsin.store.scores import Placer, fill_versions
 from tocsin.store.segments import Limits, SegmentWriter
+from tocsin.store.served import Bounds, Served
 from tocsin.store.upgrades import has_tables, upgrade
 from tocsin.store.writers import Writers
 
@@ -66,6 +67,7 @@ def _prepared(
 ) -> Keeping:
     """Check the engine, and bring its tables, views and prices up to this version."""
     fitness.check(engine)
+    fitness.make_database(engine)
     existed = has_tables(engine)
     ddl.install(engine, tables, retention=retention)
     upgrade(engine, clock, existed=existed)
@@ -169,6 +171,19 @@ class Telemetry:
         self.writer.close()
         self._loader.close()
         self._engine.close()
+
+    def served(self, bounds: Bounds | None = None) -> Served:
+        """The embedded engine for callers outside this process; close it before this store.
+
+        StoreError when the engine is not embedded: its server is what they are to ask.
+        """
+        address = self._engine.address
+        if not address.is_embedded:
+            raise StoreError(
+                f"this process uses ClickHouse at {address}: other processes are to ask that"
+                " server. Unset TOCSIN_STORE_PORT, or TOCSIN_CLICKHOUSE."
+            )
+        return Served(Path(address.path), bounds)
 
     def flush(self, timeout_s: float | None = 60.0) -> None:
         """Block until everything accepted so far can be queried. StoreError after `timeout_s`."""

@@ -29,7 +29,7 @@ from tocsin.engine import documents
 from tocsin.engine.definitions import Definitions
 from tocsin.engine.house import House
 from tocsin.engine.scheduler import Scheduler
-from tocsin.engine.settings import STATE_FILE, Settings, secrets
+from tocsin.engine.settings import STATE_FILE, Settings, secrets, with_secrets
 from tocsin.engine.sources import SourceRunner
 from tocsin.intake.credentials import admission
 from tocsin.intake.front import routes as intake_routes
@@ -37,6 +37,7 @@ from tocsin.intake.intake import Intake
 from tocsin.routing.policy import RoutingPolicy
 from tocsin.spec.desired import Desired, load, restore
 from tocsin.spec.yaml import Located
+from tocsin.store.layout import Layout
 from tocsin.store.otlp_kinds import KINDS, TABLES
 from tocsin.store.state import StateStore
 from tocsin.store.telemetry import Telemetry
@@ -44,6 +45,7 @@ from tocsin.web.app import create_app
 from tocsin.web.auth import AuthPolicy, hash_token
 from tocsin.web.doors import open_doors
 from tocsin.web.live import LiveDesk
+from tocsin.web.store_server import served_store
 
 log = structlog.get_logger(__name__)
 
@@ -65,11 +67,26 @@ class Stores:
         self.state.close()
 
 
-def open_stores(data_dir: Path, clock: Clock, *, memory_bytes: int, state_url: str = "") -> Stores:
+def open_stores(
+    data_dir: Path,
+    clock: Clock,
+    *,
+    memory_bytes: int,
+    state_url: str = "",
+    clickhouse: str = "",
+    password: str = "",
+    cluster: str = "",
+) -> Stores:
     """Open (or make) a data directory, readable by its owner only.
 
-    state_url: a PostgreSQL database for the state, instead of a file in the directory.
+    state_url: a PostgreSQL database for the state, instead of a file in the directory. clickhouse:
+    a server for the telemetry, with its password and the cluster its tables lie on.
     """
+    if cluster and not clickhouse:
+        raise StoreError(
+            "TOCSIN_CLICKHOUSE_CLUSTER is set and TOCSIN_CLICKHOUSE is not: give the address of one"
+            " of the cluster's nodes, or of a proxy before them"
+        )
     try:
         data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
@@ -78,8 +95,9 @@ def open_stores(data_dir: Path, clock: Clock, *, memory_bytes: int, state_url: s
             "--data-dir"
         ) from None
     telemetry = Telemetry.open(
-        data_dir, clock, kinds=KINDS, tables=TABLES, memory_bytes=memory_bytes
-    )
+        data_dir, clock, kinds=KINDS, tables=TABLES, memory_bytes=memory_bytes, dsn=clickhouse,
+        password=password, layout=Layout(cluster),
+    )  # fmt: skip
     try:
         return Stores(telemetry, StateStore.open(state_url or data_dir / STATE_FILE))
     except StoreError:
@@ -236,12 +254,16 @@ async def serve(settings: Settings, clock: Clock, rng: Random) -> None:
     """Run until the process is asked to stop (SIGINT, SIGTERM)."""
     bound = listen(settings)
     resolve = secrets(settings)
+    settings = with_secrets(settings, resolve)
     stores = await asyncio.to_thread(
         open_stores,
         settings.data_dir,
         clock,
         memory_bytes=settings.memory_bytes,
         state_url=settings.state_url,
+        clickhouse=settings.clickhouse,
+        password=settings.clickhouse_password,
+        cluster=settings.clickhouse_cluster,
     )
     try:
         desired = configuration(settings, stores.state, resolve)
@@ -260,6 +282,7 @@ async def serve(settings: Settings, clock: Clock, rng: Random) -> None:
         async with (
             http_client() as http,
             open_doors(settings, intake, admit) as doors,
+            served_store(settings, stores.telemetry),
             running(house, http, settings, rng, resolve, sources),
         ):
             server = http_server(web_app(house, intake, settings, sources=sources), settings)
