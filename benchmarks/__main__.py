@@ -13,11 +13,12 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
-from benchmarks import ingest, paging
+from benchmarks import ingest, paging, sdk
 
 BENCHMARKS = {
     "ingest": ingest.run,
     "paging": paging.run,
+    "sdk": sdk.run,
 }
 RESULTS = Path(__file__).with_name("results")
 

@@ -126,12 +126,12 @@ def environment(**more: str) -> dict[str, str]:
 
 
 def run_python(
-    code: str, *, python: str = sys.executable, **env: str
+    code: str, *, python: str = sys.executable, warnings: str = "error", **env: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run a program in a process of its own."""
+    """Run a program in a process of its own. warnings: what becomes of them."""
     return subprocess.run(
-        [python, "-W", "error", "-c", code], env=environment(**env), capture_output=True, text=True,
-        check=False, timeout=120,
+        [python, "-W", warnings, "-c", code], env=environment(**env), capture_output=True,
+        text=True, check=False, timeout=120,
     )  # fmt: skip
 
 

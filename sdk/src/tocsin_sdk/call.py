@@ -9,8 +9,8 @@ An exception is recorded and goes on unchanged. What Tocsin has no member for be
 
 from __future__ import annotations
 
-import asyncio
 import json
+import sys
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -37,7 +37,7 @@ _OWN = frozenset({"dims", "attributes", "kind", "name", "id", "tokens", "respons
 _KNOWN = frozenset(MEMBERS)
 # A caller that walked away is no failure of the service; GeneratorExit is how a stream learns it.
 _WALKED_AWAY = (GeneratorExit,)
-_CANCELLED = (asyncio.CancelledError, KeyboardInterrupt, SystemExit)
+_INTERRUPTED = (KeyboardInterrupt, SystemExit)
 
 _current: ContextVar[Call | None] = ContextVar("tocsin_call", default=None)
 
@@ -56,6 +56,19 @@ class Call:
     and text are read.
     """
 
+    id: str
+    name: str
+    kind: str
+    dims: dict[str, Any]
+    attributes: dict[str, Any]
+    _client: Client
+    _place: Place | None
+    _fields: dict[str, Any]
+    _token: Token[Call | None] | None
+    _start_ns: int
+    _began: float
+    _ended: bool
+
     def __init__(
         self,
         client: Client,
@@ -64,18 +77,21 @@ class Call:
         fields: Mapping[str, Any],
         place: Place | None,
     ) -> None:
-        self.id = new_span_id()
-        self.name = name
-        self.kind = kind
-        self.dims: dict[str, Any] = {}
-        self.attributes: dict[str, Any] = {}
-        self._client = client
-        self._place = place
-        self._fields: dict[str, Any] = {}
-        self._token: Token[Call | None] | None = None
-        self._start_ns = 0
-        self._began = 0.0
-        self._ended = False
+        # Past __setattr__, which is for users: half the time of a call otherwise goes there.
+        self.__dict__.update(
+            id=new_span_id(),
+            name=name,
+            kind=kind,
+            dims={},
+            attributes={},
+            _client=client,
+            _place=place,
+            _fields={},
+            _token=None,
+            _start_ns=0,
+            _began=0.0,
+            _ended=False,
+        )
         for member, value in fields.items():
             setattr(self, member, dict(value) if member in ("dims", "attributes") else value)
 
@@ -172,8 +188,7 @@ class Call:
 
     def begin(self) -> None:
         """The clock starts; the place in the trace is settled."""
-        self._start_ns = time.time_ns()
-        self._began = time.perf_counter()
+        self.__dict__.update(_start_ns=time.time_ns(), _began=time.perf_counter())
         outer = _current.get()
         place = self._place or (outer.place if outer is not None else None) or active_span()
         if place is not None:
@@ -255,7 +270,7 @@ class Call:
     def _fail(self, error: BaseException) -> None:
         if isinstance(error, _WALKED_AWAY):
             self._fields["abandoned"] = True
-        elif isinstance(error, _CANCELLED):
+        elif _is_cancelled(error):
             # By whom is not known. It is an error, and it spends no availability budget.
             self._fields.setdefault("error_class", "bad_request")
             self._fields.setdefault("status_message", "cancelled from outside before it ended")
@@ -284,6 +299,14 @@ class Call:
         if self.attributes:
             row["attributes"] = dict(self.attributes)
         return row
+
+
+def _is_cancelled(error: BaseException) -> bool:
+    """Whether somebody outside ended it. asyncio is slow to import: asked only if it is there."""
+    asyncio = sys.modules.get("asyncio.exceptions")
+    return isinstance(error, _INTERRUPTED) or (
+        asyncio is not None and isinstance(error, asyncio.CancelledError)
+    )
 
 
 def content_text(value: Any, most: int) -> str:

@@ -5,7 +5,6 @@ Everything public here swallows its own errors: they are counted (`stats().error
 
 from __future__ import annotations
 
-import asyncio
 import atexit
 import logging
 import os
@@ -164,6 +163,8 @@ class Client:
 
     async def aflush(self, timeout: float = 5.0) -> bool:
         """As `flush`, without blocking the event loop."""
+        import asyncio
+
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(None, self.flush, timeout)
 
