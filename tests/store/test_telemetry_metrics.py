@@ -180,6 +180,17 @@ def test_delta_points_pass_and_a_repeated_one_counts_once(shelf: Shelf) -> None:
     assert series.covered_s.tolist() == [60, 30, 0]
 
 
+def test_a_delta_or_a_level_that_is_told_anew_is_corrected(shelf: Shelf) -> None:
+    later = {"recv": "2026-11-20T12:01:00Z"}
+    gauge = {"type": "gauge", "temporality": 0, "monotonic": 0}
+    deltas = [row(Point(30, 9, 0), temporality=1), row(Point(30, 4, 0), temporality=1, **later)]
+    shelf.put(deltas)
+    assert known(shelf.one(0, 1), 0) == {0: 4}
+    shelf.put([row(Point(90, 9), **gauge, **later), row(Point(90, 11), **gauge)])
+    levels = shelf.read(1, 2).series
+    assert [series.last[0] for series in levels] == [9]
+
+
 def test_a_level_has_the_last_and_the_range_of_each_minute(shelf: Shelf) -> None:
     values = [(0, 3.0), (20, 9.0), (40, 1.0), (59, 4.0), (150, 7.0)]
     gauge = {"type": "gauge", "temporality": 0, "monotonic": 0}

@@ -26,6 +26,8 @@ MEMORY_NEEDED = 1_500_000_000
 RELEASED = datetime(2026, 11, 1, tzinfo=UTC)
 
 OPTIONAL = {
+    "boto3": "reads CloudWatch and SageMaker; pip install 'tocsin[aws]'",
+    "google.auth": "reads Google Cloud Logging; pip install 'tocsin[gcp]'",
     "grpc": "takes OTLP/gRPC, on port 4317; pip install 'tocsin[grpc]'",
     "isal": "decompresses gzip about twice as fast; pip install 'tocsin[fast]'",
     "psycopg": "state on PostgreSQL instead of SQLite; pip install 'tocsin[postgres]'",

@@ -40,11 +40,15 @@ _WITH_DEFAULT: Mapping[str, Any] = {
 SecretReference = Annotated[dict[str, Any], WithJsonSchema(dict(REFERENCE_SCHEMA))]
 
 
-def settings_schema(config: type[Any]) -> dict[str, Any]:
-    """JSON Schema of a plugin's settings; each may also be a reference to a secret."""
+def settings_schema(config: type[Any], prefix: str = "") -> dict[str, Any]:
+    """JSON Schema of a plugin's settings; each may also be a reference to a secret.
+
+    prefix: stands before the name of every definition that a `$ref` points at.
+    """
     hints = typing.get_type_hints(config, include_extras=True)
     instead = {name: SecretReference for name, hint in hints.items() if _mentions_secret(hint)}
-    schema = model_of(config, instead).model_json_schema()
+    template = f"#/$defs/{prefix}{{model}}"
+    schema = model_of(config, instead).model_json_schema(ref_template=template)
     for name, field in schema.get("properties", {}).items():
         if name not in instead:
             outer = {key: field.pop(key) for key in ("default", "title") if key in field}

@@ -146,7 +146,7 @@ def _typed_spec(
     needed = [name for name in spec["required"] if name != "type"]
     for name, plugin in plugins.items():
         key = f"{prefix}.{name}"
-        settings = settings_schema(plugin.Config)
+        settings = settings_schema(plugin.Config, f"{key}.")
         own = settings.get("properties", {})
         settings["properties"] = {"type": {"const": name}, **shared, **own}
         settings["required"] = ["type", *needed, *settings.get("required", [])]
@@ -179,7 +179,9 @@ def _plugin_settings(kind: Kind) -> Iterator[tuple[str, Schema]]:
             yield f"with, for use: {name}", {**settings, "description": _about(DETECTORS[name])}
     typed: Mapping[str, Mapping[str, type[Any]]] = {"Receiver": CHANNELS, "Source": SOURCES}
     for name, plugin in typed.get(kind.name, {}).items():
-        yield f"settings of type: {name}", settings_schema(plugin.Config)
+        settings = settings_schema(plugin.Config)
+        yield f"settings of type: {name}", settings
+        yield from settings.get("$defs", {}).items()
 
 
 def _about(plugin: Any) -> str:

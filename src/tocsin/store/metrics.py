@@ -194,11 +194,11 @@ _HELD = (
 )  # fmt: skip
 
 
-def _points(what: str, first: str) -> str:
-    """SQL: points of the metric whose time is in [first, stop), in microseconds, each once.
+def _points(what: str, first: str, order: str = "recv DESC") -> str:
+    """SQL: points of the metric whose time is in [first, stop], in microseconds, each once.
 
-    Of two points of one series with the same start and end the larger is kept: a counter that was
-    told twice did not fall.
+    order: which of two points of one series with the same start and end is kept. Usually what was
+    received last, a correction; of cumulative ones the larger, because a counter does not fall.
     """
     return f"""
     SELECT *, {_SERIES} AS series, toUnixTimestamp64Micro(ts) AS at,
@@ -208,7 +208,7 @@ def _points(what: str, first: str) -> str:
       AND ts >= fromUnixTimestamp64Micro({first}, 'UTC')
       AND ts <= fromUnixTimestamp64Micro({{stop:Int64}}, 'UTC')
       AND series IN {{chosen:Array(UInt64)}}
-    ORDER BY series, since, at, count DESC, value DESC
+    ORDER BY series, since, at, {order}, count DESC, value DESC
     LIMIT 1 BY series, since, at"""
 
 
@@ -268,7 +268,7 @@ FROM (
         lagInFrame(value) {_WINDOW} AS was_value, lagInFrame(count) {_WINDOW} AS was_count,
         lagInFrame(zeros) {_WINDOW} AS was_zeros, lagInFrame(bounds) {_WINDOW} AS was_bounds,
         lagInFrame(counts) {_WINDOW} AS was_counts
-      FROM ({_points(_IS_CUMULATIVE, "{start:Int64} - {back:Int64}")})
+      FROM ({_points(_IS_CUMULATIVE, "{start:Int64} - {back:Int64}", "count DESC, value DESC")})
     )
   )
 ) AS p
