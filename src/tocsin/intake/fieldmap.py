@@ -16,7 +16,7 @@ from typing import Any
 
 from tocsin.domain.errors import IntakeError
 from tocsin.intake.records import ERROR, LogEntry, SpanRecord
-from tocsin.intake.rest import call_records
+from tocsin.intake.rest import call
 from tocsin.intake.source import Origin
 
 _MILLISECONDS = {"us": 0.001, "ms": 1.0, "s": 1000.0}
@@ -77,7 +77,7 @@ def call_of(
             row[member] = int(value) if is_whole else value
     row.setdefault("span_id", identity)
     try:
-        (record,) = call_records([row])
+        record = call("entry", row)
     except IntakeError:
         return None
     status = row.get("http_status")
