@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -11,7 +12,8 @@ import pyarrow as pa
 from tocsin.domain.clock import ManualClock, to_minute
 from tocsin.store.kinds import SegmentKind
 from tocsin.store.layout import ONE_NODE
-from tocsin.store.schema import CALLS, DOCUMENTS, Retention
+from tocsin.store.schema import CALLS, DOCUMENTS, ROLLUPS, Retention, rollup_select
+from tocsin.store.telemetry import Telemetry
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 MINUTE = to_minute(NOW)
@@ -128,3 +130,33 @@ def _varint(value: int) -> bytes:
         out.append(value & 0x7F | 0x80)
         value >>= 7
     return bytes([*out, value])
+
+
+def assert_rollups_equal_raw(store: Telemetry) -> None:
+    """Every key of both rollups, with histograms, is what the raw rows say."""
+    for rollup, step in ROLLUPS:
+        columns = [column.name for column in rollup.columns]
+        keys = ", ".join([*columns[:7], "writer"])
+        merged = ", ".join(
+            f"sumMap({name}) AS {name}"
+            if name in {"classes", "h", "p"}
+            else f"sum({name}) AS {name}"
+            for name in columns[7:-1]
+        )
+        stored = rows_of(
+            store,
+            f"SELECT {', '.join(columns)} FROM (SELECT * REPLACE(round(cost_usd, 6) AS cost_usd)"
+            f" FROM (SELECT {keys}, {merged} FROM tocsin.{rollup.name} GROUP BY {keys}))"
+            f" ORDER BY {keys}",
+        )
+        computed = rows_of(
+            store,
+            "SELECT * REPLACE(round(cost_usd, 6) AS cost_usd)"
+            f" FROM ({rollup_select(step)}) ORDER BY {keys}",
+        )
+        assert stored == computed
+        assert stored
+
+
+def rows_of(store: Telemetry, sql: str) -> list[tuple[Any, ...]]:
+    return [tuple(row) for row in store._engine.rows(sql)]

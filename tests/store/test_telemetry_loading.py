@@ -8,11 +8,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from telemetry_build import BATCHES, FOREVER, MINUTE, Where, batch, clock, frame, table
+from telemetry_build import (
+    BATCHES,
+    FOREVER,
+    MINUTE,
+    Where,
+    assert_rollups_equal_raw,
+    batch,
+    clock,
+    frame,
+    table,
+)
 
 from tocsin.domain.errors import StoreError
 from tocsin.domain.series import Change
-from tocsin.store import schema
 from tocsin.store.clickhouse import ClickHouse, EngineError
 from tocsin.store.frames import encode
 from tocsin.store.kinds import SegmentKind
@@ -52,32 +61,6 @@ def ask(store: Telemetry, sql: str) -> list[tuple[Any, ...]]:
 
 def numbers(store: Telemetry) -> list[int]:
     return [row[0] for row in ask(store, "SELECT duration_us FROM tocsin.calls ORDER BY 1")]
-
-
-def assert_rollups_equal_raw(store: Telemetry) -> None:
-    """Every key of both rollups, with histograms, is what the raw rows say."""
-    for rollup, step in schema.ROLLUPS:
-        columns = [column.name for column in rollup.columns]
-        keys = ", ".join([*columns[:7], "writer"])
-        merged = ", ".join(
-            f"sumMap({name}) AS {name}"
-            if name in {"classes", "h", "p"}
-            else f"sum({name}) AS {name}"
-            for name in columns[7:-1]
-        )
-        stored = ask(
-            store,
-            f"SELECT {', '.join(columns)} FROM (SELECT * REPLACE(round(cost_usd, 6) AS cost_usd)"
-            f" FROM (SELECT {keys}, {merged} FROM tocsin.{rollup.name} GROUP BY {keys}))"
-            f" ORDER BY {keys}",
-        )
-        computed = ask(
-            store,
-            "SELECT * REPLACE(round(cost_usd, 6) AS cost_usd)"
-            f" FROM ({schema.rollup_select(step)}) ORDER BY {keys}",
-        )
-        assert stored == computed
-        assert stored
 
 
 def leave_segment(

@@ -1,11 +1,13 @@
-"""Reads a request's body within bounds: size on the wire, size unpacked, and nothing beyond.
+"""Reads a request's body within bounds: size on the wire, size unpacked, time, and nothing beyond.
 
 A compressed body is unpacked in slices and given up as soon as it passes its limit, so that a
-gzip bomb costs no more memory than an honest request.
+gzip bomb costs no more memory than an honest request. A body that does not get on is given up too:
+whoever sends a byte a minute would hold a connection and its memory for ever.
 """
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import zlib
 from collections.abc import Callable
@@ -15,6 +17,7 @@ from typing import Any
 from starlette.requests import ClientDisconnect, Request
 
 from tocsin.domain.errors import IntakeError
+from tocsin.intake.admission import Ticket
 
 _SLICE = 1 << 20
 _GZIP_BITS, _ZLIB_BITS = 31, 15
@@ -22,10 +25,15 @@ _GZIP_BITS, _ZLIB_BITS = 31, 15
 
 @dataclass(frozen=True, slots=True)
 class BodyLimits:
-    """Bytes of a request as it arrives, and after unpacking."""
+    """Bytes of a request as it arrives, and after unpacking.
+
+    silence_s: the longest time between two parts of a body. whole_s: for all of it.
+    """
 
     wire_bytes: int = 16 << 20
     unpacked_bytes: int = 64 << 20
+    silence_s: float = 15.0
+    whole_s: float = 120.0
 
 
 def _unpacker() -> tuple[Callable[[int], Any], tuple[type[Exception], ...]]:
@@ -40,36 +48,40 @@ def _unpacker() -> tuple[Callable[[int], Any], tuple[type[Exception], ...]]:
 _decompressor, _CORRUPT = _unpacker()
 
 
-async def read_body(request: Request, limits: BodyLimits) -> bytes:
-    """The request's body, unpacked. IntakeError 400, 413 or 415 when there is something wrong."""
-    raw = await _raw(request, limits.wire_bytes)
-    encoding = request.headers.get("content-encoding", "identity").strip().lower()
-    if encoding in {"", "identity"}:
-        return raw
-    if encoding in {"gzip", "x-gzip"}:
-        return unpack(raw, _GZIP_BITS, limits.unpacked_bytes)
-    if encoding == "deflate":
-        return unpack(raw, _ZLIB_BITS, limits.unpacked_bytes)
-    raise IntakeError(
-        415, f"Content-Encoding {encoding!r} is not supported; send gzip, deflate or identity"
-    )
-
-
-async def _raw(request: Request, limit: int) -> bytes:
+async def read_body(request: Request, limits: BodyLimits, ticket: Ticket) -> bytes:
+    """The request's body as it came. IntakeError 400, 408, 413 or 429 when it cannot be had."""
     declared = request.headers.get("content-length", "")
-    if declared.isdigit() and int(declared) > limit:
-        raise _too_large(int(declared), limit)
+    if declared.isdigit() and int(declared) > limits.wire_bytes:
+        raise _too_large(int(declared), limits.wire_bytes)
     chunks: list[bytes] = []
-    size = 0
     try:
-        async for chunk in request.stream():
-            size += len(chunk)
-            if size > limit:
-                raise _too_large(size, limit)
-            chunks.append(chunk)
+        async with asyncio.timeout(limits.whole_s) as deadline:
+            end = deadline.when() or 0.0
+            async for chunk in request.stream():
+                ticket.grow(len(chunk))
+                if ticket.size > limits.wire_bytes:
+                    raise _too_large(ticket.size, limits.wire_bytes)
+                chunks.append(chunk)
+                now = asyncio.get_running_loop().time()
+                deadline.reschedule(min(end, now + limits.silence_s))
     except ClientDisconnect:
         raise IntakeError(400, "the connection was closed before the body was complete") from None
+    except TimeoutError:
+        raise IntakeError(
+            408, f"only {ticket.size} bytes of the body came in time; send smaller batches"
+        ) from None
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+def window_bits(encoding: str) -> int:
+    """How a body in this Content-Encoding is unpacked; 0: not at all. IntakeError 415."""
+    known = {"": 0, "identity": 0, "gzip": _GZIP_BITS, "x-gzip": _GZIP_BITS, "deflate": _ZLIB_BITS}
+    bits = known.get(encoding.strip().lower())
+    if bits is None:
+        raise IntakeError(
+            415, f"Content-Encoding {encoding!r} is not supported; send gzip, deflate or identity"
+        )
+    return bits
 
 
 def unpack(data: bytes, window_bits: int, limit: int) -> bytes:

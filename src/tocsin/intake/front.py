@@ -30,7 +30,6 @@ from starlette.routing import Route
 from tocsin.domain.batches import HEADER, read_name
 from tocsin.domain.errors import IntakeError
 from tocsin.intake import arize, phoenix, replies, rest
-from tocsin.intake.bodies import read_body
 from tocsin.intake.deposit import store_parsed, store_spans
 from tocsin.intake.intake import MAX_PROJECT, RESTORED, Intake, project_named
 from tocsin.intake.json_requests import read_json, to_protobuf
@@ -84,7 +83,8 @@ def _route(
     async def handle(request: Request) -> Response:
         try:
             intake.authenticate(request)
-            return await door(request)
+            with intake.admission.request() as request.state.ticket:
+                return await door(request)
         except IntakeError as error:
             refusal = error
         except Exception:  # noqa: BLE001 (HTTP boundary: answered, logged and counted)
@@ -113,7 +113,7 @@ def _otlp(intake: Intake, signal: str) -> Handler:
                 f"Content-Type {kind!r} is not OTLP; send application/x-protobuf or"
                 " application/json",
             )
-        body = await read_body(request, intake.limits)
+        body = await intake.body(request)
         if kind == _JSON_TYPE:
             body = await intake.aside(len(body), to_protobuf, signal, body)
         elif kind == _GRPC_TYPE:
@@ -131,7 +131,7 @@ def _otlp(intake: Intake, signal: str) -> Handler:
 
 def _arrow(intake: Intake) -> Handler:
     async def take(request: Request) -> Response:
-        body = await read_body(request, intake.limits)
+        body = await intake.body(request)
         parsed = await intake.aside(len(body), arize.read_table, body, intake.now_ns)
         await store_parsed(intake, parsed, body, _project(request))
         return replies.answer({"realTimeIngestionUri": "/", "recordsUpdated": parsed.rows})
@@ -142,7 +142,9 @@ def _arrow(intake: Intake) -> Handler:
 def _arize_log(intake: Intake) -> Handler:
     async def take(request: Request) -> Response:
         body = await _json_body(intake, request)
-        parsed = arize.read_log(read_json(body), intake.now_ns)
+        parsed = await intake.aside(
+            len(body), lambda: arize.read_log(read_json(body), intake.now_ns)
+        )
         await store_parsed(intake, parsed, body, _project(request))
         return replies.answer({})
 
@@ -261,7 +263,7 @@ async def _json_body(intake: Intake, request: Request) -> bytes:
     kind = _media_type(request)
     if kind and kind != "text/plain" and "json" not in kind:
         raise IntakeError(415, f"Content-Type {kind!r} is not JSON; send application/json")
-    return await read_body(request, intake.limits)
+    return await intake.body(request)
 
 
 def _unframed(body: bytes) -> bytes:

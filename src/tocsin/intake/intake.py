@@ -17,7 +17,8 @@ from starlette.requests import Request
 
 from tocsin.domain.clock import Clock, iso
 from tocsin.domain.errors import IntakeError
-from tocsin.intake.bodies import BodyLimits
+from tocsin.intake.admission import IN_FLIGHT_BYTES, Admission, Ticket
+from tocsin.intake.bodies import BodyLimits, read_body, unpack, window_bits
 from tocsin.intake.envelope import envelope_head
 from tocsin.intake.mending import Rejected
 from tocsin.intake.screening import screen
@@ -27,6 +28,8 @@ RESTORED = {"calls": "calllines", "scores": "scores", "changes": "changes"}
 _SIGNALS = ("traces", "logs", "metrics")
 _LOOPBACK = {"127.0.0.1", "::1", "localhost", "testclient"}
 _BODY_PREVIEW = 16_000
+MOST_SET_ASIDE = 1000  # items of one body that are kept one by one
+_USUAL_RATIO = 8  # of a body unpacked to the same body packed
 MAX_PROJECT = 200
 LARGE = 256 << 10  # bytes that take longer to read than a request may hold up the others
 
@@ -92,12 +95,15 @@ class Intake:
         *,
         authenticate: Authenticate = loopback_only,
         limits: BodyLimits | None = None,
+        in_flight_bytes: int = IN_FLIGHT_BYTES,
     ) -> None:
+        """in_flight_bytes: what all requests together may hold in memory."""
         self._writer = writer
         self._clock = clock
         self.authenticate = authenticate
         self.limits = limits or BodyLimits()
         self.counts: Counter[str] = Counter()
+        self.admission = Admission(in_flight_bytes)
         self._large = asyncio.Lock()
         self._last: datetime | None = None
 
@@ -121,6 +127,22 @@ class Intake:
             return work(*args)
         async with self._large:
             return await run_in_threadpool(work, *args)
+
+    async def body(self, request: Request) -> bytes:
+        """The request's body, unpacked, within its limits and those of all requests together."""
+        encoding = request.headers.get("content-encoding", "")
+        bits = window_bits(encoding)
+        ticket: Ticket = request.state.ticket
+        raw = await read_body(request, self.limits, ticket)
+        if not bits:
+            return raw
+        # Nobody knows what it unpacks to; what is asked for is what such bodies usually come to.
+        expected = min(_USUAL_RATIO * len(raw), self.limits.unpacked_bytes)
+        ticket.grow(expected)
+        body = await self.aside(expected, unpack, raw, bits, self.limits.unpacked_bytes)
+        ticket.shrink(expected + len(raw))
+        ticket.grow(len(body))
+        return body
 
     async def otlp(
         self,
@@ -149,7 +171,8 @@ class Intake:
             is_new = await self._writer.append(
                 signal, [head, screened.body], digest=digest, careful=screened.careful
             )
-        if refused and is_new:
+        # Also of a second delivery: the first may have been cut short between the two appends.
+        if refused:
             await self._set_aside(signal, project, refused, _digest("rejects", digest))
         self.counts["bytes"] += len(body)
         if not is_new:
@@ -174,11 +197,12 @@ class Intake:
         digest = batch or _digest(kind, body)
         lines = await self.aside(len(body), _lines, kind, rows, self._stamp())
         careful = kind == "scores" and not all(row.get("placed") for row in rows)
-        if lines and not await self._writer.append(kind, lines, digest=digest, careful=careful):
-            self.counts["duplicates"] += 1
-            return Receipt(0, is_duplicate=True)
+        is_new = not lines or await self._writer.append(kind, lines, digest=digest, careful=careful)
         if rejected:
             await self._set_aside(kind, "", rejected, _digest("rejects", digest))
+        if not is_new:
+            self.counts["duplicates"] += 1
+            return Receipt(0, is_duplicate=True)
         return self._counted(kind, len(rows), rejected)
 
     async def restore(
@@ -212,6 +236,9 @@ class Intake:
         self, signal: str, project: str, rejected: Sequence[Rejected], digest: bytes
     ) -> None:
         now = iso(self._clock.now())
+        shown = list(rejected[:MOST_SET_ASIDE])
+        for reason, more in Counter(item.reason for item in rejected[MOST_SET_ASIDE:]).items():
+            shown.append(Rejected(reason, f"{more} more of the same body, not kept one by one"))
         lines = [
             _line({
                 "recv": now,
@@ -220,7 +247,7 @@ class Intake:
                 "project": project,
                 "body": item.body[:_BODY_PREVIEW],
             })
-            for item in rejected
+            for item in shown
         ]  # fmt: skip
         await self._writer.append("quarantined", lines, digest=digest)
 

@@ -20,7 +20,7 @@ from tocsin.intake.intake import Receipt
 from tocsin.intake.mending import Rejected
 
 _PROTOBUF, _JSON = "application/x-protobuf", "application/json"
-_RPC_CODES = {400: 3, 401: 16, 403: 7, 404: 5, 413: 8, 415: 3, 429: 8, 503: 14}
+_RPC_CODES = {400: 3, 401: 16, 403: 7, 404: 5, 408: 4, 413: 8, 415: 3, 429: 8, 503: 14}
 _INTERNAL = 13
 _MOST_REASONS, _MOST_ERRORS = 5, 100
 _REJECTED_NAMES = {

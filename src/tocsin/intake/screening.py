@@ -20,6 +20,7 @@ from functools import partial
 from typing import Any
 
 from tocsin.intake.mending import Rejected, mend, take_out, text
+from tocsin.intake.portions import PORTION, portions
 from tocsin.intake.scopes import is_plain
 from tocsin.intake.wire import lenient, outline
 
@@ -41,8 +42,21 @@ class Screened:
 def screen(signal: str, body: bytes, now_ns: int) -> Screened:
     """Screen a protobuf body of a signal (traces, logs, metrics) received at `now_ns`.
 
-    IntakeError 400 when it is not OTLP.
+    IntakeError 400 when it is not OTLP, 413 when it holds more than anybody sends.
     """
+    if len(body) <= PORTION:
+        return _screen(signal, body, now_ns)
+    parts = [(part, _screen(signal, part, now_ns)) for part in portions(signal, body)]
+    as_it_came = all(part is screened.body for part, screened in parts)
+    return Screened(
+        body if as_it_came else b"".join(screened.body for _, screened in parts),
+        sum(screened.items for _, screened in parts),
+        any(screened.careful for _, screened in parts),
+        tuple(rejected for _, screened in parts for rejected in screened.rejected),
+    )
+
+
+def _screen(signal: str, body: bytes, now_ns: int) -> Screened:
     resources = outline(signal, body)
     if resources is not None and (signal != "traces" or _all_fit(resources, now_ns)):
         scopes = [scope for resource in resources for scope in resource.scopes]

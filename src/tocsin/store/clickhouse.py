@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import importlib
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +21,21 @@ from tocsin.domain.errors import StoreError
 from tocsin.store import failures
 from tocsin.store.address import Address
 from tocsin.store.failures import EngineError
+from tocsin.store.gate import Gate
 from tocsin.store.kinds import SegmentKind
 from tocsin.store.layout import DATABASE, ONE_NODE, Layout
 
 __all__ = ["DATABASE", "ClickHouse", "EngineError", "literal"]
 
+_KEEP_FREE = "storage_configuration.disks.default.keep_free_space_bytes"
+
 # A segment is read in pieces of a few thousand rows, which halves the memory that two loaders take
 # (0.8 instead of 1.5 GB) and costs no time; pieces are joined again before they are written.
-_PIECES = {
+# It may hold calls of more days than the engine likes to see in one insert, which is 100.
+_READ_SETTINGS = {
     "max_block_size": 8192,
     "input_format_max_block_size_bytes": 16 << 20,
-    "max_partitions_per_insert_block": 2000,  # days: an imported file may hold more than a year
+    "max_partitions_per_insert_block": 0,
 }
 
 _EXTERNAL = "segment"  # what a segment is called when it is sent along as a table
@@ -78,6 +83,7 @@ class ClickHouse:
         self._local = threading.local()
         self._clients: list[Any] = []
         self._lock = threading.Lock()
+        self._readers = Gate()
         self._closed = False
         self._connect = _connector()
         self._client()
@@ -91,8 +97,12 @@ class ClickHouse:
         background_threads: int = 3,
         layout: Layout = ONE_NODE,
         options: Mapping[str, str] | None = None,
+        keep_free_bytes: int = 0,
     ) -> ClickHouse:
-        """The engine inside this process, with its files under `path`, and the database made."""
+        """The engine inside this process, with its files under `path`, and the database made.
+
+        keep_free_bytes: what inserts and merges leave free on the disk, for others to write to.
+        """
         path.mkdir(parents=True, exist_ok=True)
         known = {
             "max_server_memory_usage": str(memory_bytes),
@@ -101,6 +111,8 @@ class ClickHouse:
             **_one_shard(layout),
             **(options or {}),
         }
+        if keep_free_bytes:
+            known[_KEEP_FREE] = str(keep_free_bytes)
         engine = cls(f"chdb://{path.resolve()}", known, layout=layout)
         engine.make_database()
         return engine
@@ -126,7 +138,7 @@ class ClickHouse:
         self, sql: str, parameters: Mapping[str, Any] | None = None
     ) -> Sequence[Sequence[Any]]:
         """The rows of a query as Python values."""
-        found = self._guard(lambda client: client.query(sql, parameters), sql)
+        found = self._read(lambda client: client.query(sql, parameters), sql)
         rows: Sequence[Sequence[Any]] = found.result_rows
         return rows
 
@@ -134,19 +146,19 @@ class ClickHouse:
         self, sql: str, parameters: Mapping[str, Any] | None = None
     ) -> list[dict[str, Any]]:
         """The rows of a query as dictionaries by column name."""
-        found = self._guard(lambda client: client.query(sql, parameters), sql)
+        found = self._read(lambda client: client.query(sql, parameters), sql)
         return list(found.named_results())
 
     def arrays(
         self, sql: str, parameters: Mapping[str, Any] | None = None
     ) -> list[npt.NDArray[Any]]:
         """The columns of a query of numbers, without a Python object per value."""
-        found = self._guard(lambda client: client.query_arrow(sql, parameters), sql)
+        found = self._read(lambda client: client.query_arrow(sql, parameters), sql)
         return [np.asarray(column.to_numpy()) for column in found.columns]
 
     def export(self, sql: str) -> bytes:
         """The rows of a query in ClickHouse's Native format."""
-        found = self._guard(lambda client: client.raw_query(sql, fmt="Native"), sql)
+        found = self._read(lambda client: client.raw_query(sql, fmt="Native"), sql)
         return bytes(found)
 
     def load(self, table: str, columns: Sequence[str], block: bytes) -> None:
@@ -171,7 +183,7 @@ class ClickHouse:
         """A query with `{source}` over a segment file."""
         if self.is_embedded:
             return self.rows(self._over_file(sql, kind, path))
-        found = self._guard(
+        found = self._read(
             lambda client: client.query(
                 sql.replace("{source}", _EXTERNAL),
                 settings=_settings_of(kind),
@@ -218,6 +230,12 @@ class ClickHouse:
         settings["query_id"] = _name(path)
         self._guard(lambda client: client.command(text, settings=settings, **sent), sql)
 
+    @contextmanager
+    def undisturbed(self) -> Iterator[None]:
+        """Nobody else reads meanwhile: for statements between which a table is not true."""
+        with self._readers.alone():
+            yield
+
     def close(self) -> None:
         """Close every thread's client; the path is free afterwards."""
         with self._lock:
@@ -228,7 +246,7 @@ class ClickHouse:
 
     def _over_file(self, sql: str, kind: SegmentKind, path: Path) -> str:
         source = f"file({literal(str(path))}, {literal(kind.format)}, {literal(kind.structure)})"
-        given = {**_PIECES, **self._schema_in_a_file(kind.settings)}
+        given = {**_READ_SETTINGS, **self._schema_in_a_file(kind.settings)}
         settings = ", ".join(f"{name} = {literal(str(v))}" for name, v in given.items())
         return f"{sql.replace('{source}', source)} SETTINGS {settings}"
 
@@ -277,6 +295,10 @@ class ClickHouse:
             self._clients.append(client)
         return client
 
+    def _read(self, action: Any, sql: str) -> Any:
+        with self._readers.shared():
+            return self._guard(action, sql)
+
     def _session(self) -> dict[str, str | int]:
         """Settings of every request to a server."""
         return dict(_ON_A_CLUSTER) if self.layout.is_distributed else {}
@@ -305,7 +327,7 @@ def _name(path: Path) -> str:
 
 
 def _settings_of(kind: SegmentKind) -> dict[str, str | int]:
-    return {**_PIECES, **kind.settings}
+    return {**_READ_SETTINGS, **kind.settings}
 
 
 def _external(kind: SegmentKind, path: Path) -> Any:

@@ -16,11 +16,15 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from datetime import timedelta
 from pathlib import Path
+from typing import BinaryIO
+
+import structlog
 
 from tocsin.domain.batches import is_batch
 from tocsin.domain.clock import Clock
 from tocsin.store.frames import DIGEST_BYTES
 
+_log = structlog.get_logger(__name__)
 _RECORD = struct.Struct(f"<{DIGEST_BYTES}sd")
 KEEP = timedelta(minutes=15)
 MOST = 262_144
@@ -109,22 +113,32 @@ class DigestMemory:
             return
         data = self._path.read_bytes()
         whole = len(data) - len(data) % _RECORD.size
-        records = sorted(_RECORD.iter_unpack(data[:whole]), key=lambda record: record[1])
-        self._times.update(records)
         now = self._now()
-        self._forget(now)
-        self._rewrite(now)
+        # A time ahead of now is that of a clock which was set back since.
+        records = [(d, min(at, now)) for d, at in _RECORD.iter_unpack(data[:whole]) if at > 0]
+        self._times.update(sorted(records, key=lambda record: record[1]))
+        try:
+            self._rewrite(now)
+        except OSError as error:  # a full disk must not keep the store from opening
+            _log.warning("digests_not_rewritten", error=str(error))
+            os.truncate(self._path, whole)
+            self._written = whole
 
     def _rewrite(self, now: float) -> None:
         """Replace the journal by what is remembered, so that it does not grow without bound."""
         self._forget(now)
         fresh = self._path.with_suffix(".new")
-        with fresh.open("wb") as file:
-            file.write(b"".join(_RECORD.pack(*item) for item in self._times.items()))
-            file.flush()
+        with fresh.open("wb", buffering=0) as file:
+            _write(file, b"".join(_RECORD.pack(*item) for item in self._times.items()))
             os.fsync(file.fileno())
         fresh.replace(self._path)
         self._written = len(self._times) * _RECORD.size
+
+
+def _write(file: BinaryIO, data: bytes) -> None:
+    rest = memoryview(data)
+    while rest:
+        rest = rest[file.write(rest) :]
 
 
 def _parted(digests: Iterable[bytes]) -> tuple[list[bytes], list[bytes]]:
@@ -136,7 +150,12 @@ def _parted(digests: Iterable[bytes]) -> tuple[list[bytes], list[bytes]]:
 
 
 def _append(path: Path, data: bytes) -> None:
-    with path.open("ab") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+    """Whole or not at all: what follows half a record could not be read."""
+    with path.open("ab", buffering=0) as file:
+        size = os.fstat(file.fileno()).st_size
+        try:
+            _write(file, data)
+            os.fsync(file.fileno())
+        except OSError:
+            os.ftruncate(file.fileno(), size)
+            raise

@@ -14,6 +14,7 @@ _TRANSIENT = frozenset({
     173, 241, 243,  # no memory, no disk
     202, 236, 242, 252, 290, 319,  # too many queries or parts, cancelled, read-only, uncertain
     225, 341, 394, 439, 425, 999, 1000,  # Keeper, replicas, threads, system
+    49, 101, 1001, 1002,  # a bug or an exception of the engine itself
     60, 81, 192, 193, 194, 497, 516,  # no table, database, user, right: mended by an operator
 })  # fmt: skip
 _NO_USER = frozenset({192, 193, 194, 516})

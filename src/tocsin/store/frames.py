@@ -6,8 +6,9 @@ are the digest and a CRC-32; readers skip field numbers they do not know. JSONEa
 the last of which has a member `_frame` with the same two. ArrowStream: the file is one record.
 
 The checksum covers the record as it was handed in, without the digest. A frame whose checksum does
-not fit was never acknowledged: the write that put it there was cut short. An Arrow stream is whole
-when it has its end marker.
+not fit was never acknowledged, because the write that put it there was cut short, or it was damaged
+since; frames after it are found again by their own checksums. An Arrow stream is whole when it has
+its end marker.
 """
 
 from __future__ import annotations
@@ -28,6 +29,10 @@ _CRC_SIZE = len(_CRC_TAG) + 4
 _DIGEST_SIZE = len(_DIGEST_TAG) + DIGEST_BYTES
 _ARROW_END = b"\xff\xff\xff\xff\x00\x00\x00\x00"
 _MAX_FRAME = 1 << 31
+_CRC_MARK = re.compile(rb"(?=" + re.escape(_CRC_TAG) + rb")")
+_MOST_CHECKED = 1 << 30  # bytes of checksums in search of a line that starts a record
+# Where a record may start: on a new line, or behind a mark whose end of line was damaged.
+_LINE_START = re.compile(rb'\n|"_frame":"[0-9a-f]{8}(?:[0-9a-f]{32})?"\}.', re.DOTALL)
 _LINE_MARK = re.compile(rb',"_frame":"([0-9a-f]{8})([0-9a-f]{32})?"\}\n')
 
 
@@ -71,9 +76,9 @@ def _lines(chunks: Sequence[Buffer], digest: bytes) -> list[Buffer]:
 
 
 def scan(form: Format, data: Buffer, *, check: bool = True) -> Iterator[Frame]:
-    """The frames of a segment in order. Bytes that are no frame come last, as one broken frame.
+    """The frames of a segment in order. Bytes that are no frame are broken frames among them.
 
-    check: compute checksums; without it only the outline is read.
+    check: compute checksums; without it only the outline is read, until something is broken.
     """
     view = memoryview(data)
     if form == "Protobuf":
@@ -87,17 +92,36 @@ def scan(form: Format, data: Buffer, *, check: bool = True) -> Iterator[Frame]:
 def _scan_messages(view: memoryview, *, check: bool) -> Iterator[Frame]:
     start = 0
     while start < len(view):
-        size, head = _read_varint(view, start)
-        stop = start + head + size
-        if head == 0 or size < _CRC_SIZE or stop > len(view):
-            yield Frame(start, len(view), False)
-            return
-        yield _message(view, start, start + head, stop, check=check)
-        start = stop
+        frame = _message(view, start, check=check)
+        if not frame.whole:
+            frame = Frame(start, _next_whole(view, frame), False)
+        yield frame
+        start = frame.stop
 
 
-def _message(view: memoryview, start: int, body: int, stop: int, *, check: bool) -> Frame:
+def _next_whole(view: memoryview, broken: Frame) -> int:
+    """Where the next frame with a fitting checksum starts, the end when there is none.
+
+    Frames follow one another, so it starts where a checksum stands, right behind it, or where the
+    broken one says that it ends.
+    """
+    last = len(view)
+    if broken.stop < last and _message(view, broken.stop, check=True).whole:
+        last = broken.stop
+    for mark in _CRC_MARK.finditer(view, broken.start + 1, last):
+        after = mark.start() + _CRC_SIZE
+        if after < last and _message(view, after, check=True).whole:
+            return after
+    return last
+
+
+def _message(view: memoryview, start: int, *, check: bool) -> Frame:
+    """The frame at `start`; not whole when there is none."""
+    size, head = _read_varint(view, start)
+    body, stop = start + head, start + head + size
     crc_at = stop - _CRC_SIZE
+    if head == 0 or size < _CRC_SIZE or stop > len(view):
+        return Frame(start, len(view), False)
     if view[crc_at : crc_at + len(_CRC_TAG)] != _CRC_TAG:
         return Frame(start, stop, False)
     crc = int.from_bytes(view[stop - 4 : stop], "little")
@@ -115,14 +139,27 @@ def _scan_lines(view: memoryview, *, check: bool) -> Iterator[Frame]:
     start = 0
     for mark in _LINE_MARK.finditer(view):
         digest = bytes.fromhex((mark[2] or b"").decode())
-        whole = True
-        if check:
-            crc = zlib.crc32(b"}", zlib.crc32(view[start : mark.start()]))
-            whole = crc == int(mark[1], 16)
-        yield Frame(start, mark.end(), whole, digest)
+        first = _first_line(view, start, mark) if check else start
+        if first > start:
+            yield Frame(start, first, False)
+        if first < mark.end():
+            yield Frame(first, mark.end(), True, digest)
         start = mark.end()
     if start < len(view):
         yield Frame(start, len(view), False)
+
+
+def _first_line(view: memoryview, start: int, mark: re.Match[bytes]) -> int:
+    """Where the record that ends with `mark` starts: at `start`, or at a later line when what is
+    before it belongs to a record whose own mark was damaged. The end of the mark if nowhere."""
+    wanted, budget = int(mark[1], 16), _MOST_CHECKED
+    while zlib.crc32(b"}", zlib.crc32(view[start : mark.start()])) != wanted:
+        line = _LINE_START.search(view, start, mark.start())
+        budget -= mark.start() - start
+        if line is None or budget < 0:
+            return mark.end()
+        start = line.end()
+    return start
 
 
 def _varint(value: int) -> bytes:

@@ -1,25 +1,26 @@
 """Carries closed segments into ClickHouse: one insert per segment, two at a time.
 
 A segment whose insert fails is settled (`tocsin.store.reconcile`) while no other insert runs, as
-often as it takes; what cannot be read ends in quarantine. A loaded segment is kept for a few
-seconds, until the engine's files have been written through to the disk, and only then deleted:
-ClickHouse itself does not fsync, so a power failure may take its latest parts.
+often as it takes; between two tries others have their turn. What cannot be read ends in
+quarantine. A loaded segment is kept for a few seconds, until the engine's files have been written
+through to the disk, and only then deleted: ClickHouse itself does not fsync, so a power failure
+may take its latest parts.
 """
 
 from __future__ import annotations
 
+import heapq
 import os
-import queue
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 
 import structlog
 
 from tocsin.domain.clock import monotonic_s
 from tocsin.domain.errors import StoreError
 from tocsin.store.digests import DigestMemory
+from tocsin.store.gate import Gate
 from tocsin.store.quarantine import digests_of
 from tocsin.store.reconcile import Inserts, Reconciler
 from tocsin.store.scores import SCORE_ROWS, Placer
@@ -43,38 +44,16 @@ class LoaderState:
     last_error: str
 
 
-class _Gate:
-    """Many may load at once; a repair waits for them and keeps new ones out."""
+@dataclass(order=True, slots=True)
+class _Job:
+    """A segment to load, and when. is_new: nothing of it can be in its table yet."""
 
-    def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._inside = 0
-        self._repairing = False
-
-    @contextmanager
-    def loading(self) -> Iterator[None]:
-        with self._changed:
-            self._changed.wait_for(lambda: not self._repairing)
-            self._inside += 1
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._inside -= 1
-                self._changed.notify_all()
-
-    @contextmanager
-    def repairing(self) -> Iterator[None]:
-        with self._changed:
-            self._changed.wait_for(lambda: not self._repairing)
-            self._repairing = True
-            self._changed.wait_for(lambda: self._inside == 0)
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._repairing = False
-                self._changed.notify_all()
+    due: float
+    seg: int
+    file: SegmentFile = field(compare=False)
+    size: int = field(compare=False)
+    is_new: bool = field(compare=False)
+    pause: float = field(compare=False, default=_FIRST_PAUSE_S)
 
 
 class Loader:
@@ -94,8 +73,8 @@ class Loader:
         self._reconciler = reconciler
         self._digests = digests
         self._release = release
-        self._gate = _Gate()
-        self._queue: queue.SimpleQueue[tuple[SegmentFile, int] | None] = queue.SimpleQueue()
+        self._gate = Gate()
+        self._jobs: list[_Job] = []
         self._changed = threading.Condition()
         self._waiting: dict[int, float] = {}
         self._loaded: list[SegmentFile] = []
@@ -109,10 +88,17 @@ class Loader:
             thread.start()
 
     def put(self, file: SegmentFile, size: int) -> None:
-        """Queue a closed segment."""
+        """Queue a closed segment of which nothing is loaded."""
+        self._put(_Job(0.0, file.seg, file, size, is_new=True))
+
+    def put_leftover(self, file: SegmentFile, size: int) -> None:
+        """Queue a segment of a former process, of which some or all may be loaded."""
+        self._put(_Job(0.0, file.seg, file, size, is_new=False))
+
+    def put_loaded(self, files: Iterable[SegmentFile]) -> None:
+        """Have segments deleted that are in their tables."""
         with self._changed:
-            self._waiting[file.seg] = monotonic_s()
-        self._queue.put((file, size))
+            self._loaded += files
 
     def wait_idle(self, timeout_s: float | None = None) -> None:
         """Block until everything queued is loaded. StoreError after `timeout_s`."""
@@ -135,48 +121,67 @@ class Loader:
 
     def close(self) -> None:
         """Load what is queued (a failing segment is left for the next start), then end."""
-        for _ in self._workers:
-            self._queue.put(None)
-        self._stopping.set()
+        with self._changed:
+            self._stopping.set()
+            self._changed.notify_all()
         for worker in self._workers:
             worker.join()
         self._sweeper.join()
 
+    def _put(self, job: _Job) -> None:
+        with self._changed:
+            self._waiting.setdefault(job.seg, monotonic_s())
+            heapq.heappush(self._jobs, job)
+            self._changed.notify_all()
+
+    def _take(self) -> _Job | None:
+        """The next job that is due; None when the loader ends and nothing new is left."""
+        with self._changed:
+            while True:
+                wait_s = self._jobs[0].due - monotonic_s() if self._jobs else None
+                if wait_s is not None and wait_s <= 0:
+                    return heapq.heappop(self._jobs)
+                if self._stopping.is_set():
+                    return None
+                self._changed.wait(wait_s)
+
     def _work(self) -> None:
-        while (item := self._queue.get()) is not None:
-            file, size = item
-            if not self._load(file):
+        while (job := self._take()) is not None:
+            if not self._load(job):
+                due = monotonic_s() + job.pause
+                pause = min(2 * job.pause, _LONGEST_PAUSE_S)
+                self._put(_Job(due, job.seg, job.file, job.size, is_new=False, pause=pause))
                 continue
-            self._release(-size)
+            self._release(-job.size)
             with self._changed:
                 self._segments += 1
-                self._bytes += size
-                self._loaded.append(file)
-                self._waiting.pop(file.seg, None)
+                self._bytes += job.size
+                self._loaded.append(job.file)
+                self._waiting.pop(job.seg, None)
                 self._changed.notify_all()
 
-    def _load(self, file: SegmentFile) -> bool:
-        """True when the segment is in its table; False when it is left for the next start."""
-        try:
-            with self._gate.loading():
-                self._inserts.insert(file)
-                if file.kind == SCORE_ROWS.name:
-                    self._placer.loaded(file.seg)
-            return True
-        except Exception as error:  # noqa: BLE001 (a loader must outlive any failure)
-            self._note(file, error)
-        pause = _FIRST_PAUSE_S
-        while True:
+    def _load(self, job: _Job) -> bool:
+        """True when the segment is in its table."""
+        if job.is_new:
             try:
-                with self._gate.repairing():
-                    settled = self._reconciler.settle(file)
-                    self._reconciler.rebuild(settled.hours)
+                with self._gate.shared():
+                    self._inserts.insert(job.file)
+                    self._note_scores(job.file)
                 return True
-            except Exception as error:  # noqa: BLE001
-                self._note(file, error)
-            if self._stopping.wait(pause):
-                return False
-            pause = min(2 * pause, _LONGEST_PAUSE_S)
+            except Exception as error:  # noqa: BLE001 (a loader must outlive any failure)
+                self._note(job.file, error)
+        try:
+            with self._gate.alone():
+                job.file = self._reconciler.repair(job.file)
+                self._note_scores(job.file)
+            return True
+        except Exception as error:  # noqa: BLE001
+            self._note(job.file, error)
+        return False
+
+    def _note_scores(self, file: SegmentFile) -> None:
+        if file.kind == SCORE_ROWS.name:
+            self._placer.loaded(file.seg)
 
     def _note(self, file: SegmentFile, error: Exception) -> None:
         with self._changed:
@@ -205,13 +210,15 @@ class Loader:
             return
         try:
             retire(files, self._inserts, self._digests)
-        except Exception as error:  # noqa: BLE001 (they stay; the next start counts and skips them)
+        except Exception as error:  # noqa: BLE001 (they stay, and are tried again)
             _log.error("segments_not_deleted", segments=len(files), error=str(error))
+            with self._changed:
+                self._loaded = files + self._loaded
 
 
 def retire(files: Iterable[SegmentFile], inserts: Inserts, digests: DigestMemory) -> None:
     """Delete segments whose rows are in their tables, once those are safe on the disk."""
-    held = list(files)
+    held = [file for file in files if file.path.exists()]
     for file in held:
         if file.path.stat().st_size:
             digests.journal(digests_of(file.path, inserts.kind(file).format))

@@ -3,13 +3,14 @@
 A segment that the engine cannot read is sifted: halved until the offending frames stand alone.
 Those go to `<data>/quarantine/` byte for byte, each with a row in table `quarantine`; the segment
 is rewritten without them and loaded. Sifting may be cut short and repeated: the segment is
-replaced last, and the rows of one segment replace each other.
+replaced last, and a piece has the same file and the same row however often it is set aside.
 """
 
 # ruff: noqa: S608 (SQL text is put together from names of this package; values are parameters)
 
 from __future__ import annotations
 
+import hashlib
 import mmap
 import os
 from collections.abc import Iterator, Sequence
@@ -28,6 +29,8 @@ from tocsin.store.segments import SegmentFile, sync_directory
 _log = structlog.get_logger(__name__)
 SOURCE = "segment"  # value of quarantine.source for frames set aside here
 _BODY_PREVIEW = 4000
+_ROWS_AT_ONCE = 100
+_MOST_PROBES = 2000  # about half a minute
 
 Span = tuple[int, int]
 
@@ -66,6 +69,8 @@ class Quarantine:
 
     def __init__(self, engine: ClickHouse, directory: Path, clock: Clock) -> None:
         directory.mkdir(parents=True, exist_ok=True)
+        for probe in directory.glob("*.probe"):  # of a process that was killed while sifting
+            probe.unlink()
         self._engine = engine
         self._directory = directory
         self._clock = clock
@@ -91,44 +96,44 @@ class Quarantine:
     def sift(self, file: SegmentFile, kind: SegmentKind, select: str, reason: str) -> Sifted:
         """Set aside the pieces of `file` that `select` cannot read, and rewrite it without them."""
         with mapped(file.path) as data:
-            pieces = _pieces(kind.format, data)
-            bad = self._bad(file, kind, select, data, pieces)
-            kept = [piece for piece in pieces if piece not in bad]
-            rows = [
-                self._set_aside(file, data, piece, f"{why or reason}") for piece, why in bad.items()
+            pieces: list[Span] = [
+                (frame.start, frame.stop) for frame in scan(kind.format, data, check=False)
             ]
+            bad = self._bad(file, kind, select, data, pieces)
+            if kind.format == "JSONEachRow":  # a line at a time, of those records only
+                lines = {record: _lines(data, record) for record in bad}
+                pieces = [part for piece in pieces for part in lines.get(piece, [piece])]
+                bad = self._bad(file, kind, select, data, [p for ps in lines.values() for p in ps])
+            kept = [piece for piece in pieces if piece not in bad]
+            rows = [self._set_aside(file, data, piece, why) for piece, why in bad.items()]
             self._record(file.seg, rows)
             if bad:
                 self._replace(file.path, data, kept)
         self.count += len(bad)
         return Sifted(len(bad), not kept)
 
-    def whole(self, file: SegmentFile, kind: SegmentKind, reason: str) -> None:
-        """Set a whole segment aside: each piece can be read, and yet it cannot be loaded."""
-        with mapped(file.path) as data:
-            row = self._set_aside(file, data, (0, len(data)), reason)
-            self._record(file.seg, [row])
-            self._replace(file.path, data, [])
-        self.count += 1
-        _log.error("segment_quarantined", segment=file.path.name, kind=kind.name, reason=reason)
-
     def _bad(
         self, file: SegmentFile, kind: SegmentKind, select: str, data: memoryview,
         pieces: Sequence[Span],
     ) -> dict[Span, str]:  # fmt: skip
-        """The pieces that cannot be read and why, found by halving."""
+        """The pieces that cannot be read and why, found by halving.
+
+        When there are too many of them to find one by one, what is left goes in larger parts.
+        """
         probe = self._directory / f"{file.path.stem}.probe"
         bad: dict[Span, str] = {}
-        waiting = [list(pieces)]
+        waiting = [list(pieces)] if pieces else []
+        probes = 0
         try:
             while waiting:
                 part = waiting.pop()
+                probes += 1
                 self._write(probe, data, part)
                 why = self._complaint(kind, select, probe)
                 if not why:
                     continue
-                if len(part) == 1:
-                    bad[part[0]] = why
+                if len(part) == 1 or probes > _MOST_PROBES:
+                    bad |= dict.fromkeys(part, why)
                 else:
                     middle = len(part) // 2
                     waiting += [part[middle:], part[:middle]]
@@ -153,23 +158,35 @@ class Quarantine:
     def _set_aside(
         self, file: SegmentFile, data: memoryview, piece: Span, reason: str
     ) -> dict[str, str]:
-        name = f"{file.path.stem}-{piece[0]}.bin"
+        held = data[piece[0] : piece[1]]
+        digest = hashlib.blake2b(held, digest_size=6).hexdigest()
+        name = f"{file.path.stem}-{piece[0]}-{digest}.bin"
         self._write(self._directory / name, data, [piece])
-        preview = bytes(data[piece[0] : min(piece[1], piece[0] + _BODY_PREVIEW)])
-        return {"reason": f"{reason} (kept in quarantine/{name})", "body": _printable(preview)}
+        return {
+            "reason": f"{reason} (kept in quarantine/{name})",
+            "body": _printable(bytes(held[:_BODY_PREVIEW])),
+            "name": name,
+        }
 
     def _record(self, seg: int, rows: Sequence[dict[str, str]]) -> None:
+        """Rows of table `quarantine`, in place of those that an interrupted sifting left."""
         sync_directory(self._directory)
-        self._engine.delete(
-            "quarantine", f"seg = {{seg:UInt64}} AND source = '{SOURCE}'", {"seg": seg}
-        )
-        micros = int(self._clock.now().timestamp() * 1_000_000)
-        for row in rows:
+        recv = int(self._clock.now().timestamp() * 1_000_000)
+        for start in range(0, len(rows), _ROWS_AT_ONCE):
+            part = rows[start : start + _ROWS_AT_ONCE]
+            columns = {name: [row[name] for row in part] for name in ("name", "reason", "body")}
+            self._engine.delete(
+                "quarantine",
+                f"seg = {{seg:UInt64}} AND source = '{SOURCE}'"
+                " AND arrayExists(n -> position(reason, n) > 0, {names:Array(String)})",
+                {"seg": seg, "names": columns["name"]},
+            )
             self._engine.execute(
                 f"INSERT INTO {DATABASE}.quarantine (recv, source, reason, body, seg)"
-                f" SELECT fromUnixTimestamp64Micro({{recv:Int64}}, 'UTC'), '{SOURCE}',"
-                " {reason:String}, {body:String}, {seg:UInt64}",
-                {"recv": micros, "seg": seg, **row},
+                f" SELECT fromUnixTimestamp64Micro({{recv:Int64}}, 'UTC'), '{SOURCE}', row.1,"
+                " row.2, {seg:UInt64} FROM (SELECT arrayJoin(arrayZip("
+                "{reason:Array(String)}, {body:Array(String)})) AS row)",
+                {"recv": recv, "seg": seg, "reason": columns["reason"], "body": columns["body"]},
             )
 
     def _replace(self, path: Path, data: memoryview, spans: Sequence[Span]) -> None:
@@ -187,15 +204,13 @@ class Quarantine:
             os.fsync(file.fileno())
 
 
-def _pieces(form: Format, data: memoryview) -> list[Span]:
-    """The smallest parts that can be set aside: frames, or single lines of JSON."""
-    if form != "JSONEachRow":
-        return [(frame.start, frame.stop) for frame in scan(form, data, check=False)]
-    pieces, start = [], 0
-    for line in bytes(data).splitlines(keepends=True):
-        pieces.append((start, start + len(line)))
+def _lines(data: memoryview, record: Span) -> list[Span]:
+    """The lines of a record, which can be set aside one by one."""
+    lines, start = [], record[0]
+    for line in bytes(data[record[0] : record[1]]).splitlines(keepends=True):
+        lines.append((start, start + len(line)))
         start += len(line)
-    return pieces
+    return lines
 
 
 def _printable(data: bytes) -> str:

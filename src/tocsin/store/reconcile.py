@@ -17,7 +17,7 @@ engine's own de-duplication is not relied on: it records a token before the part
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -27,13 +27,16 @@ from tocsin.domain.errors import StoreError
 from tocsin.store import schema
 from tocsin.store.clickhouse import DATABASE, ClickHouse, EngineError, literal
 from tocsin.store.kinds import SegmentKind
-from tocsin.store.quarantine import SOURCE, Quarantine
+from tocsin.store.quarantine import SOURCE, Quarantine, Sifted
 from tocsin.store.scores import feed_versions
 from tocsin.store.segments import SegmentFile
 from tocsin.store.writers import writer_of
 
 _log = structlog.get_logger(__name__)
 _HOUR, _DAY = 3600, 86_400
+_HOURS = "groupUniqArray(intDiv(toUnixTimestamp64Micro({time}) + toInt64(duration_us), 3600000000))"
+_MANY_PARTITIONS = "SETTINGS max_partitions_per_insert_block = 0"
+_NO_HOURS = "CAST([], 'Array(Int64)')"
 Action = Literal["replay", "skip", "partial", "empty"]
 
 
@@ -87,6 +90,12 @@ class Inserts:
             file.path,
         )
 
+    def is_whole_call(self, file: SegmentFile) -> bool:
+        """Whether the SELECT of a segment yields every column of `calls`."""
+        kind = self.kind(file)
+        names = self._names(kind, careful=file.careful).split(", ")
+        return _has_rollups(kind) and {c.name for c in schema.CALLS.columns} <= set(names)
+
     def _names(self, kind: SegmentKind, *, careful: bool) -> str:
         """The columns that the kind's SELECT yields, in its order; others take their defaults."""
         known = self._columns.get((kind.name, careful))
@@ -106,6 +115,29 @@ class Inserts:
             known = ", ".join(row[0] for row in described)
             self._columns[kind.name, careful] = known
         return known
+
+
+@dataclass(slots=True)
+class Opening:
+    """What settling leftovers came to.
+
+    outcomes: of those that are settled. unsettled: those that cannot be settled now (the disk is
+    full, a file cannot be read); the loader tries again, rollups included.
+    """
+
+    outcomes: list[Settled] = field(default_factory=list)
+    settled: list[SegmentFile] = field(default_factory=list)
+    unsettled: list[SegmentFile] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class _Survey:
+    """What a segment yields: rows, their first and last microsecond, the hours calls ended in."""
+
+    rows: int = 0
+    low: int = 0
+    high: int = 0
+    hours: frozenset[int] = frozenset()
 
 
 class Reconciler:
@@ -135,37 +167,58 @@ class Reconciler:
 
         Nobody may insert the same segment meanwhile. EngineError when the engine cannot do it now.
         """
-        kind = self._inserts.kind(file)
-        self._engine.end(file.path)
-        self._engine.catch_up(kind.table)
-        expected, low, high, hours = self._survey(file, kind)
-        if expected == 0:
-            if file.path.stat().st_size:
-                self._retry(file, kind, low, high)
-            return Settled("empty", 0, 0)
-        found = self._count(file, kind, low, high)
-        if found != expected:
-            self._retry(file, kind, low, high)
-        if kind.table == schema.SCORES.name:
-            bounds = {"seg": file.seg, "low": low, "high": high}
-            feed_versions(self._engine, _seg_rows(kind), bounds)
-        if found == expected:
-            return Settled("skip", expected, found, hours)
-        return Settled("partial" if found else "replay", expected, found, hours)
+        return self._arrange(file, self._survey(file))
 
-    def settle_all(self, files: Iterable[SegmentFile]) -> list[Settled]:
-        """Settle leftover segments and rebuild every rollup hour they touch. For start-up."""
-        outcomes: list[Settled] = []
+    def repair(self, file: SegmentFile) -> SegmentFile:
+        """Settle one segment and rebuild its rollup hours while others read; returns it, closed.
+
+        Nobody sees the tables half way: a minute whose rollup is just being computed anew would
+        look like one without calls. Nobody may insert meanwhile.
+        """
+        closed = self.close(file)
+        survey = self._survey(closed)
+        with self._engine.undisturbed():
+            self.rebuild(self._arrange(closed, survey).hours, writer_of(file.seg))
+        return closed
+
+    def settle_all(self, files: Iterable[SegmentFile]) -> Opening:
+        """Settle leftover segments, oldest first, and rebuild every rollup hour they touch."""
+        found = Opening()
         hours: dict[int, set[int]] = {}
         for file in files:
-            outcome = self.settle(file)
+            try:
+                closed = self.close(file)
+                outcome = self.settle(closed)
+            except (EngineError, OSError) as error:
+                _log.error("segment_not_settled", segment=file.path.name, error=str(error)[:500])
+                found.unsettled.append(file)
+                continue
             _log.debug("segment_settled", segment=file.path.name, action=outcome.action,
                       expected=outcome.expected, found=outcome.found)  # fmt: skip
-            outcomes.append(outcome)
+            found.outcomes.append(outcome)
+            found.settled.append(closed)
             hours.setdefault(writer_of(file.seg), set()).update(outcome.hours)
-        for writer, touched in hours.items():
-            self.rebuild(touched, writer)
-        return outcomes
+        try:
+            for writer, touched in hours.items():
+                self.rebuild(touched, writer)
+        except EngineError as error:
+            _log.error("rollups_not_rebuilt", hours=len(hours), error=str(error)[:500])
+            found.unsettled += found.settled
+            found.settled = []
+        return found
+
+    def close(self, file: SegmentFile) -> SegmentFile:
+        """The segment with nothing in it that was never acknowledged, and closed for writing.
+
+        A frame that was being written when the process ended is cut off. A segment that is ready
+        was closed after its last frame was acknowledged.
+        """
+        if file.is_ready:
+            return file
+        if file.path.exists():
+            self._quarantine.mend(file, self._inserts.kind(file).format)
+            return file.ready()
+        return SegmentFile(file.seg, file.kind, file.careful, file.path.with_suffix(".ready"))
 
     def rebuild(self, hours: Iterable[int], writer: int | None = None) -> None:
         """Compute both rollups anew for epoch hours `hours`; their writer may not insert meanwhile.
@@ -193,7 +246,7 @@ class Reconciler:
                 self._engine.execute(
                     f"INSERT INTO {DATABASE}.{table.name}"
                     f" ({', '.join(c.name for c in table.columns)})"
-                    f" {schema.rollup_select(step, where)}",
+                    f" {schema.rollup_select(step, where)} {_MANY_PARTITIONS}",
                     bounds,
                 )
 
@@ -209,68 +262,124 @@ class Reconciler:
                          reason="some of their calls have expired")  # fmt: skip
         return whole
 
-    def _survey(self, file: SegmentFile, kind: SegmentKind) -> tuple[int, int, int, frozenset[int]]:
-        """How many rows a segment yields, their first and last microsecond, and their hours."""
-        hours = (
-            "groupUniqArray(intDiv("
-            f"toUnixTimestamp64Micro({kind.time}) + toInt64(duration_us), 3600000000))"
-            if kind.table == schema.CALLS.name
-            else "CAST([], 'Array(Int64)')"
-        )
-        sql = (
-            f"SELECT count(), toUnixTimestamp64Micro(min({kind.time})),"
-            f" toUnixTimestamp64Micro(max({kind.time})), {hours}"
-            f" FROM ({self._inserts.select(file)})"
-        )
+    def _survey(self, file: SegmentFile) -> _Survey:
+        """What the segment yields, after what cannot be read of it was set aside."""
+        self._engine.end(file.path)
+        self._engine.catch_up(self._inserts.kind(file).table)
         try:
-            found = self._engine.read_segment(sql, kind, file.path)
+            return self._read(file)
         except EngineError as error:
             if not error.blames_data:
                 raise
-            sifted = self._quarantine.sift(file, kind, self._inserts.select(file), str(error))
-            if sifted.is_empty:
-                return 0, 0, 0, frozenset()
-            found = self._engine.read_segment(sql, kind, file.path)
-        count, low, high, touched = found[0]
-        return int(count), int(low), int(high), frozenset(int(hour) for hour in touched)
+            self._sift(file, str(error))
+            return self._read(file)
 
-    def _count(self, file: SegmentFile, kind: SegmentKind, low: int, high: int) -> int:
-        rows = self._engine.rows(
-            f"SELECT count() FROM {DATABASE}.{kind.table} WHERE {_seg_rows(kind)}",
-            {"seg": file.seg, "low": low, "high": high},
+    def _read(self, file: SegmentFile) -> _Survey:
+        if not file.path.stat().st_size:
+            return _Survey()
+        kind = self._inserts.kind(file)
+        hours = _HOURS.format(time=kind.time) if _has_rollups(kind) else _NO_HOURS
+        rows = self._engine.read_segment(
+            f"SELECT count(), toUnixTimestamp64Micro(min({kind.time})),"
+            f" toUnixTimestamp64Micro(max({kind.time})), {hours}"
+            f" FROM ({self._inserts.select(file)})",
+            kind,
+            file.path,
         )
+        count, low, high, touched = rows[0]
+        return _Survey(int(count), int(low), int(high), frozenset(map(int, touched)))
+
+    def _arrange(self, file: SegmentFile, survey: _Survey) -> Settled:
+        """Make the table hold what the survey found, once."""
+        if survey.rows == 0:
+            if file.path.stat().st_size:
+                self._retry(file, survey)
+            return Settled("empty", 0, 0)
+        found, hours = self._count(file, survey), survey.hours
+        if found != survey.rows:
+            hours |= self._retry(file, survey)
+        if self._inserts.kind(file).table == schema.SCORES.name:
+            feed_versions(self._engine, *self._rows_of(file, survey))
+        if found == survey.rows:
+            return Settled("skip", survey.rows, found, hours)
+        return Settled("partial" if found else "replay", survey.rows, found, hours)
+
+    def _rows_of(self, file: SegmentFile, survey: _Survey) -> tuple[str, dict[str, int]]:
+        """SQL condition and its parameters: the rows of a segment in its table."""
+        where = _seg_rows(self._inserts.kind(file))
+        return where, {"seg": file.seg, "low": survey.low, "high": survey.high}
+
+    def _count(self, file: SegmentFile, survey: _Survey) -> int:
+        where, values = self._rows_of(file, survey)
+        table = self._inserts.kind(file).table
+        rows = self._engine.rows(f"SELECT count() FROM {DATABASE}.{table} WHERE {where}", values)
         return int(rows[0][0])
 
-    def _retry(self, file: SegmentFile, kind: SegmentKind, low: int, high: int) -> None:
-        """Delete what is there of a segment and insert it; sift it when it cannot be read."""
-        self._clear(file, kind, low, high)
+    def _retry(self, file: SegmentFile, survey: _Survey) -> frozenset[int]:
+        """Delete what is there of a segment and insert it; sift it when it cannot be read.
+
+        Returns hours beside those of the survey that lost rows.
+        """
+        self._clear(file, survey)
         try:
             self._inserts.insert(file)
         except EngineError as error:
             if not error.blames_data:
                 raise
-            sifted = self._quarantine.sift(file, kind, self._inserts.select(file), str(error))
-            self._clear(file, kind, low, high)
-            if sifted.set_aside == 0:
-                self._quarantine.whole(file, kind, str(error))
-            elif not sifted.is_empty:
-                self._inserts.insert(file)
+            return self._take_out(file, error)
+        return frozenset()
 
-    def _clear(self, file: SegmentFile, kind: SegmentKind, low: int, high: int) -> None:
-        bounds = {"seg": file.seg, "low": low, "high": high}
-        if self._count(file, kind, low, high):
-            self._engine.delete(kind.table, _seg_rows(kind), bounds)
-        if kind.rejects:
-            self._engine.delete(
-                schema.QUARANTINE.name, f"seg = {{seg:UInt64}} AND source != '{SOURCE}'", bounds
-            )
+    def _take_out(self, file: SegmentFile, error: EngineError) -> frozenset[int]:
+        """Insert a segment without the pieces that keep it from being inserted.
+
+        When all of them can be read it is not the data's fault, whatever the engine says.
+        """
+        sifted = self._sift(file, str(error))
+        if not sifted.set_aside:
+            raise error
+        # What was there of the pieces that are gone lies outside of any survey made now.
+        hours = self._clear_everywhere(file)
+        self._clear_rejects(file)
+        if not sifted.is_empty:
+            self._inserts.insert(file)
+        return hours
+
+    def _sift(self, file: SegmentFile, reason: str) -> Sifted:
+        """Set aside what cannot be read; if all can be, what the rollups cannot take."""
+        kind = self._inserts.kind(file)
+        select = self._inserts.select(file)
+        sifted = self._quarantine.sift(file, kind, select, reason)
+        if sifted.set_aside or not self._inserts.is_whole_call(file):
+            return sifted
+        rollup = schema.rollup_select("toStartOfHour", source=f"({select})")
+        return self._quarantine.sift(file, kind, rollup, reason)
+
+    def _clear(self, file: SegmentFile, survey: _Survey) -> None:
+        if self._count(file, survey):
+            table = self._inserts.kind(file).table
+            self._engine.delete(table, *self._rows_of(file, survey))
+        self._clear_rejects(file)
+
+    def _clear_rejects(self, file: SegmentFile) -> None:
+        if self._inserts.kind(file).rejects:
+            where = f"seg = {{seg:UInt64}} AND source != '{SOURCE}'"
+            self._engine.delete(schema.QUARANTINE.name, where, {"seg": file.seg})
+
+    def _clear_everywhere(self, file: SegmentFile) -> frozenset[int]:
+        """Delete every row of a segment, whatever its time; returns the hours they counted in."""
+        kind = self._inserts.kind(file)
+        where, values = _mine(kind), {"seg": file.seg}
+        hours = _HOURS.format(time=kind.time) if _has_rollups(kind) else _NO_HOURS
+        touched = self._engine.rows(
+            f"SELECT count(), {hours} FROM {DATABASE}.{kind.table} WHERE {where}", values
+        )[0]
+        if touched[0]:
+            self._engine.delete(kind.table, where, values)
+        return frozenset(map(int, touched[1]))
 
 
-def leftover(directory: Path, quarantine: Quarantine, inserts: Inserts) -> list[SegmentFile]:
-    """The segments a former process left, oldest first, mended and closed.
-
-    A frame that was being written when the process ended is cut off: it was never acknowledged.
-    """
+def leftover(directory: Path, inserts: Inserts) -> list[SegmentFile]:
+    """The segments a former process left, oldest first. StoreError for one of an unknown kind."""
     found = []
     for path in sorted(directory.iterdir()):
         if path.suffix in {".mended", ".new"}:
@@ -279,19 +388,27 @@ def leftover(directory: Path, quarantine: Quarantine, inserts: Inserts) -> list[
         file = SegmentFile.parse(path)
         if file is None:
             continue
-        kind = inserts.kind(file)
-        if not file.is_ready:  # a ready one was closed after its last frame was acknowledged
-            quarantine.mend(file, kind.format)
-        if file.path.stat().st_size == 0:
-            file.path.unlink()
+        inserts.kind(file)
+        if path.is_file() and path.stat().st_size == 0:
+            path.unlink()
             continue
-        found.append(file if file.is_ready else file.ready())
+        found.append(file)
     return found
+
+
+def _has_rollups(kind: SegmentKind) -> bool:
+    return kind.table == schema.CALLS.name
+
+
+def _mine(kind: SegmentKind) -> str:
+    # A segment of quarantined items may itself have had a line set aside, which has a row there.
+    other = f" AND source != '{SOURCE}'" if kind.table == schema.QUARANTINE.name else ""
+    return f"seg = {{seg:UInt64}}{other}"
 
 
 def _seg_rows(kind: SegmentKind) -> str:
     return (
-        f"seg = {{seg:UInt64}} AND {kind.time} >= fromUnixTimestamp64Micro({{low:Int64}}, 'UTC')"
+        f"{_mine(kind)} AND {kind.time} >= fromUnixTimestamp64Micro({{low:Int64}}, 'UTC')"
         f" AND {kind.time} <= fromUnixTimestamp64Micro({{high:Int64}}, 'UTC')"
     )
 

@@ -113,13 +113,20 @@ class _Open:
     descriptor: int
     born: float
     size: int = 0
+    is_uncut: bool = False  # more is in the file than was acknowledged
 
 
-def next_epoch(directory: Path, at_least: int = 1) -> int:
-    """Count the starts of processes that write here; durable before it is used."""
+def next_epoch(directory: Path, last_start: Callable[[], int] = lambda: 0) -> int:
+    """Count the starts of processes that write here; durable before it is used.
+
+    last_start: asked for the highest number in use when the count is lost or unreadable.
+    """
     path = directory / "epoch"
-    last = int(path.read_text() or 0) if path.exists() else 0
-    epoch = max(last + 1, at_least)
+    try:
+        last = int(path.read_text())
+    except (FileNotFoundError, ValueError):
+        last = last_start()
+    epoch = last + 1
     fresh = directory / "epoch.new"
     with fresh.open("w") as file:
         file.write(str(epoch))
@@ -166,6 +173,7 @@ class SegmentWriter:
         self._backlog = 0
         self._stopping = threading.Event()
         self._open: dict[tuple[str, bool], _Open] = {}
+        self._stuck: list[_Open] = []
         self.appended = 0
         self._thread = threading.Thread(target=self._run, name="segments", daemon=True)
         self._thread.start()
@@ -272,7 +280,8 @@ class SegmentWriter:
         while True:
             with self._wake:
                 if not (self._pending or self._rotations or self._stopping.is_set()):
-                    self._wake.wait(self._limits.segment_age_s / 4 if self._open else None)
+                    idle = not (self._open or self._stuck)
+                    self._wake.wait(None if idle else self._limits.segment_age_s / 4)
                 has_work = bool(self._pending)
             if has_work:
                 self._stopping.wait(self._limits.linger_s)
@@ -331,15 +340,19 @@ class SegmentWriter:
             else:
                 item.done.set_exception(error)
 
-    def _check_disk(self) -> None:
+    def obstacle(self) -> str:
+        """Why nothing can be accepted now, "" when it can."""
         free = shutil.disk_usage(self._directory).free
-        if free < self._limits.min_free_bytes:
-            raise IntakeError(
-                503,
-                f"only {free >> 20} MB are free under {self._directory}; Tocsin stops accepting"
-                f" telemetry below {self._limits.min_free_bytes >> 20} MB",
-                retry_after_s=60,
-            )
+        if free >= self._limits.min_free_bytes:
+            return ""
+        return (
+            f"only {free >> 20} MB are free under {self._directory}; Tocsin stops accepting"
+            f" telemetry below {self._limits.min_free_bytes >> 20} MB"
+        )
+
+    def _check_disk(self) -> None:
+        if obstacle := self.obstacle():
+            raise IntakeError(503, obstacle, retry_after_s=60)
 
     def _create(self, key: tuple[str, bool]) -> _Open:
         self._number += 1
@@ -352,37 +365,53 @@ class SegmentWriter:
         return segment
 
     def _undo(self, key: tuple[str, bool]) -> None:
-        """After a failed write: keep the acknowledged part; if even that fails, start-up will."""
+        """After a failed write: keep the acknowledged part only."""
         segment = self._open.get(key)
         if segment is None:
             return
+        segment.is_uncut = True
         try:
-            os.ftruncate(segment.descriptor, segment.size)
-            os.fsync(segment.descriptor)
-        except OSError:
-            self._open.pop(key)
-            os.close(segment.descriptor)
+            _cut(segment)
+        except OSError as error:  # what was refused must not be loaded: nothing more goes in
+            _log.error("segment_not_cut", path=str(segment.file.path), error=str(error))
+            self._stuck.append(self._open.pop(key))
 
     def _close_due(self, *, all_of_them: bool) -> None:
         oldest = monotonic_s() - self._limits.segment_age_s
+        stuck, self._stuck = self._stuck, []
+        for segment in stuck:
+            self._hand_over(segment)
         for key, segment in list(self._open.items()):
             if all_of_them or segment.born <= oldest:
                 self._rotate(key)
 
     def _rotate(self, key: tuple[str, bool]) -> None:
         segment = self._open.pop(key, None)
-        if segment is None:
-            return
+        if segment is not None:
+            self._hand_over(segment)
+
+    def _hand_over(self, segment: _Open) -> None:
+        """Close a segment and give it to the loader; when that fails, it is tried again."""
         try:
-            os.close(segment.descriptor)
+            if segment.is_uncut:
+                _cut(segment)
             if segment.size == 0:
                 segment.file.path.unlink()
+                os.close(segment.descriptor)
                 return
             ready = segment.file.ready()
         except OSError as error:
-            _log.error("segment_left_for_restart", path=str(segment.file.path), error=str(error))
+            _log.error("segment_not_closed", path=str(segment.file.path), error=str(error))
+            self._stuck.append(segment)
             return
+        os.close(segment.descriptor)
         self._on_ready(ready, segment.size)
+
+
+def _cut(segment: _Open) -> None:
+    os.ftruncate(segment.descriptor, segment.size)
+    os.fsync(segment.descriptor)
+    segment.is_uncut = False
 
 
 def _write_all(descriptor: int, chunks: list[Buffer]) -> None:

@@ -12,10 +12,13 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
+
+import structlog
 
 from tocsin.domain.clock import Clock, from_minute, iso
 from tocsin.domain.errors import StoreError
@@ -29,9 +32,10 @@ from tocsin.store.layout import ONE_NODE, Layout
 from tocsin.store.loader import Loader, LoaderState, retire
 from tocsin.store.metrics import MetricReader
 from tocsin.store.minutes import MinuteReader
-from tocsin.store.quarantine import Quarantine
+from tocsin.store.owner import Owner
+from tocsin.store.quarantine import Quarantine, digests_of
 from tocsin.store.reads import Reads
-from tocsin.store.reconcile import Inserts, Reconciler, Settled, leftover
+from tocsin.store.reconcile import Inserts, Opening, Reconciler, Settled, leftover
 from tocsin.store.retention import DAY_S, Keeping
 from tocsin.store.row_kinds import row_kinds
 from tocsin.store.scores import Placer, fill_versions
@@ -43,6 +47,7 @@ from tocsin.store.writers import Writers
 if TYPE_CHECKING:
     import pyarrow as pa
 
+_log = structlog.get_logger(__name__)
 BUILT_IN = row_kinds()
 CALL_ROWS, SCORE_ROWS, CHANGE_ROWS, *_ = BUILT_IN
 _MEMORY_BYTES = 2_000_000_000
@@ -89,12 +94,13 @@ class Telemetry:
 
     def __init__(
         self, engine: ClickHouse, path: Path, clock: Clock, kinds: Sequence[SegmentKind],
-        limits: Limits | None, keeping: Keeping,
+        limits: Limits, keeping: Keeping,
     ) -> None:  # fmt: skip
         wal = path / "wal"
         by_name = {kind.name: kind for kind in (*BUILT_IN, *kinds)}
         self._engine = engine
         self._clock = clock
+        self._held = ExitStack()
         self._digests = DigestMemory(wal / "digests.journal", clock)
         self._quarantine = Quarantine(engine, path / "quarantine", clock)
         self.keeping = keeping
@@ -104,15 +110,14 @@ class Telemetry:
             engine, inserts, self._quarantine, complete_since=keeping.complete_since,
             writer=epoch >> 16,
         )  # fmt: skip
-        files = leftover(wal, self._quarantine, inserts)
-        self.settled: list[Settled] = reconciler.settle_all(files)
-        retire(files, inserts, self._digests)
+        opening = reconciler.settle_all(leftover(wal, inserts))
+        self.settled: list[Settled] = opening.outcomes
         self.placer = Placer(engine, clock)
         self._loader = Loader(inserts, reconciler, self._digests, self._loaded, placer=self.placer)
         self.writer = SegmentWriter(
-            wal, by_name, self._digests, self._loader.put,
-            epoch=epoch, limits=limits,
-        )  # fmt: skip
+            wal, by_name, self._digests, self._loader.put, epoch=epoch, limits=limits
+        )
+        self._hand_over(opening, inserts)
         self.reads = Reads(engine)
         self.metrics = MetricReader(engine)
         self._minutes = MinuteReader(engine)
@@ -140,20 +145,28 @@ class Telemetry:
         layout: how tables lie there. StoreError when another process uses the directory, or the
         server cannot be used.
         """
-        (path / "wal").mkdir(parents=True, exist_ok=True)
-        if dsn:
-            engine = ClickHouse(dsn, layout=layout, password=password)
-        else:
-            engine = ClickHouse.embedded(
-                path / "clickhouse", memory_bytes=memory_bytes, layout=layout
-            )
-        known = (*schema.TABLES, *tables)
+        given = limits or Limits()
         try:
-            keeping = _prepared(engine, clock, known, retention)
-            return cls(engine, path, clock, kinds, limits, keeping)
-        except BaseException:
-            engine.close()
-            raise
+            with ExitStack() as held:
+                (path / "wal").mkdir(parents=True, exist_ok=True)
+                held.callback(Owner(path).close)
+                if dsn:
+                    engine = ClickHouse(dsn, layout=layout, password=password)
+                else:
+                    engine = ClickHouse.embedded(
+                        path / "clickhouse", memory_bytes=memory_bytes, layout=layout,
+                        keep_free_bytes=given.min_free_bytes // 4,
+                    )  # fmt: skip
+                held.callback(engine.close)
+                keeping = _prepared(engine, clock, (*schema.TABLES, *tables), retention)
+                store = cls(engine, path, clock, kinds, given, keeping)
+                store._held = held.pop_all()
+                return store
+        except OSError as error:
+            raise StoreError(
+                f"the telemetry under {path} cannot be opened: {error}; if the disk is full, free"
+                " some space and start again: nothing that was accepted is lost"
+            ) from error
 
     def __enter__(self) -> Telemetry:
         return self
@@ -170,7 +183,7 @@ class Telemetry:
         """Write and load what is pending, then release the directory."""
         self.writer.close()
         self._loader.close()
-        self._engine.close()
+        self._held.close()
 
     def served(self, bounds: Bounds | None = None) -> Served:
         """The embedded engine for callers outside this process; close it before this store.
@@ -270,3 +283,18 @@ class Telemetry:
 
     def _loaded(self, size: int) -> None:
         self.writer.add_backlog(size)
+
+    def _hand_over(self, opening: Opening, inserts: Inserts) -> None:
+        """Give the loader what is left to do of what a former process left."""
+        try:
+            retire(opening.settled, inserts, self._digests)
+        except OSError as error:
+            _log.error("segments_not_deleted", error=str(error))
+            self._loader.put_loaded(opening.settled)
+        for file in opening.unsettled:
+            size = 0
+            with suppress(OSError):  # it cannot be read: the loader says so, again and again
+                size = file.path.stat().st_size
+                self._digests.add(digests_of(file.path, inserts.kind(file).format))
+            self.writer.add_backlog(size)
+            self._loader.put_leftover(file, size)

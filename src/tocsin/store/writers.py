@@ -23,7 +23,7 @@ from tocsin.domain.clock import Clock
 from tocsin.domain.errors import StoreError
 from tocsin.store.clickhouse import DATABASE, ClickHouse
 from tocsin.store.facts import Facts
-from tocsin.store.segments import next_epoch
+from tocsin.store.segments import SegmentFile, next_epoch
 
 SHIFT = 48
 MOST_WRITERS = 1 << 16
@@ -75,13 +75,11 @@ class Writers:
         StoreError when the directory holds segments that were accepted for another store.
         """
         writer = self._writer(wal)
-        path = wal / "epoch"
-        at_least = 1 if path.exists() else self._last_start(writer, tables) + 1
-        start = next_epoch(wal, at_least)
+        start = next_epoch(wal, lambda: self._last_start(wal, writer, tables))
         if start < _MOST_STARTS:
             return writer << 16 | start
         writer = self._kept(wal, self.claim(_place(wal)))
-        path.unlink()
+        (wal / "epoch").unlink()
         return writer << 16 | next_epoch(wal)
 
     def _writer(self, wal: Path) -> int:
@@ -111,9 +109,10 @@ class Writers:
                 " one), which loads them, or give this process another --data-dir."
             )
 
-    def _last_start(self, writer: int, tables: Iterable[str]) -> int:
-        """Past every number in use, should the write-ahead directory have been lost."""
-        last = 0
+    def _last_start(self, wal: Path, writer: int, tables: Iterable[str]) -> int:
+        """The highest start in use, should the count of starts have been lost."""
+        files = [file for path in wal.iterdir() if (file := SegmentFile.parse(path))]
+        last = max((file.seg for file in files if writer_of(file.seg) == writer), default=0)
         for table in tables:
             rows = self._engine.rows(
                 f"SELECT max(seg) FROM {DATABASE}.{table} WHERE bitShiftRight(seg, {SHIFT})"

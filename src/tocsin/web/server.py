@@ -43,6 +43,7 @@ from tocsin.store.state import StateStore
 from tocsin.store.telemetry import Telemetry
 from tocsin.web.app import create_app
 from tocsin.web.auth import AuthPolicy, hash_token
+from tocsin.web.connection import MOST_CONNECTIONS, BoundedConnection
 from tocsin.web.doors import open_doors
 from tocsin.web.live import LiveDesk
 from tocsin.web.store_server import served_store
@@ -228,6 +229,9 @@ def http_server(app: ASGIApp, settings: Settings) -> uvicorn.Server:
             log_config=None,
             access_log=False,
             lifespan="off",
+            http=BoundedConnection,
+            ws="none",
+            limit_concurrency=MOST_CONNECTIONS,
             timeout_graceful_shutdown=5,
         )
     )

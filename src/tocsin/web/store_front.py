@@ -33,7 +33,8 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from tocsin.domain.errors import IntakeError
-from tocsin.intake.bodies import BodyLimits, read_body
+from tocsin.intake.admission import Admission
+from tocsin.intake.bodies import BodyLimits, read_body, unpack, window_bits
 from tocsin.store.fence import INPUT_FORMATS, Scope
 from tocsin.store.served import (
     ACCESS_DENIED,
@@ -112,6 +113,7 @@ class StoreFront:
     def __init__(self, served: Served, door: Doorkeeper) -> None:
         self._served = served
         self._door = door
+        self._admission = Admission()
 
     def app(self) -> Starlette:
         """`/` for statements, `/ping` for who wants to know whether somebody is there."""
@@ -145,7 +147,7 @@ class StoreFront:
                 files = {n: v for n, v in form.items() if isinstance(v, UploadFile)}
                 with self._kept({name: v.file.read() for name, v in files.items()}) as paths:
                     return await self._run({**options, **given}, b"", scope, paths)
-        body = await _body(request, limits)
+        body = await _body(request, limits, self._admission)
         if request.method == "GET" and scope is Scope.WRITE:
             scope = Scope.READ  # as ClickHouse has it: GET changes nothing
         return await self._run(options, body, scope, {})
@@ -242,16 +244,17 @@ def _token(request: Request) -> str:
     return request.headers.get("x-clickhouse-key", "")
 
 
-async def _body(request: Request, limits: BodyLimits) -> bytes:
+async def _body(request: Request, limits: BodyLimits, admission: Admission) -> bytes:
     """The unpacked body; gzip and deflate as everywhere, zstd and lz4 as ClickHouse's clients."""
     encoding = request.headers.get("content-encoding", "").strip().lower()
-    if encoding not in {"zstd", "lz4"}:
-        return await read_body(request, limits)
-    plain = Request({**request.scope, "headers": [
-        pair for pair in request.scope["headers"] if pair[0] != b"content-encoding"
-    ]}, request.receive)  # fmt: skip
-    packed = await read_body(plain, limits)
-    return await run_in_threadpool(_unpacked, encoding, packed, limits.unpacked_bytes)
+    bits = 0 if encoding in {"zstd", "lz4"} else window_bits(encoding)
+    with admission.request() as ticket:
+        packed = await read_body(request, limits, ticket)
+        if bits:
+            return await run_in_threadpool(unpack, packed, bits, limits.unpacked_bytes)
+        if encoding in {"zstd", "lz4"}:
+            return await run_in_threadpool(_unpacked, encoding, packed, limits.unpacked_bytes)
+        return packed
 
 
 def _unpacked(encoding: str, data: bytes, limit: int) -> bytes:
