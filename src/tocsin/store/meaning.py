@@ -123,7 +123,7 @@ def finish_reason() -> str:
 
 def first_token_event() -> str:
     """Which event marks the first token, 0 when none does."""
-    return f"arrayFirstIndex(n -> {one_of('n', _FIRST_TOKEN_EVENTS)}, item.events.name)"
+    return f"arrayFirstIndex(n -> {one_of('n', _FIRST_TOKEN_EVENTS)}, events)"
 
 
 def first_token_us() -> str:
@@ -131,14 +131,14 @@ def first_token_us() -> str:
     return fitting(
         "multiIf(a_ttft_s != '', toFloat64OrZero(a_ttft_s) * 1e6,"
         " a_ttft_ms != '', toFloat64OrZero(a_ttft_ms) * 1e3, first_token_event > 0,"
-        " (toFloat64(item.events.t[first_token_event]) - toFloat64(item.t0)) / 1e3, 0)"
+        " (toFloat64(event_times[first_token_event]) - toFloat64(t0)) / 1e3, 0)"
     )
 
 
 def failed() -> str:
     """The span reports a failure: by status, error type, HTTP status, or how generation ended."""
     return (
-        "item.status.code = 2 OR a_error_type != '' OR finish_reason IN ('content_filter', 'error')"
+        "status = 2 OR a_error_type != '' OR finish_reason IN ('content_filter', 'error')"
         " OR (own_kind IN ('llm', 'embedding') AND toUInt16OrZero(a_http_status) >= 400)"
     )
 
@@ -147,7 +147,7 @@ def failure_text() -> str:
     """All the words and codes there are about a failure, lower-case."""
     return (
         "lower(concat('http:', a_http_status, ' status:', a_error_type, ' ',"
-        " exception['exception.type'], ' ', substring(item.status.message, 1, 500), ' ',"
+        " exception['exception.type'], ' ', substring(status_text, 1, 500), ' ',"
         " substring(exception['exception.message'], 1, 200)))"
     )
 
@@ -164,7 +164,7 @@ def documents_found() -> str:
     OpenInference writes one group of attributes per document; no group and an empty output is an
     empty result, no group and no output is silence.
     """
-    names = "arrayFilter(k -> startsWith(k, 'retrieval.documents.'), item.attributes.key)"
+    names = "arrayFilter(k -> startsWith(k, 'retrieval.documents.'), names)"
     count = f"arrayUniq(arrayMap(k -> extract(k, '[.]([0-9]+)[.]'), {names}))"
     empty = "match(a_output, '^([[][]]|[{]\"documents\": ?[[][]])')"
     return f"multiIf(own_kind != 'retriever', '', {count} > 0, toString({count}), {empty}, '0', '')"

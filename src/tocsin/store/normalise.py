@@ -34,7 +34,7 @@ from collections.abc import Mapping
 
 from tocsin.store import meaning
 from tocsin.store.attributes import SEGMENT_CODE, SEGMENT_PREFIX, Codebook
-from tocsin.store.prices import bare_model, cost_of, maker_of, rates_of
+from tocsin.store.prices import bare_model, cost_of, is_known, maker_of, rates_of
 from tocsin.store.schema import DOCUMENTS
 from tocsin.store.sqltext import array, first_known, layer, one_of, quoted, same
 
@@ -52,7 +52,23 @@ _RESOURCE = ("recv_ns", "project", "service", "env", "release")
 # nothing: an instrumentation that never records it, and traces that do not hold it.
 NEVER_TELL_A_FINISH = ("opentelemetry.instrumentation.openai_v2", "tocsin.replay")
 
-SPAN = (*_RESOURCE, "res", "scope", "item", "codes", "texts")
+_CONTEXT = (*_RESOURCE, "res", "scope")
+_PARTS = {
+    "trace": "item.trace_id",
+    "span": "item.span_id",
+    "parent": "item.parent_span_id",
+    "trace_state": "item.trace_state",
+    "title": "item.name",
+    "t0": "item.t0",
+    "t1": "item.t1",
+    "status": "item.status.code",
+    "status_text": "item.status.message",
+    "events": "item.events.name",
+    "event_times": "item.events.t",
+    "links": "item.links",
+    "names": "item.attributes.key",
+}
+SPAN = (*_CONTEXT, *_PARTS, "event_attrs", "codes", "texts")
 _LEAVES = ("llm", "embedding", "reranker")
 _PARAMETERS = "Tuple(model String, model_name String, stream Bool)"
 _ANSWER = (
@@ -164,14 +180,16 @@ def members(name: str, source: str) -> str:
 
 
 def spans(book: Codebook, source: str) -> str:
-    """One row per span, attribute names as codes and values as texts."""
+    """One row per span, taken apart: attribute names as codes, values as texts."""
     code = (
         f"transform(k, {array(book.names)}, {list(book.numbers)},"
         f" if(startsWith(k, {quoted(SEGMENT_PREFIX)}), {SEGMENT_CODE}, 0))"
     )
     return layer(
         {
-            **same(*_RESOURCE, "res", "scope", "item"),
+            **same(*_CONTEXT),
+            **_PARTS,
+            "event_attrs": f"arrayMap(e -> {text_map('e')}, item.events.attributes)",
             "codes": f"arrayMap(k -> toUInt8({code}), item.attributes.key)",
             "texts": values_text("item.attributes"),
         },
@@ -184,7 +202,6 @@ def judged(book: Codebook) -> dict[str, str]:
     nested_id = r'"id": ?"((?:chatcmpl-|resp_|msg_)[^"]+)"'
     return {
         **{field: f"texts[{_place(book, field)}]" for field in book.codes},
-        "event_attrs": f"arrayMap(e -> {text_map('e')}, item.events.attributes)",
         "first_token_event": meaning.first_token_event(),
         "declared": "lower(a_oi_kind)",
         "by_operation": meaning.operation_kind(),
@@ -197,8 +214,7 @@ def judged(book: Codebook) -> dict[str, str]:
         "answer": _opened(
             "a_output", _ANSWER, "own_kind = 'llm' AND (a_response_id = '' OR a_finish = '')"
         ),
-        "exception": "event_attrs[if(item.status.code = 2,"
-        " indexOf(item.events.name, 'exception'), 0)]",
+        "exception": "event_attrs[if(status = 2, indexOf(events, 'exception'), 0)]",
         "generations": f"extract(if(startsWith(a_output, '{{\"generations\"'), a_output, ''),"
         f" {quoted(nested_id)})",
         "finish_reason": meaning.finish_reason(),
@@ -217,7 +233,7 @@ def judged(book: Codebook) -> dict[str, str]:
         " extract(exception['exception.type'], '[A-Za-z_0-9]+$'), a_error_type)",
         "unfinished": "is_streamed AND own_kind = 'llm' AND NOT is_error AND finish_reason = ''"
         f" AND scope NOT IN ({', '.join(map(quoted, NEVER_TELL_A_FINISH))})",
-        "abandoned": "unfinished AND item.status.code = 0"
+        "abandoned": "unfinished AND status = 0"
         " AND (startsWith(scope, 'openinference.instrumentation.') OR scope = 'tocsin.api')",
     }
 
@@ -251,20 +267,20 @@ def calls(
         **_usage(),
         **_dims(dimensions),
         "kind": kind,
-        "ts": instant("item.t0"),
-        "trace_id": "lower(hex(item.trace_id))",
-        "span_id": "lower(hex(item.span_id))",
-        "parent_id": "lower(hex(item.parent_span_id))",
-        "name": "item.name",
+        "ts": instant("t0"),
+        "trace_id": "lower(hex(trace))",
+        "span_id": "lower(hex(span))",
+        "parent_id": "lower(hex(parent))",
+        "name": "title",
         "operation": first_known("a_operation", "a_ai_operation", "a_request_type"),
         "provider": "if(empty(maker), said_provider, maker)",
         "model": "request_model",
         "response_model": "served_model",
         "response_id": "call_id",
         "status_message": "substringUTF8("
-        + first_known("item.status.message", "exception['exception.message']")
+        + first_known("status_text", "exception['exception.message']")
         + ", 1, 4000)",
-        "duration_us": "if(item.t1 > item.t0, intDiv(item.t1 - item.t0, 1000), 0)",
+        "duration_us": "if(t1 > t0, intDiv(t1 - t0, 1000), 0)",
         "ttft_us": "first_token_us",
         "streamed": "toUInt8(is_streamed)",
         "truncated": "toUInt8(unfinished AND NOT abandoned"
@@ -279,10 +295,10 @@ def calls(
         "output": "a_output",
         "extra": _extra(note),
         "attrs": "CAST(mapFromArrays("
-        f"arrayConcat(arrayFilter((k, c) -> {kept}, item.attributes.key, codes), extra.1),"
+        f"arrayConcat(arrayFilter((k, c) -> {kept}, names, codes), extra.1),"
         f" arrayConcat(arrayFilter((t, c) -> {kept}, texts, codes), extra.2)), '{_MAP}')",
-        "ev_name": "CAST(item.events.name, 'Array(LowCardinality(String))')",
-        "ev_ts": f"arrayMap(t -> {instant('t')}, item.events.t)",
+        "ev_name": "CAST(events, 'Array(LowCardinality(String))')",
+        "ev_ts": f"arrayMap(t -> {instant('t')}, event_times)",
         "ev_attrs": "event_attrs",
         "seg": "toUInt64({seg})",
         "recv": instant("recv_ns"),
@@ -302,19 +318,19 @@ def _usage() -> dict[str, str]:
         "usage_known": "toUInt8(usage_told)",
         "said_cost": "if(is_leaf AND a_cost != '', toFloat64OrDefault(a_cost, -1.), -1.)",
         "cost_told": "isFinite(said_cost) AND said_cost >= 0",
-        "day": "toDate(intDiv(item.t0, 1000000000))",
-        "priced_model": "if(usage_told AND NOT cost_told,"
-        " lower(if(empty(served_model), request_model, served_model)), '')",
-        "exact_rates": rates_of("said_provider", "priced_model", "day"),
+        "day": "toDate(intDiv(t0, 1000000000))",
+        "priced_model": "toLowCardinality(if(usage_told AND NOT cost_told,"
+        " if(empty(served_model), request_model, served_model), ''))",
+        "exact_rates": rates_of("said_provider", "lower(priced_model)", "day"),
         "maker_rates": rates_of("''", bare_model("priced_model"), "day"),
-        "rates": "if(exact_rates[1] = 1, exact_rates, maker_rates)",
+        "rates": f"if({is_known('exact_rates')}, exact_rates, maker_rates)",
         "maker": f"if({one_of('said_provider', meaning.FRAMEWORK_PROVIDERS)}, "
-        + maker_of(bare_model("if(is_leaf, request_model, '')"), "day")
+        + maker_of(bare_model("toLowCardinality(if(is_leaf, request_model, ''))"), "day")
         + ", '')",
         "cost_usd": "if(cost_told, said_cost, "
         + cost_of("rates", "input_tokens", "cached_tokens", "output_tokens")
         + ")",
-        "cost_known": "toUInt8(cost_told OR rates[1] = 1)",
+        "cost_known": f"toUInt8(cost_told OR {is_known('rates')})",
     }
 
 
@@ -327,7 +343,7 @@ def _dims(dimensions: Mapping[str, str]) -> dict[str, str]:
     pairs = ", ".join(f"({quoted(name)}, {text})" for name, text in known.items())
     return {
         "segment_names": f"arrayMap(k -> substring(k, {len(SEGMENT_PREFIX) + 1}),"
-        f" arrayFilter((k, c) -> c = {SEGMENT_CODE}, item.attributes.key, codes))",
+        f" arrayFilter((k, c) -> c = {SEGMENT_CODE}, names, codes))",
         "known_dims": f"arrayFilter(d -> d.2 != '' AND NOT has(segment_names, d.1), [{pairs}])",
         "dims": "CAST(mapFromArrays(arrayConcat(segment_names, known_dims.1),"
         f" arrayConcat(arrayFilter((t, c) -> c = {SEGMENT_CODE}, texts, codes), known_dims.2)),"
@@ -339,12 +355,12 @@ def _extra(note: str) -> str:
     """SQL: attributes that Tocsin adds, as pairs of name and text."""
     texts = {
         "tocsin.wrapper": note,
-        "tocsin.repaired": "if(item.t1 < item.t0, 'ends before it starts: duration set to 0', '')",
+        "tocsin.repaired": "if(t1 < t0, 'ends before it starts: duration set to 0', '')",
         "tocsin.abandoned": "if(abandoned, 'true', '')",
         DOCUMENTS: meaning.documents_found(),
-        "otel.trace_state": "item.trace_state",
-        "otel.links": "if(empty(item.links), '', toJSONString(arrayMap(l ->"
-        " (lower(hex(l.trace_id)), lower(hex(l.span_id))), item.links)))",
+        "otel.trace_state": "trace_state",
+        "otel.links": "if(empty(links), '', toJSONString(arrayMap(l ->"
+        " (lower(hex(l.trace_id)), lower(hex(l.span_id))), links)))",
     }
     pairs = ", ".join(f"({quoted(name)}, {sql})" for name, sql in texts.items())
     return f"arrayFilter(e -> e.2 != '', [{pairs}])"

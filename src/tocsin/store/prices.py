@@ -37,12 +37,14 @@ CREATE TABLE IF NOT EXISTS tocsin.prices{everywhere} (
 ) ENGINE = {engine} ORDER BY (provider, model, valid_from)
 """
 _BOOK = """
-CREATE DICTIONARY IF NOT EXISTS tocsin.price_book{everywhere} (
-  provider String, model String, valid_from Date, valid_to Date, rates Array(Float64),
-  maker String
+CREATE OR REPLACE DICTIONARY tocsin.price_book{everywhere} (
+  provider String, model String, valid_from Date, valid_to Date,
+  input Float64, cached Float64, output Float64,
+  long_from UInt32, long_input Float64, long_cached Float64, long_output Float64,
+  known UInt8, maker String
 ) PRIMARY KEY provider, model
-SOURCE(CLICKHOUSE(QUERY 'SELECT provider, model, valid_from, valid_to,
-  [1, input, cached, output, long_from, long_input, long_cached, long_output] AS rates, maker
+SOURCE(CLICKHOUSE(QUERY 'SELECT provider, model, valid_from, valid_to, input, cached, output,
+  long_from, long_input, long_cached, long_output, toUInt8(1) AS known, maker
   FROM tocsin.prices'))
 LAYOUT(COMPLEX_KEY_RANGE_HASHED()) RANGE(MIN valid_from MAX valid_to) LIFETIME(0)
 """
@@ -171,15 +173,27 @@ def bare_model(model: str) -> str:
     return f"replaceRegexpOne(replaceRegexpOne(lower({model}), '{_PREFIX}', ''), '{_SUFFIX}', '')"
 
 
+_RATES = (
+    "input", "cached", "output", "long_from", "long_input", "long_cached", "long_output", "known",
+)  # fmt: skip
+
+
 def rates_of(provider: str, model: str, day: str) -> str:
-    """SQL: rates of a model as an array that starts with 1, all zeros when the book has none.
+    """SQL: rates of a model as a tuple of `_RATES`, all zeros when the book has none.
 
     provider, model, day: SQL; provider '' asks for the price of the model's maker.
     """
+    names = ", ".join(map(quoted, _RATES))
+    nothing = ", ".join(["0"] * len(_RATES))
     return (
-        "dictGetOrDefault('tocsin.price_book', 'rates',"
-        f" ({provider}, {model}), {day}, [0., 0., 0., 0., 0., 0., 0., 0.])"
+        f"dictGetOrDefault('tocsin.price_book', ({names}), ({provider}, {model}), {day},"
+        f" ({nothing}))"
     )
+
+
+def is_known(rates: str) -> str:
+    """SQL condition: the book had these rates."""
+    return f"{rates}.{len(_RATES)} = 1"
 
 
 def maker_of(model: str, day: str) -> str:
@@ -189,12 +203,20 @@ def maker_of(model: str, day: str) -> str:
 
 def cost_of(rates: str, input_tokens: str, cached_tokens: str, output_tokens: str) -> str:
     """SQL: US dollars at `rates`; input includes cached tokens."""
-    start = f"if({rates}[5] > 0 AND {input_tokens} > {rates}[5], 6, 2)"
     counts = (
-        f"[toFloat64({input_tokens}) - {cached_tokens}, toFloat64({cached_tokens}),"
-        f" toFloat64({output_tokens})]"
+        f"toFloat64({input_tokens}) - {cached_tokens}",
+        f"toFloat64({cached_tokens})",
+        f"toFloat64({output_tokens})",
     )
-    return f"arrayDotProduct(arraySlice({rates}, {start}, 3), {counts})"
+    base, long = (
+        " + ".join(
+            f"{rates}.{_RATES.index(prefix + part) + 1} * ({count})"
+            for part, count in zip(("input", "cached", "output"), counts, strict=True)
+        )
+        for prefix in ("", "long_")
+    )
+    start = f"{rates}.{_RATES.index('long_from') + 1}"
+    return f"if({start} > 0 AND {input_tokens} > {start}, {long}, {base})"
 
 
 def _maker_first(item: tuple[tuple[str, str], Any]) -> tuple[int, str, str]:

@@ -39,11 +39,6 @@ def segment_facts(book: Codebook, source: str = "{source}") -> str:
     The engine computes a scalar once per query, so that the segment is read once for all searches.
     """
     facts = {
-        "trace": "item.trace_id",
-        "span": "item.span_id",
-        "parent": "item.parent_span_id",
-        "t0": "item.t0",
-        "t1": "item.t1",
         "is_own": is_provider("scope"),
         "owner": "concat(project, '\\n', service)",
     }
@@ -56,7 +51,7 @@ def wrapper_note(facts: str) -> str:
 
     facts: name of the scalar.
     """
-    key = "(item.trace_id, item.span_id, own_kind)"
+    key = "(trace, span, own_kind)"
     reasons = (
         (_below(facts), "a call of the same kind lies below it"),
         (_same(facts), "another span has the same response id"),
