@@ -14,6 +14,7 @@ from typing import Any
 
 import httpx
 import pytest
+from prometheus_client import CollectorRegistry, Gauge, start_http_server
 
 CONFIG = """
 apiVersion: tocsin/v1
@@ -175,6 +176,64 @@ def test_what_is_exported_is_shown_survives_a_restart_and_the_end_is_clean(
     assert after == shown
     assert again.stop() == 0
     assert "Traceback" not in server.log.read_text()
+
+
+SOURCE = """
+---
+apiVersion: tocsin/v1
+kind: Source
+metadata: {name: vllm}
+spec:
+  type: prometheus
+  service: chat
+  interval: 1s
+  timeout: 1s
+  allow_private: true
+  presets: [vllm]
+  targets: ["http://127.0.0.1:PORT/metrics", "http://127.0.0.1:9/metrics"]
+"""
+
+
+def test_a_model_server_is_scraped_and_a_dead_one_is_unknown(
+    serve: Callable[[], Server], tmp_path: Path
+) -> None:
+    registry = CollectorRegistry()
+    labels = ["model_name"]
+    waiting = Gauge("vllm:num_requests_waiting", "Waiting", labels, registry=registry)
+    waiting.labels("llama").set(294)
+    exporter, thread = start_http_server(0, "127.0.0.1", registry)
+    try:
+        (tmp_path / "config").mkdir()
+        text = CONFIG + SOURCE.replace("PORT", str(exporter.server_port))
+        (tmp_path / "config" / "all.yaml").write_text(text)
+        applied = subprocess.run(
+            command("apply", "--config", tmp_path / "config", "--data-dir", tmp_path / "data"),
+            env=environment(), capture_output=True, text=True, check=False, timeout=60,
+        )  # fmt: skip
+        assert applied.returncode == 0, applied.stderr
+        server = serve()
+        server.wait_for("/readyz", lambda a: a.status_code == 200)
+        answer = server.wait_for(
+            "/api/v1/sources", lambda a: all(item["polls"] > 1 for item in a.json()["items"])
+        )
+        up, dead = answer.json()["items"]
+        assert (up["state"], dead["state"]) == ("up", "unknown")
+        assert dead["reason"] == "no answer (ConnectError)"
+        metric = "/api/v1/metrics?service=chat&metric=vllm:num_requests_waiting"
+        found = server.wait_for(metric, lambda a: bool(a.json()["series"])).json()
+        (series,) = found["series"]
+        assert series["labels"] == {"model_name": "llama"}
+        assert {point["last"] for point in series["points"]} == {294.0}
+        page = server.wait_for("/services/chat", lambda a: a.status_code == 200).text
+        assert "requests waiting" in page
+        assert "vllm cannot read http://127.0.0.1:9/metrics: no answer" in page
+        assert total(httpx.get(f"{server.url}/api/v1/calls")) == 0
+        assert server.stop() == 0, server.log.read_text()
+        assert "Traceback" not in server.log.read_text()
+    finally:
+        exporter.shutdown()
+        exporter.server_close()
+        thread.join(10)
 
 
 def test_what_was_acknowledged_before_a_kill_is_there_afterwards(

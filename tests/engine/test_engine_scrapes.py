@@ -55,8 +55,8 @@ EXPORTER = """
     from prometheus_client import Counter, Gauge, Histogram, Summary, start_http_server
 
     requests = Counter("requests", "Requests", ["model"])
-    waiting = Gauge("waiting", "Waiting")
-    latency = Histogram("latency_seconds", "Latency", buckets=[0.1, 0.5, 1, 5])
+    waiting = Gauge("vllm:num_requests_waiting", "Waiting")
+    latency = Histogram("vllm:latency_seconds", "Latency", buckets=[0.1, 0.5, 1, 5])
     size = Summary("size", "Size")
     server, _ = start_http_server(int(sys.argv[1]), addr="127.0.0.1")
     print(server.server_port, flush=True)
@@ -124,14 +124,14 @@ def test_a_real_exporter_is_read_across_its_restart(made: Yard) -> None:
     assert requests.labels == {"model": "gpt-4o"}
     assert requests.resource["service.instance.id"] == f"127.0.0.1:{first.port}"
     assert np.nansum(requests.count) == 5 + 7 + 4
-    (latency,) = made.metric("latency_seconds")
+    (latency,) = made.metric("vllm:latency_seconds")
     assert np.nansum(latency.count) == 16
     last = latency.distributions[-1]
     assert isinstance(last, Explicit)
     assert (last.bounds, last.counts.tolist()) == ((0.1, 0.5, 1.0, 5.0), [0, 4, 0, 0, 0])
     (size,) = made.metric("size")
     assert (np.nansum(size.count), np.nansum(size.total)) == (16, 32)
-    (waiting,) = made.metric("waiting")
+    (waiting,) = made.metric("vllm:num_requests_waiting")
     assert waiting.last[-4:].tolist()[:2] == [3, 9]
     assert np.isnan(waiting.last[-2]), "a minute that could not be read is not 0"
     assert waiting.last[-1] == 1
@@ -388,3 +388,5 @@ def test_only_the_metrics_that_were_named_are_kept(made: Yard) -> None:
         scrape(made, held.url, "metrics: [a_two_total]")
         made.poll()
         assert made.names() == ["a_two_total", "up"]
+        scrape(made, held.url, "presets: [vllm]")
+        assert made.poll().notes == ("nothing on the page is one of the named metrics",)

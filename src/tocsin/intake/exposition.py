@@ -69,7 +69,7 @@ def write(
                 raise ValueError(f"it shows more than {most_samples} samples; name the metrics")
             chosen.append(family)
     starts = _starts(chosen)
-    notes = []
+    notes = ["nothing on the page is one of the named metrics"] if wanted and not samples else []
     for family in chosen:
         try:
             _write_family(family, request, now_ns, starts)

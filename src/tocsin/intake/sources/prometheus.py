@@ -57,7 +57,11 @@ PRESETS: Mapping[Preset, tuple[str, ...]] = {
     ),
 }  # fmt: skip
 
-_ACCEPT = f"{exposition.OPENMETRICS};version=1.0.0,text/plain;version=0.0.4;q=0.5,text/plain;q=0.3"
+# Without the escaping, prometheus_client turns the colon in the names of vLLM into an underscore.
+_ACCEPT = (
+    f"{exposition.OPENMETRICS};version=1.0.0;escaping=allow-utf-8,"
+    "text/plain;version=0.0.4;q=0.5,text/plain;q=0.3"
+)
 _SCOPE = "tocsin.prometheus"
 
 
