@@ -194,37 +194,47 @@ _HELD = (
 )  # fmt: skip
 
 
-def _points(what: str, first: str, order: str = "recv DESC") -> str:
-    """SQL: points of the metric whose time is in [first, stop], in microseconds, each once.
+_WITHIN = (
+    "ts >= fromUnixTimestamp64Micro({start:Int64}, 'UTC')"
+    " AND ts <= fromUnixTimestamp64Micro({stop:Int64}, 'UTC')"
+)
+_AFTER_START = _WITHIN.replace("ts >=", "ts >")
+_BEFORE = (
+    "ts >= fromUnixTimestamp64Micro({start:Int64} - {back:Int64}, 'UTC')"
+    " AND ts <= fromUnixTimestamp64Micro({start:Int64}, 'UTC')"
+)
+_EACH_ONCE = "series, since, at", "recv DESC, count DESC, value DESC"
+# Of cumulative ones the larger, because a counter does not fall.
+_EACH_RISEN = "series, since, at", "count DESC, value DESC"
+_LAST_OF_RUN = "series, since", "at DESC, count DESC, value DESC"
 
-    order: which of two points of one series with the same start and end is kept. Usually what was
-    received last, a correction; of cumulative ones the larger, because a counter does not fall.
+
+def _points(what: str, when: str, kept: tuple[str, str] = _EACH_ONCE) -> str:
+    """SQL: points of the metric, one for each combination of `kept[0]`, the first by `kept[1]`.
+
+    Usually each point once, as it was received last: a correction.
     """
     return f"""
     SELECT *, {_SERIES} AS series, toUnixTimestamp64Micro(ts) AS at,
       toUnixTimestamp64Micro(start) AS since
     FROM {DATABASE}.metric_points
     WHERE service = {{service:String}} AND metric = {{metric:String}} AND {what}
-      AND ts >= fromUnixTimestamp64Micro({first}, 'UTC')
-      AND ts <= fromUnixTimestamp64Micro({{stop:Int64}}, 'UTC')
-      AND series IN {{chosen:Array(UInt64)}}
-    ORDER BY series, since, at, {order}, count DESC, value DESC
-    LIMIT 1 BY series, since, at"""
+      AND {when} AND series IN {{chosen:Array(UInt64)}}
+    ORDER BY {kept[0]}, {kept[1]}
+    LIMIT 1 BY {kept[0]}"""
 
 
-_FIRST = "{start:Int64}"
 _SLOT = "intDiv(at - 1 - {start:Int64}, {step:Int64})"
 _IN_WINDOW = "at > {start:Int64} AND at <= {stop:Int64}"
 _CHOOSE = f"""
 SELECT DISTINCT {_SERIES} AS series FROM {DATABASE}.metric_points
 WHERE service = {{service:String}} AND metric = {{metric:String}}
-  AND ts >= fromUnixTimestamp64Micro({{start:Int64}}, 'UTC')
-  AND ts <= fromUnixTimestamp64Micro({{stop:Int64}}, 'UTC')
+  AND {_WITHIN}
 ORDER BY series LIMIT {MOST_SERIES + 1}"""
 _LEVELS = f"""
 SELECT series, intDiv(at - {{start:Int64}}, {{step:Int64}}) AS slot, {_IDENTITY},
   argMax(value, at) AS last, min(value) AS lowest, max(value) AS highest, avg(value) AS mean
-FROM ({_points(_IS_LEVEL, _FIRST)})
+FROM ({_points(_IS_LEVEL, _WITHIN)})
 WHERE isFinite(value) AND at < {{stop:Int64}}
 GROUP BY series, slot ORDER BY series, slot"""
 _DELTA = f"""
@@ -232,12 +242,12 @@ SELECT series, {_SLOT} AS slot, {_IDENTITY}, bounds, scale, offset, negative_off
   sum(value) AS value, sum(count) AS count, sumForEach(counts) AS counts, sum(zeros) AS zeros,
   sumForEach(negatives) AS negatives,
   intervalLengthSum(if(since = 0, at, since), at) AS covered
-FROM ({_points(_IS_DELTA, _FIRST)})
+FROM ({_points(_IS_DELTA, _WITHIN)})
 WHERE {_IN_WINDOW}
 GROUP BY series, slot, bounds, scale, offset, negative_offset ORDER BY series, slot"""
 _UNREADABLE = f"""
 SELECT series, {_IDENTITY}
-FROM ({_points(f"NOT {_IS_LEVEL} AND NOT {_IS_CUMULATIVE} AND NOT {_IS_DELTA}", _FIRST)})
+FROM ({_points(f"NOT {_IS_LEVEL} AND NOT {_IS_CUMULATIVE} AND NOT {_IS_DELTA}", _WITHIN)})
 GROUP BY series ORDER BY series"""
 
 _WINDOW = "OVER (PARTITION BY series, since ORDER BY at)"
@@ -246,6 +256,7 @@ _FELL = (
     " OR zeros < was_zeros OR bounds != was_bounds OR type = 'histogram' AND"
     " arrayExists((now, was) -> now < was, counts, arrayResize(was_counts, length(counts))))"
 )
+# Of the time before the window the last point of every run is enough to take differences from.
 # How a point relates to the one before it. A base tells nothing by itself; a start is new since the
 # start time of its run, a fall since the point before it.
 _RELATION = f"""multiIf(
@@ -268,7 +279,10 @@ FROM (
         lagInFrame(value) {_WINDOW} AS was_value, lagInFrame(count) {_WINDOW} AS was_count,
         lagInFrame(zeros) {_WINDOW} AS was_zeros, lagInFrame(bounds) {_WINDOW} AS was_bounds,
         lagInFrame(counts) {_WINDOW} AS was_counts
-      FROM ({_points(_IS_CUMULATIVE, "{start:Int64} - {back:Int64}", "count DESC, value DESC")})
+      FROM (
+        ({_points(_IS_CUMULATIVE, _AFTER_START, _EACH_RISEN)})
+        UNION ALL ({_points(_IS_CUMULATIVE, _BEFORE, _LAST_OF_RUN)})
+      )
     )
   )
 ) AS p
