@@ -29,6 +29,7 @@ from tocsin.engine.naming import Renamed
 from tocsin.engine.rules import Rules, compile_desired
 from tocsin.engine.tick import Decided, tick
 from tocsin.spec.desired import Desired
+from tocsin.store.row_kinds import segment_kinds
 from tocsin.store.state import StateStore
 from tocsin.store.telemetry import Telemetry
 
@@ -86,6 +87,7 @@ class House:
         Alerts and incidents stay; those of monitors that are gone resolve at the next tick.
         """
         rules = compile_desired(desired)
+        self.telemetry.use(segment_kinds(desired.redactions))
         names = {service.name: service.service_name for service in desired.services.values()}
         source = self._source(Renamed(self.telemetry, names))
         window = Window(rules.monitors.monitors, rules.watched.services)

@@ -17,11 +17,13 @@ from starlette.requests import Request
 
 from tocsin.domain.clock import Clock, iso
 from tocsin.domain.errors import IntakeError
+from tocsin.domain.redaction import Redactions, clean
 from tocsin.intake.admission import IN_FLIGHT_BYTES, Admission, Ticket
 from tocsin.intake.bodies import BodyLimits, read_body, unpack, window_bits
 from tocsin.intake.envelope import envelope_head
 from tocsin.intake.mending import Rejected
 from tocsin.intake.screening import screen
+from tocsin.intake.strict import redacted_body, redacted_rows
 
 # What can be restored from an export -> kind of segment that takes its rows.
 RESTORED = {"calls": "calllines", "scores": "scores", "changes": "changes"}
@@ -32,6 +34,7 @@ MOST_SET_ASIDE = 1000  # items of one body that are kept one by one
 _USUAL_RATIO = 8  # of a body unpacked to the same body packed
 MAX_PROJECT = 200
 LARGE = 256 << 10  # bytes that take longer to read than a request may hold up the others
+STRICT_FACTOR = 50  # how much longer redacting a body takes than reading it
 
 T = TypeVar("T")
 
@@ -96,9 +99,13 @@ class Intake:
         authenticate: Authenticate = loopback_only,
         limits: BodyLimits | None = None,
         in_flight_bytes: int = IN_FLIGHT_BYTES,
+        redactions: Callable[[], Redactions] = Redactions,
     ) -> None:
-        """in_flight_bytes: what all requests together may hold in memory."""
+        """in_flight_bytes: what all requests together may hold in memory. redactions: asked at each
+        request for what has to be redacted before it is written.
+        """
         self._writer = writer
+        self._redactions = redactions
         self._clock = clock
         self.authenticate = authenticate
         self.limits = limits or BodyLimits()
@@ -165,11 +172,16 @@ class Intake:
         screened = await self.aside(len(body), screen, signal, body, now_ns)
         digest = batch or _digest(signal, project, body if origin is None else origin)
         refused = (*rejected, *screened.rejected)
-        is_new = True
+        stored, is_new = screened.body, True
+        redactions = self._redactions()
+        if screened.items and redactions.is_strict_anywhere:
+            stored = await self.aside(
+                STRICT_FACTOR * len(stored), redacted_body, signal, stored, project, redactions
+            )
         if screened.items:
-            head = envelope_head(project, now_ns, len(screened.body))
+            head = envelope_head(project, now_ns, len(stored))
             is_new = await self._writer.append(
-                signal, [head, screened.body], digest=digest, careful=screened.careful
+                signal, [head, stored], digest=digest, careful=screened.careful
             )
         # Also of a second delivery: the first may have been cut short between the two appends.
         if refused:
@@ -195,6 +207,7 @@ class Intake:
         file was cut into pieces (`tocsin.domain.batches`). Scores by id alone are placed apart.
         """
         digest = batch or _digest(kind, body)
+        rows = await self._strictly(kind, rows, len(body))
         lines = await self.aside(len(body), _lines, kind, rows, self._stamp())
         careful = kind == "scores" and not all(row.get("placed") for row in rows)
         is_new = not lines or await self._writer.append(kind, lines, digest=digest, careful=careful)
@@ -210,6 +223,7 @@ class Intake:
     ) -> Receipt:
         """Store rows of Tocsin's own export of a kind as they are, times and versions included."""
         digest = batch or _digest("restore", kind, body)
+        rows = await self._strictly(kind, rows, len(body))
         lines = [_line(row) for row in rows]
         if not await self._writer.append(RESTORED[kind], lines, digest=digest):
             self.counts["duplicates"] += 1
@@ -232,6 +246,15 @@ class Intake:
         """Count a request that was not taken."""
         self.counts[f"refused.{error.status}"] += 1
 
+    async def _strictly(
+        self, kind: str, rows: Sequence[Mapping[str, Any]], size: int
+    ) -> Sequence[Mapping[str, Any]]:
+        """The rows as they may be written to the disk."""
+        redactions = self._redactions()
+        if not redactions.is_strict_anywhere:
+            return rows
+        return await self.aside(STRICT_FACTOR * size, redacted_rows, kind, rows, redactions)
+
     async def _set_aside(
         self, signal: str, project: str, rejected: Sequence[Rejected], digest: bytes
     ) -> None:
@@ -239,13 +262,14 @@ class Intake:
         shown = list(rejected[:MOST_SET_ASIDE])
         for reason, more in Counter(item.reason for item in rejected[MOST_SET_ASIDE:]).items():
             shown.append(Rejected(reason, f"{more} more of the same body, not kept one by one"))
+        strict = self._redactions().is_strict_anywhere
         lines = [
             _line({
                 "recv": now,
                 "source": f"otlp {signal}" if signal in _SIGNALS else signal,
                 "reason": item.reason,
                 "project": project,
-                "body": item.body[:_BODY_PREVIEW],
+                "body": (clean(item.body) if strict else item.body)[:_BODY_PREVIEW],
             })
             for item in shown
         ]  # fmt: skip

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from tocsin.assess.monitor import Guards, Monitor, Objective
 from tocsin.domain.errors import Problem
+from tocsin.domain.redaction import EVERYBODY, Owner, Redactions
 from tocsin.domain.series import SeriesId
 from tocsin.routing.policy import BY_SEVERITY, Defaults, RoutingPolicy
 from tocsin.spec.detectors import DetectorShape
@@ -25,6 +26,7 @@ from tocsin.spec.routes import RouteShape
 from tocsin.spec.services import Service
 from tocsin.spec.sources import ConfiguredSource, SourceShape
 from tocsin.spec.yaml import Place
+from tocsin.store.redaction import BUILT_IN
 
 SLO_SIGNAL = "slo_breach"
 
@@ -97,6 +99,29 @@ def sources(
         if built is not None:
             found[document.name] = built
     return found
+
+
+def redactions(
+    assembly: Assembly, known: Mapping[str, Service], secrets: Secrets | None
+) -> Redactions:
+    """Every Redaction document; the one that names nobody holds for whoever no other one names."""
+    policies, otherwise = [], BUILT_IN.otherwise
+    owners: dict[Owner, Document] = {}
+    for document in assembly.of("Redaction"):
+        policy, problems = document.spec.build(document.name, known, document.located, secrets)
+        assembly.problems += problems
+        for owner in policy.owners:
+            first = owners.setdefault(owner, document)
+            if first is not document:
+                whom = "everybody else" if owner == EVERYBODY else owner.service or owner.project
+                message = f"telemetry of {whom} is redacted by {first.key} already"
+                place = ("spec", "services" if owner.service else "projects")
+                assembly.problems.append(document.problem(place, message, "keep one of them"))
+        if EVERYBODY in policy.owners:
+            otherwise = policy
+        else:
+            policies.append(policy)
+    return Redactions(tuple(policies), otherwise)
 
 
 def routing(

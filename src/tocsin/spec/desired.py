@@ -11,6 +11,7 @@ from typing import Any
 
 from tocsin.assess.monitor import Monitor
 from tocsin.domain.errors import Problem, SpecError
+from tocsin.domain.redaction import Redactions
 from tocsin.routing.policy import Digest, RoutingPolicy, RoutingTest
 from tocsin.spec import assemble
 from tocsin.spec.diff import Key
@@ -22,6 +23,7 @@ from tocsin.spec.references import dangling, declared
 from tocsin.spec.services import Service
 from tocsin.spec.sources import ConfiguredSource
 from tocsin.spec.yaml import Located, parse, read
+from tocsin.store.redaction import BUILT_IN
 
 _STORED = "stored configuration"
 
@@ -32,7 +34,7 @@ class Desired:
 
     monitors: in the order of their documents' names. text: all documents as canonical JSON, without
     any secret; `restore` reads it back. digest: SHA-256 of `text` in hex. warnings: what was read
-    but has no effect, or will surprise.
+    but has no effect, or will surprise. redactions: what is taken out before telemetry is stored.
     """
 
     services: Mapping[str, Service]
@@ -44,6 +46,7 @@ class Desired:
     digest: str
     warnings: tuple[Problem, ...] = ()
     sources: Mapping[str, ConfiguredSource] = field(default_factory=dict)
+    redactions: Redactions = BUILT_IN
 
     @property
     def digests(self) -> Mapping[str, Digest]:
@@ -141,6 +144,7 @@ def _desired(
     sources = assemble.sources(assembly, known, secrets)
     types = {name: receiver.type for name, receiver in receivers.items()}
     routing = assemble.routing(assembly, known, types)
+    redactions = assemble.redactions(assembly, known, secrets)
     problems += assembly.problems
     if problems:
         raise SpecError(sorted(set(problems), key=lambda p: (p.file, p.line, p.path, p.message)))
@@ -156,6 +160,7 @@ def _desired(
         digest=hashlib.sha256(text.encode()).hexdigest(),
         warnings=tuple(sorted(set(warnings), key=lambda p: (p.file, p.line, p.path))),
         sources=sources,
+        redactions=redactions,
     )
 
 

@@ -14,6 +14,7 @@ from tocsin.spec.explain import show, suggest
 from tocsin.spec.health import HealthScoreShape
 from tocsin.spec.objectives import BurnRatePolicyShape, SLIShape, SLOShape
 from tocsin.spec.receivers import ReceiverShape
+from tocsin.spec.redaction import RedactionShape
 from tocsin.spec.routes import PlaybookShape, RoutingShape
 from tocsin.spec.services import OpenSLOServiceShape, ServiceShape
 from tocsin.spec.shape import Name, Shape, fit
@@ -68,13 +69,14 @@ KINDS: tuple[Kind, ...] = (
     Kind(TOCSIN, "Playbook", PlaybookShape),
     Kind(TOCSIN, "HealthScore", HealthScoreShape),
     Kind(TOCSIN, "Source", SourceShape),
+    Kind(TOCSIN, "Redaction", RedactionShape),
 )
 
 # Documents of OpenSLO that say how alerts are sent elsewhere; Tocsin has its own kinds for that.
 _IGNORED = ("DataSource", "AlertPolicy", "AlertCondition", "AlertNotificationTarget")
 _PLANNED = (
     "Indicator", "CompositeSLO", "BudgetCorrection", "ErrorBudgetPolicy", "Gate",
-    "Evaluator", "PageBudget", "Report", "StatusPage", "VendorAgreement", "Redaction", "Role",
+    "Evaluator", "PageBudget", "Report", "StatusPage", "VendorAgreement", "Role",
     "BreachMonitor",
 )  # fmt: skip
 _ENVELOPE = ("apiVersion", "kind", "metadata", "spec")

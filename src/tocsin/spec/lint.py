@@ -44,6 +44,7 @@ def lint(desired: Desired) -> tuple[Finding, ...]:
         *_unused(desired),
         *_unwatched(desired),
         *_unrouted(desired),
+        *_unredacted(desired),
     ]
     return tuple(sorted(found, key=lambda finding: not finding.is_error))
 
@@ -202,6 +203,14 @@ def _unrouted(desired: Desired) -> Iterator[Finding]:
         if decide(router, labels, {}).route == "unmatched":
             message = "its alerts match no route and go to defaults.unmatched"
             yield Finding("unrouted", monitor.name, message, is_error=False)
+
+
+def _unredacted(desired: Desired) -> Iterator[Finding]:
+    for service in desired.services.values():
+        policy = desired.redactions.of(service.project, service.service_name)
+        if service.regulated and policy.mode == "off":
+            message = f"is regulated, and Redaction/{policy.name} stores what it sends as it came"
+            yield Finding("regulated-unredacted", f"service {service.name!r}", message)
 
 
 # --- what one condition says about another ---------------------------------------------------

@@ -29,6 +29,7 @@ _REFERENCES: Mapping[str, Mapping[str, str]] = {
     "Digest": {"to": "Receiver"},
     "HealthScore": {"service": "Service"},
     "Source": {"service": "Service"},
+    "Redaction": {"services": "Service"},
     "Routing": {
         "defaults.unmatched.receivers": "Receiver",
         "defaults.on_rule_error.receivers": "Receiver",

@@ -21,6 +21,7 @@ from pathlib import Path
 import structlog
 
 from tocsin.domain.clock import Clock
+from tocsin.domain.redaction import clean
 from tocsin.store.clickhouse import DATABASE, ClickHouse, EngineError
 from tocsin.store.frames import scan
 from tocsin.store.kinds import Format, SegmentKind
@@ -162,9 +163,10 @@ class Quarantine:
         digest = hashlib.blake2b(held, digest_size=6).hexdigest()
         name = f"{file.path.stem}-{piece[0]}-{digest}.bin"
         self._write(self._directory / name, data, [piece])
+        # The file is what came, for a person to look at; the table holds what may be shown.
         return {
-            "reason": f"{reason} (kept in quarantine/{name})",
-            "body": _printable(bytes(held[:_BODY_PREVIEW])),
+            "reason": clean(f"{reason} (kept in quarantine/{name})"),
+            "body": clean(_printable(bytes(held[:_BODY_PREVIEW]))),
             "name": name,
         }
 

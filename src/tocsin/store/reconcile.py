@@ -58,6 +58,10 @@ class Inserts:
         self._kinds = kinds
         self._columns: dict[tuple[str, bool], str] = {}
 
+    def use(self, kinds: Iterable[SegmentKind]) -> None:
+        """Read segments by these kinds from now on, in place of those with the same names."""
+        self._kinds = {**self._kinds, **{kind.name: kind for kind in kinds}}
+
     def kind(self, file: SegmentFile) -> SegmentKind:
         """The kind of a segment. StoreError for one that this version does not know."""
         kind = self._kinds.get(file.kind)

@@ -1,4 +1,7 @@
-"""Segments that hold rows as they are: calls, scores and changes that come from no span."""
+"""Segments that hold rows as they are: calls, scores and changes that come from no span.
+
+`segment_kinds` is every kind there is, redacted alike.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from dataclasses import replace
 from tocsin.domain.redaction import Redactions
 from tocsin.store import schema
 from tocsin.store.kinds import SegmentKind
-from tocsin.store.otlp_kinds import PLANNING
+from tocsin.store.otlp_kinds import PLANNING, kinds
 from tocsin.store.redaction import BUILT_IN, CALL_TEXTS, Texts, redacted
 from tocsin.store.scores import SCORE_ROWS
 
@@ -15,6 +18,11 @@ _SCORE_TEXTS = Texts(
     {"comment": "comment", "label": "label", "annotator": "annotator"}, {"dims": "dims."}
 )
 _QUARANTINE_TEXTS = Texts({"body": "body"})
+
+
+def segment_kinds(redactions: Redactions = BUILT_IN) -> tuple[SegmentKind, ...]:
+    """Every kind of segment of a server, texts redacted by `redactions`."""
+    return (*kinds(redactions), *row_kinds(redactions))
 
 
 def row_kinds(redactions: Redactions = BUILT_IN) -> tuple[SegmentKind, ...]:

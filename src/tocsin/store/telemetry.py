@@ -105,7 +105,7 @@ class Telemetry:
         self._quarantine = Quarantine(engine, path / "quarantine", clock)
         self.keeping = keeping
         epoch = Writers(engine, clock).epoch(wal, {kind.table for kind in by_name.values()})
-        inserts = Inserts(engine, by_name)
+        self._inserts = inserts = Inserts(engine, by_name)
         reconciler = Reconciler(
             engine, inserts, self._quarantine, complete_since=keeping.complete_since,
             writer=epoch >> 16,
@@ -202,6 +202,13 @@ class Telemetry:
         """Block until everything accepted so far can be queried. StoreError after `timeout_s`."""
         self.writer.rotate()
         self._loader.wait_idle(timeout_s)
+
+    def use(self, kinds: Iterable[SegmentKind]) -> None:
+        """Load segments by these kinds from now on; those of the same names are replaced.
+
+        What is on disk and not loaded yet is loaded by the new ones.
+        """
+        self._inserts.use(kinds)
 
     def minutes(
         self, monitored: Mapping[SeriesId, Ratio], services: Sequence[str], start: int, stop: int

@@ -24,7 +24,7 @@ from tocsin.delivery.channels import CHANNELS
 from tocsin.delivery.http import client as http_client
 from tocsin.delivery.worker import Courier
 from tocsin.domain.clock import Clock
-from tocsin.domain.errors import SpecError, StoreError
+from tocsin.domain.errors import SpecError, StoreError, TocsinError
 from tocsin.engine import documents
 from tocsin.engine.definitions import Definitions
 from tocsin.engine.house import House
@@ -38,7 +38,8 @@ from tocsin.routing.policy import RoutingPolicy
 from tocsin.spec.desired import Desired, load, restore
 from tocsin.spec.yaml import Located
 from tocsin.store.layout import Layout
-from tocsin.store.otlp_kinds import KINDS, TABLES
+from tocsin.store.otlp_kinds import TABLES
+from tocsin.store.row_kinds import segment_kinds
 from tocsin.store.state import StateStore
 from tocsin.store.telemetry import Telemetry
 from tocsin.web.app import create_app
@@ -57,10 +58,11 @@ NOTHING = Desired({}, (), RoutingPolicy(), {}, (), "[]", hashlib.sha256(b"[]").h
 
 @dataclass(frozen=True, slots=True)
 class Stores:
-    """The two stores of one data directory, open."""
+    """The two stores of one data directory, open, and the configuration they were opened by."""
 
     telemetry: Telemetry
     state: StateStore
+    desired: Desired = NOTHING
 
     def close(self) -> None:
         """Write what is pending and release the directory."""
@@ -77,11 +79,14 @@ def open_stores(
     clickhouse: str = "",
     password: str = "",
     cluster: str = "",
+    configured: Callable[[StateStore], Desired] = lambda _: NOTHING,
 ) -> Stores:
     """Open (or make) a data directory, readable by its owner only.
 
     state_url: a PostgreSQL database for the state, instead of a file in the directory. clickhouse:
-    a server for the telemetry, with its password and the cluster its tables lie on.
+    a server for the telemetry, with its password and the cluster its tables lie on. configured:
+    finds the configuration; asked before telemetry is opened, because segments that a former
+    process left are loaded by its redaction.
     """
     if cluster and not clickhouse:
         raise StoreError(
@@ -95,15 +100,17 @@ def open_stores(
             f"the data directory {data_dir} cannot be made: {error.strerror}; choose another "
             "--data-dir"
         ) from None
-    telemetry = Telemetry.open(
-        data_dir, clock, kinds=KINDS, tables=TABLES, memory_bytes=memory_bytes, dsn=clickhouse,
-        password=password, layout=Layout(cluster),
-    )  # fmt: skip
+    state = StateStore.open(state_url or data_dir / STATE_FILE)
     try:
-        return Stores(telemetry, StateStore.open(state_url or data_dir / STATE_FILE))
-    except StoreError:
-        telemetry.close()
+        desired = configured(state)
+        telemetry = Telemetry.open(
+            data_dir, clock, kinds=segment_kinds(desired.redactions), tables=TABLES,
+            memory_bytes=memory_bytes, dsn=clickhouse, password=password, layout=Layout(cluster),
+        )  # fmt: skip
+    except TocsinError:
+        state.close()
         raise
+    return Stores(telemetry, state, desired)
 
 
 def configuration(settings: Settings, state: StateStore, resolve: Secrets) -> Desired:
@@ -268,9 +275,10 @@ async def serve(settings: Settings, clock: Clock, rng: Random) -> None:
         clickhouse=settings.clickhouse,
         password=settings.clickhouse_password,
         cluster=settings.clickhouse_cluster,
+        configured=lambda state: configuration(settings, state, resolve),
     )
+    desired = stores.desired
     try:
-        desired = configuration(settings, stores.state, resolve)
         house = await asyncio.to_thread(
             House, stores.telemetry, stores.state, clock, desired, lateness=settings.lateness
         )
@@ -279,7 +287,12 @@ async def serve(settings: Settings, clock: Clock, rng: Random) -> None:
             with stores.state.transaction() as tx:
                 for document in documents.superseded(stores.state, desired):
                     documents.retire(tx, document, actor="serve", now=clock.now())
-        intake = Intake(stores.telemetry.writer, clock, authenticate=guarded)
+        intake = Intake(
+            stores.telemetry.writer,
+            clock,
+            authenticate=guarded,
+            redactions=lambda: house.desired.redactions,
+        )
         sources = SourceRunner(intake, stores.state, stores.telemetry, clock)
         auth = auth_policy(settings)
         admit = admission(auth.accepts if auth.needs_login else None)
