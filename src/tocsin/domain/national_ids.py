@@ -35,6 +35,7 @@ NATIONAL_IDS: tuple[Recogniser, ...] = (
         "[ssn]",
         shape=r"(?:00[1-9]|0[1-9][0-9]|[1-57-8][0-9]{2}|6(?:[0-57-9][0-9]|6[0-57-9]))"
         r"(?:0[1-9]|[1-9][0-9])(?:000[1-9]|00[1-9][0-9]|0[1-9][0-9]{2}|[1-9][0-9]{3})",
+        digits=9,
     ),
     Recogniser(
         "uk_nino",
@@ -50,6 +51,7 @@ NATIONAL_IDS: tuple[Recogniser, ...] = (
         "[nino]",
         shape=r"[A-Z]{2}[0-9]{6}[A-D]",
         check=Prefix(("BG", "GB", "KN", "NK", "NT", "TN", "ZZ")),
+        digits=6,
     ),
     Recogniser(
         "de_tax_id",
@@ -60,6 +62,7 @@ NATIONAL_IDS: tuple[Recogniser, ...] = (
         "[tax id]",
         shape=r"[1-9][0-9]{10}",
         check=Iso7064(),
+        digits=11,
     ),
     Recogniser(
         "fr_nir",
@@ -75,6 +78,7 @@ NATIONAL_IDS: tuple[Recogniser, ...] = (
         "[nir]",
         shape=r"[12][0-9]{2}(?:0[1-9]|1[0-2]|[2-9][0-9])(?:[0-9]{2}|2[AB])[0-9]{8}",
         check=Key97(replaced=(("2A", "19"), ("2B", "18"))),
+        digits=13,
     ),
     Recogniser(
         "es_dni",
@@ -85,6 +89,7 @@ NATIONAL_IDS: tuple[Recogniser, ...] = (
         "[dni]",
         shape=r"[0-9XYZ][0-9]{7}[A-Z]",
         check=Letter(_SPAIN, "XYZ"),
+        digits=7,
     ),
     Recogniser(
         "it_cf",
@@ -115,6 +120,7 @@ NATIONAL_IDS: tuple[Recogniser, ...] = (
         "[bsn]",
         shape=r"[0-9]{9}",
         check=Weighted((9, 8, 7, 6, 5, 4, 3, 2, -1), 11),
+        digits=9,
     ),
     Recogniser(
         "pl_pesel",
@@ -125,6 +131,7 @@ NATIONAL_IDS: tuple[Recogniser, ...] = (
         "[pesel]",
         shape=r"[0-9]{2}(?:[02468][1-9]|[13579][0-2])(?:0[1-9]|[12][0-9]|3[01])[0-9]{5}",
         check=Weighted((1, 3, 7, 9, 1, 3, 7, 9, 1, 3, 1), 10),
+        digits=11,
     ),
     Recogniser(
         "br_cpf",
@@ -135,6 +142,7 @@ NATIONAL_IDS: tuple[Recogniser, ...] = (
         "[cpf]",
         shape=r"[0-9]{11}",
         check=Cpf(),
+        digits=11,
     ),
     Recogniser(
         "in_aadhaar",
@@ -149,6 +157,7 @@ NATIONAL_IDS: tuple[Recogniser, ...] = (
         "[aadhaar]",
         shape=r"[2-9][0-9]{11}",
         check=Verhoeff(),
+        digits=12,
     ),
     Recogniser(
         "ch_ahv",
@@ -159,6 +168,7 @@ NATIONAL_IDS: tuple[Recogniser, ...] = (
         "[ahv]",
         shape=r"756[0-9]{10}",
         check=Weighted((1, 3, 1, 3, 1, 3, 1, 3, 1, 3, 1, 3, 1), 10),
+        digits=13,
     ),
     Recogniser(
         "se_pnr",
@@ -169,6 +179,7 @@ NATIONAL_IDS: tuple[Recogniser, ...] = (
         "[pnr]",
         shape=r"[0-9]{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01]|[67][0-9]|8[0-9]|9[01])[0-9]{4}",
         check=Luhn(),
+        digits=10,
     ),
     Recogniser(
         "be_nrn",
@@ -179,5 +190,6 @@ NATIONAL_IDS: tuple[Recogniser, ...] = (
         "[nrn]",
         shape=r"[0-9]{11}",
         check=Key97(prefixes=("", "2")),
+        digits=11,
     ),
 )

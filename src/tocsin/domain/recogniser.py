@@ -32,7 +32,8 @@ class Recogniser:
 
     group: `contact`, `payment`, `network`, `secret` or `national_id`. replacement: what stands in
     its place. shape: what the compact text must be as a whole ("" for anything); with `raw`, what
-    the value itself must be.
+    the value itself must be. hints, digits: every text with a value holds one of these words and as
+    many digits, which Python finds out sooner than whether a pattern matches.
     """
 
     name: str
@@ -44,6 +45,8 @@ class Recogniser:
     shape: str = ""
     check: Check | None = None
     raw: bool = False
+    hints: tuple[str, ...] = ()
+    digits: int = 0
 
     @property
     def is_checked(self) -> bool:
@@ -65,8 +68,10 @@ class Recogniser:
         """As `plain`, without what must not be taken for a value."""
         return "|".join(f"{form.lead}{form.value}" for form in self.forms if form.value)
 
-    def occurs(self, text: str) -> bool:
-        """Whether `text`, which starts with a space put before it, needs a close look."""
+    def occurs(self, text: str, digits: int) -> bool:
+        """Whether `text`, which starts with a space and has so many digits, needs a close look."""
+        if digits < self.digits or (self.hints and not any(map(text.__contains__, self.hints))):
+            return False
         return self._trigger.search(text) is not None
 
     def replaced(self, text: str) -> str:

@@ -18,6 +18,11 @@ _LATIN = "\u00c0-\u024f"
 _LOCAL = rf"0-9A-Za-z{_LATIN}._%+\-"
 
 _AWS_NAME = r"(?:secret_?access_?key|SECRET_?ACCESS_?KEY|[Ss]ecretAccessKey)"
+_KEY_WORDS = (
+    "sk-", "AKIA", "ASIA", "ABIA", "ACCA", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_",
+    "glpat-", "xox", "xapp-", "hooks.slack", "AIza", "ya29.", "GOCSPX-", "k_live_", "k_test_",
+    "hf_", "npm_", "SG.", "gsk_", "xai-", "dapi", "ecret", "ECRET",
+)  # fmt: skip
 _PHONE_WORDS = ("phone", "tel", "telephone", "mobile", "cell", "fax", "whatsapp", "handy")
 _IBAN_LENGTHS: Mapping[int, str] = {
     15: "NO", 16: "BE", 18: "DK FI FK FO GL NL SD", 19: "MK SI", 20: "AT BA EE KZ LT LU MN XK",
@@ -70,6 +75,7 @@ RECOGNISERS: tuple[Recogniser, ...] = (
             ),
         ),
         "[private key]",
+        hints=("PRIVATE KEY",),
     ),
     Recogniser(
         "jwt",
@@ -78,6 +84,7 @@ RECOGNISERS: tuple[Recogniser, ...] = (
         r"eyJ[0-9A-Za-z_\-]{10}",
         (Form(_TOKEN, r"eyJ[0-9A-Za-z_\-]{10,}\.[0-9A-Za-z_\-]{10,}\.[0-9A-Za-z_\-]{10,}"),),
         "[jwt]",
+        hints=("eyJ",),
     ),
     Recogniser(
         "api_key",
@@ -109,6 +116,7 @@ RECOGNISERS: tuple[Recogniser, ...] = (
             Form(r"hooks\.slack\.com/services/", r"T[0-9A-Z]{6,}/B[0-9A-Z]{6,}/[0-9A-Za-z]{16,}"),
         ),
         "[key]",
+        hints=_KEY_WORDS,
     ),
     Recogniser(
         "auth_header",
@@ -126,12 +134,21 @@ RECOGNISERS: tuple[Recogniser, ...] = (
         ),
         "[token]",
         shape=r"[0-9A-Z]*[0-9][0-9A-Z]*",
+        hints=(
+            "earer ",
+            "uthorization",
+            "pi",
+            "PI",
+            "Pi",
+            "pI",
+        ),
     ),
     Recogniser(
         "url_password",
         "secret",
         "passwords in addresses, user:password@host",
-        r"://(?:[!-.0-9;-?A-~]|[^\x00-\x7f])*:(?:[!-.0-?A-~]|[^\x00-\x7f])+@",
+        r"://(?:[\x00-\x08\x0b\x0c\x0e-\x1f!-.0-9;-?A-\x7f]|[^\x00-\x7f])*"
+        r":(?:[\x00-\x08\x0b\x0c\x0e-\x1f!-.0-?A-\x7f]|[^\x00-\x7f])+@",
         (
             Form(
                 r"[A-Za-z][0-9A-Za-z+.\-]{1,20}://[^\x00- \x7f/:@\"'<>\\]{0,64}:",
@@ -139,6 +156,7 @@ RECOGNISERS: tuple[Recogniser, ...] = (
             ),
         ),
         "[password]@",
+        hints=("://",),
     ),
     Recogniser(
         "email",
@@ -155,6 +173,7 @@ RECOGNISERS: tuple[Recogniser, ...] = (
             ),
         ),
         "[email]",
+        hints=("@",),
     ),
     Recogniser(
         "iban",
@@ -165,6 +184,7 @@ RECOGNISERS: tuple[Recogniser, ...] = (
         "[iban]",
         shape=r"[A-Z]{2}[0-9]{2}[0-9A-Z]{11,29}",
         check=Mod97(),
+        digits=2,
     ),
     Recogniser(
         "card",
@@ -181,6 +201,7 @@ RECOGNISERS: tuple[Recogniser, ...] = (
         "[card]",
         shape=_CARDS,
         check=Luhn(),
+        digits=12,
     ),
     *NATIONAL_IDS,
     Recogniser(
@@ -195,7 +216,7 @@ RECOGNISERS: tuple[Recogniser, ...] = (
             Form(r"[^0-9][0-9]{1,2}[./\-][0-9]{1,2}[./\-][0-9]{4}"),
             Form(
                 rf"(?:{ESCAPE}|[^0-9A-Za-z_+])",
-                rf"\+{_COUNTRY_CODES}(?:[ ./()\-]{{0,3}}[0-9]){{5,13}}\b",
+                rf"\+{_COUNTRY_CODES}(?:[ ./()\-]{{0,3}}[0-9]){{6,13}}\b",
             ),
             Form(
                 rf"(?:{ESCAPE}|[^0-9A-Za-z_.+(/\-])",
@@ -214,6 +235,7 @@ RECOGNISERS: tuple[Recogniser, ...] = (
         ),
         "[phone]",
         shape=r"1?[0-9]{7,14}(?:X[0-9]{1,5})?",
+        digits=7,
     ),
     Recogniser(
         "ipv6",
@@ -224,6 +246,7 @@ RECOGNISERS: tuple[Recogniser, ...] = (
         "[ip]",
         shape=_IPV6,
         raw=True,
+        hints=(":",),
     ),
     Recogniser(
         "ipv4",
@@ -240,6 +263,7 @@ RECOGNISERS: tuple[Recogniser, ...] = (
         "[ip]",
         shape=_IPV4,
         raw=True,
+        digits=4,
     ),
 )
 
