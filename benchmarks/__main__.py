@@ -13,12 +13,13 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
-from benchmarks import ingest, paging, sdk
+from benchmarks import ingest, paging, redaction, sdk
 
 BENCHMARKS = {
     "ingest": ingest.run,
     "paging": paging.run,
     "sdk": sdk.run,
+    "redaction": redaction.run,
 }
 RESULTS = Path(__file__).with_name("results")
 

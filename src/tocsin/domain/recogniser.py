@@ -119,7 +119,7 @@ def word(*words: str) -> str:
 
 def named(*words: str) -> str:
     """A lead: one of `words`, and what may stand between a name and its value."""
-    gap = r"(?:[ _\-]?[Nn](?:umber|um|o|r))?(?: is)?[^0-9A-Za-z+(\[\]\n]{1,6}"
+    gap = r"(?:[ _\-]?[Nn](?:umber|ummer|um|o|r))?(?: is)?[^0-9A-Za-z+(\[\]\n]{1,6}"
     return rf"[^A-Za-z]{word(*words)}{gap}"
 
 
