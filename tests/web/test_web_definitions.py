@@ -324,6 +324,13 @@ def test_more_than_one_service_is_not_guessed_between(running: Running) -> None:
     assert running.web.post("/api/v1/slos", json=named).json()["service"] == "drafts"
 
 
+def test_what_a_name_was_about_it_stays_about(running: Running) -> None:
+    assert running.web.post("/api/v1/slos", json=SLO).json()["service"] == "chat"
+    running.call("drafts", "gpt-4-turbo")  # now more than one service could be meant
+    again = running.web.post("/api/v1/slos", json={**SLO, "threshold": 900}).json()
+    assert (again["status"], again["service"]) == ("updated", "chat")
+
+
 def test_a_service_needs_an_owner_and_the_right_environment(running: Running) -> None:
     running.call("drafts", "m")
     nobody = running.web.post("/api/v1/slos", json={**SLO, "tags": {"service_name": "drafts"}})

@@ -2,7 +2,8 @@
 
 A `slo_definition` need not say which service it is about. It is about the one that it names, else
 about the only one that can be meant: configured for its model, or seen calling it. When there is
-none or more than one, it is refused with the names; guessing would judge the wrong thing.
+none or more than one, it is refused with the names; guessing would judge the wrong thing. What a
+name was about once it stays about.
 """
 
 from __future__ import annotations
@@ -51,7 +52,11 @@ class Definitions:
         """
         wanted = read_slo(definition)
         known = self._services()
-        name, made = _bound(wanted, known, self._callers())
+        name, made = self._held(wanted), list[Data]()
+        if name not in known:
+            name, made = _bound(wanted, known, self._callers())
+        else:
+            _check_environment(wanted, known[name])
         results = self._put([*made, wanted.document(name)], actor)
         also = [r.document for r in results[:-1] if r.what != "unchanged"]
         return Defined(
@@ -86,6 +91,16 @@ class Definitions:
         house = self._house
         now = house.clock.now()
         documents.withdraw(house.state, key, actor=actor, now=now, running=house.desired)
+
+    def _held(self, wanted: SLODefinition) -> str:
+        """The service of the definition of this name that is in force, unless another is named.
+
+        What a name was about once it stays about, whoever begins to call the same model.
+        """
+        found = next((one for one in self.listed("SLO") if one.key[2] == wanted.name), None)
+        if wanted.service or found is None or found.made is None:
+            return ""
+        return str(found.data["spec"]["service"])
 
     def _put(self, wanted: Sequence[Data], actor: str) -> list[documents.Put]:
         house = self._house
