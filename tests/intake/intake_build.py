@@ -22,7 +22,6 @@ from starlette.applications import Starlette
 from tocsin.domain.clock import ManualClock, SystemClock
 from tocsin.intake.front import routes
 from tocsin.intake.intake import Intake
-from tocsin.store import prices
 from tocsin.store.clickhouse import ClickHouse
 from tocsin.store.otlp_kinds import KINDS, TABLES
 from tocsin.store.schema import Retention
@@ -81,15 +80,12 @@ class Bench:
 
 
 @contextmanager
-def bench(path: Path) -> Iterator[Bench]:
-    """A bench over a data directory."""
+def bench(path: Path, dsn: str = "") -> Iterator[Bench]:
+    """A bench over a data directory, with rows in a ClickHouse of its own or at `dsn`."""
     clock = ManualClock(NOW)
-    engine = ClickHouse.embedded(path / "clickhouse", memory_bytes=MEMORY_BYTES)
-    prices.install(engine)
-    engine.close()
     keep = Retention(raw_days=0, minutes_days=0, hours_days=0)
     store = Telemetry.open(
-        path, clock, kinds=KINDS, tables=TABLES, memory_bytes=MEMORY_BYTES, retention=keep
+        path, clock, kinds=KINDS, tables=TABLES, memory_bytes=MEMORY_BYTES, retention=keep, dsn=dsn
     )
     with store:
         yield Bench(store, Intake(store.writer, clock), clock)

@@ -94,7 +94,7 @@ INPUT_FORMATS = frozenset({
 })  # fmt: skip
 # Settings a caller may give: how to plan, how to read a format. None names a file or a server.
 SETTINGS = frozenset({
-    "max_threads", "max_block_size", "max_insert_threads", "optimize_read_in_order",
+    "max_threads", "max_block_size", "max_partitions_per_insert_block", "max_insert_threads", "optimize_read_in_order",
     "query_plan_merge_expressions", "short_circuit_function_evaluation",
     "optimize_and_compare_chain", "use_query_condition_cache", "optimize_move_to_prewhere",
     "join_algorithm", "join_use_nulls", "group_by_use_nulls", "final", "extremes",

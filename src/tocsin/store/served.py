@@ -33,7 +33,13 @@ _DESCRIBE = re.compile(r"\s*DESC(?:RIBE)?\s+(?:TABLE\s+)?(?=\S)", re.I)
 _VALUES = re.compile(
     r"\s*INSERT\s+INTO\s+(?:TABLE\s+)?[\w.`]+\s*(?:\([\w\s,.`]*\))?\s*VALUES\s*(?=\()", re.I
 )
-_INLINE = re.compile(rb"\s*INSERT\s+INTO\s[^;'\"]*?\sFORMAT\s+(\w+)[ \t]*\r?\n", re.I)
+# The parts of a statement: texts, names in quotes, comments, where the rows begin, all else.
+_PARTS = re.compile(
+    rb"'(?:[^'\\]|\\.|'')*'|\"(?:[^\"\\]|\\.)*\"|`(?:[^`\\]|\\.)*`|--[^\n]*|/\*.*?\*/"
+    rb"|(?P<rows>\bFORMAT\s+\w+[ \t]*\r?\n)|\w+|[^\w'\"`/-]+|.",
+    re.I | re.S,
+)
+_LONGEST_STATEMENT = 1 << 20
 _ALWAYS = {
     "max_query_size": "104857600",
     "max_ast_elements": "10000000",
@@ -155,10 +161,10 @@ class Served:
 
     def split(self, body: bytes) -> tuple[str, bytes] | None:
         """Statement and rows of a body that holds both; None when it is a statement alone."""
-        if inline := _INLINE.match(body[:100_000]):
-            return body[: inline.end()].decode().rstrip(), body[inline.end() :]
         if body[:4096].lstrip()[:6].lower() != b"insert":
             return None
+        if end := _end_of_statement(body):
+            return body[:end].decode().rstrip(), body[end:]
         if values := _VALUES.match(body.decode()):
             text = values.group()
             head = re.sub(r"VALUES\s*$", "FORMAT Values", text, flags=re.I)
@@ -325,6 +331,14 @@ class Served:
     def _parse(self, text: str) -> str:
         with self._handle() as conn:
             return _scalar(conn, f"parseQueryToJSON({literal(text)})")
+
+
+def _end_of_statement(body: bytes) -> int:
+    """Where the rows begin that stand behind `FORMAT name`; 0 when none do."""
+    for part in _PARTS.finditer(body, 0, _LONGEST_STATEMENT):
+        if part["rows"]:
+            return part.end()
+    return 0
 
 
 def _file(path: Path, form: str, structure: str) -> Tree:
