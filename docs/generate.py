@@ -13,7 +13,7 @@ from __future__ import annotations
 import inspect
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -165,19 +165,29 @@ def pages() -> Mapping[str, str]:
 
 def cli_page() -> str:
     """Every command with its options."""
-    group: Any = typer.main.get_command(cli.app)
     lines = [
         "# Command line", "", GENERATED, "",
         "`make setup` puts `tocsin` into `.venv/bin`. A name in square brackets is the variable"
         " that says the same ([settings](settings.md)); the option wins. What goes wrong is told on"
         " stderr with exit code 1.", "",
     ]  # fmt: skip
-    for name, command in group.commands.items():
+    for name, command in commands():
         lines += [f"## tocsin {name}", "", inspect.cleandoc(command.help), ""]
         lines += ["| option | | meaning |", "|---|---|---|"]
         lines += [_option(parameter) for parameter in command.params]
         lines.append("")
     return "\n".join(lines)
+
+
+def commands() -> Iterator[tuple[str, Any]]:
+    """Every command by its name, those of a group behind the group's."""
+    top: Any = typer.main.get_command(cli.app)
+    for name, command in top.commands.items():
+        below = getattr(command, "commands", None)
+        if below is None:
+            yield name, command
+        else:
+            yield from ((f"{name} {word}", one) for word, one in below.items())
 
 
 def _option(parameter: Any) -> str:

@@ -9,11 +9,6 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from types import ModuleType
-from typing import Any
-
-import typer.main
-
-from tocsin import cli
 
 ROOT = Path(__file__).resolve().parents[2]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.M | re.S)
@@ -50,17 +45,19 @@ def shown_commands(text: str) -> Iterator[tuple[str, list[str]]]:
     code += re.findall(r"`([^`\n]+)`", FENCE.sub("", text))
     for piece in code:
         for command, rest in _COMMAND.findall(piece.replace("\\\n", " ")):
+            word = re.match(r"\s*([a-z]+)\b", rest)
+            if word and f"{command} {word[1]}" in commands():
+                command = f"{command} {word[1]}"
             yield command, re.findall(r"--[a-z][a-z-]*", rest)
 
 
 def commands() -> Mapping[str, frozenset[str]]:
     """Every command of the command line -> its flags."""
-    group: Any = typer.main.get_command(cli.app)
     return {
         key: frozenset(
             flag for option in command.params for flag in (*option.opts, *option.secondary_opts)
         )
-        for key, command in group.commands.items()
+        for key, command in generator().commands()
     }
 
 

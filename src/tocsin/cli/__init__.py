@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from tocsin.cli import configure, files, operate
+from tocsin.cli.store import store
 
 app = typer.Typer(
     name="tocsin",
@@ -23,6 +24,7 @@ for command in (
     operate.doctor,
 ):
     app.command()(command)
+app.add_typer(store, name="store")
 
 
 app.command("import")(files.import_)

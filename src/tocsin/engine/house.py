@@ -86,6 +86,8 @@ class House:
 
         Alerts and incidents stay; those of monitors that are gone resolve at the next tick.
         """
+        if desired.retention is not None:
+            self.telemetry.keeping.apply(desired.retention)
         rules = compile_desired(desired)
         self.telemetry.use(segment_kinds(desired.redactions))
         names = {service.name: service.service_name for service in desired.services.values()}

@@ -100,10 +100,13 @@ class Intake:
         limits: BodyLimits | None = None,
         in_flight_bytes: int = IN_FLIGHT_BYTES,
         redactions: Callable[[], Redactions] = Redactions,
+        kept_days: Callable[[], int] = lambda: 0,
     ) -> None:
         """in_flight_bytes: what all requests together may hold in memory. redactions: asked at each
-        request for what has to be redacted before it is written.
+        request for what has to be redacted before it is written. kept_days: for how many days calls
+        are kept now; 0 is for ever.
         """
+        self._kept_days = kept_days
         self._writer = writer
         self._redactions = redactions
         self._clock = clock
@@ -169,7 +172,7 @@ class Intake:
         what is not OTLP, 429 or 503 when the store cannot take more.
         """
         now_ns = self.now_ns
-        screened = await self.aside(len(body), screen, signal, body, now_ns)
+        screened = await self.aside(len(body), screen, signal, body, now_ns, self._kept_days())
         digest = batch or _digest(signal, project, body if origin is None else origin)
         refused = (*rejected, *screened.rejected)
         stored, is_new = screened.body, True

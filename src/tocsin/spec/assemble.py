@@ -27,6 +27,7 @@ from tocsin.spec.services import Service
 from tocsin.spec.sources import ConfiguredSource, SourceShape
 from tocsin.spec.yaml import Place
 from tocsin.store.redaction import BUILT_IN
+from tocsin.store.schema import Retention
 
 SLO_SIGNAL = "slo_breach"
 
@@ -70,6 +71,15 @@ def monitors(assembly: Assembly, known: Mapping[str, Service]) -> tuple[Monitor,
     for document in assembly.of("Detector"):
         built += _detectors(assembly, document, known)
     return tuple(built)
+
+
+def retention(assembly: Assembly) -> Retention | None:
+    """How long telemetry is kept; None leaves it as it is."""
+    found = list(assembly.of("Retention"))
+    for extra in found[1:]:
+        message = f"retention is given by {found[0].key} already"
+        assembly.problems.append(extra.problem(("kind",), message, "keep one of them"))
+    return found[0].spec.build() if found else None
 
 
 def receivers(assembly: Assembly, secrets: Secrets | None) -> dict[str, Receiver]:

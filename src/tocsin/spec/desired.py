@@ -24,6 +24,7 @@ from tocsin.spec.services import Service
 from tocsin.spec.sources import ConfiguredSource
 from tocsin.spec.yaml import Located, parse, read
 from tocsin.store.redaction import BUILT_IN
+from tocsin.store.schema import Retention
 
 _STORED = "stored configuration"
 
@@ -47,6 +48,7 @@ class Desired:
     warnings: tuple[Problem, ...] = ()
     sources: Mapping[str, ConfiguredSource] = field(default_factory=dict)
     redactions: Redactions = BUILT_IN
+    retention: Retention | None = None
 
     @property
     def digests(self) -> Mapping[str, Digest]:
@@ -142,6 +144,7 @@ def _desired(
     monitors = assemble.monitors(assembly, known)
     receivers = assemble.receivers(assembly, secrets)
     sources = assemble.sources(assembly, known, secrets)
+    retention = assemble.retention(assembly)
     types = {name: receiver.type for name, receiver in receivers.items()}
     routing = assemble.routing(assembly, known, types)
     redactions = assemble.redactions(assembly, known, secrets)
@@ -161,6 +164,7 @@ def _desired(
         warnings=tuple(sorted(set(warnings), key=lambda p: (p.file, p.line, p.path))),
         sources=sources,
         redactions=redactions,
+        retention=retention,
     )
 
 

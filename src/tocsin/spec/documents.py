@@ -15,6 +15,7 @@ from tocsin.spec.health import HealthScoreShape
 from tocsin.spec.objectives import BurnRatePolicyShape, SLIShape, SLOShape
 from tocsin.spec.receivers import ReceiverShape
 from tocsin.spec.redaction import RedactionShape
+from tocsin.spec.retention import RetentionShape
 from tocsin.spec.routes import PlaybookShape, RoutingShape
 from tocsin.spec.services import OpenSLOServiceShape, ServiceShape
 from tocsin.spec.shape import Name, Shape, fit
@@ -70,6 +71,7 @@ KINDS: tuple[Kind, ...] = (
     Kind(TOCSIN, "HealthScore", HealthScoreShape),
     Kind(TOCSIN, "Source", SourceShape),
     Kind(TOCSIN, "Redaction", RedactionShape),
+    Kind(TOCSIN, "Retention", RetentionShape),
 )
 
 # Documents of OpenSLO that say how alerts are sent elsewhere; Tocsin has its own kinds for that.

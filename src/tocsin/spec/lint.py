@@ -16,6 +16,8 @@ from tocsin.routing.match import MatchError, compile_condition, quantity
 from tocsin.routing.policy import Condition, EscalationPolicy, Route, RoutingPolicy
 from tocsin.routing.tree import compile_policy, decide
 from tocsin.spec.desired import Desired
+from tocsin.spec.retention import dubious, shortfalls
+from tocsin.store.schema import Retention
 
 _MISSING = ""
 
@@ -45,6 +47,7 @@ def lint(desired: Desired) -> tuple[Finding, ...]:
         *_unwatched(desired),
         *_unrouted(desired),
         *_unredacted(desired),
+        *_retention(desired),
     ]
     return tuple(sorted(found, key=lambda finding: not finding.is_error))
 
@@ -211,6 +214,16 @@ def _unredacted(desired: Desired) -> Iterator[Finding]:
         if service.regulated and policy.mode == "off":
             message = f"is regulated, and Redaction/{policy.name} stores what it sends as it came"
             yield Finding("regulated-unredacted", f"service {service.name!r}", message)
+
+
+def _retention(desired: Desired) -> Iterator[Finding]:
+    """Data must reach back as far as it is asked for; unsaid, the defaults are looked at."""
+    said = desired.retention is not None
+    keep = desired.retention or Retention()
+    for monitor, message in shortfalls(keep, desired.monitors):
+        yield Finding("retention-too-short", monitor, message, is_error=said)
+    for message in dubious(keep):
+        yield Finding("retention-in-vain", "retention", message, is_error=False)
 
 
 # --- what one condition says about another ---------------------------------------------------

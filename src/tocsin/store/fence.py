@@ -94,7 +94,8 @@ INPUT_FORMATS = frozenset({
 })  # fmt: skip
 # Settings a caller may give: how to plan, how to read a format. None names a file or a server.
 SETTINGS = frozenset({
-    "max_threads", "max_block_size", "max_partitions_per_insert_block", "max_insert_threads", "optimize_read_in_order",
+    "max_threads", "max_block_size", "max_partitions_per_insert_block", "max_insert_threads",
+    "optimize_read_in_order",
     "query_plan_merge_expressions", "short_circuit_function_evaluation",
     "optimize_and_compare_chain", "use_query_condition_cache", "optimize_move_to_prewhere",
     "join_algorithm", "join_use_nulls", "group_by_use_nulls", "final", "extremes",
@@ -109,7 +110,6 @@ SETTINGS = frozenset({
     "insert_deduplicate", "insert_deduplication_token", "distributed_foreground_insert",
     "mutations_sync", "alter_sync", "lightweight_deletes_sync", "session_timezone",
     "cancel_http_readonly_queries_on_client_close", "async_insert", "wait_for_async_insert",
-    "max_partitions_per_insert_block",
     "materialize_ttl_after_modify", "cast_string_to_dynamic_use_inference",
     "output_format_native_use_flattened_dynamic_and_json_serialization",
 })  # fmt: skip

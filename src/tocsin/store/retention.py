@@ -24,7 +24,7 @@ _log = structlog.get_logger(__name__)
 DAY_S = 86_400
 _FACT = "raw_complete_since"
 _TABLE_TTL = re.compile(r" TTL [^`]*?\+ toIntervalDay\((\d+)\)(?: SETTINGS .*)?$", re.S)
-_COLUMN_TTL = r"`{}` [^`]*? TTL [^`]*?\+ toIntervalDay\((\d+)\)"
+_COLUMN_TTL = r"`{}` (?:(?! ENGINE = )[^`])*? TTL [^`]*?\+ toIntervalDay\((\d+)\)"
 
 
 class Keeping:

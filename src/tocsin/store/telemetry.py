@@ -64,13 +64,16 @@ class TelemetryStats:
     loader: LoaderState
 
 
-def _prepared(
+def prepared(
     engine: ClickHouse,
     clock: Clock,
     tables: Sequence[schema.Table],
     retention: schema.Retention | None,
 ) -> Keeping:
-    """Check the engine, and bring its tables, views and prices up to this version."""
+    """Check an engine, and bring its tables, views and prices up to this version.
+
+    retention: see `Telemetry.open`. StoreError when the engine cannot hold a store.
+    """
     fitness.check(engine)
     fitness.make_database(engine)
     existed = has_tables(engine)
@@ -79,6 +82,7 @@ def _prepared(
     ddl.refresh_views(engine)
     fill_versions(engine)
     prices.install(engine)
+    Writers(engine, clock).identity()
     keeping = Keeping(engine, clock, tables)
     if retention is not None:
         keeping.apply(retention)
@@ -158,7 +162,7 @@ class Telemetry:
                         keep_free_bytes=given.min_free_bytes // 4,
                     )  # fmt: skip
                 held.callback(engine.close)
-                keeping = _prepared(engine, clock, (*schema.TABLES, *tables), retention)
+                keeping = prepared(engine, clock, (*schema.TABLES, *tables), retention)
                 store = cls(engine, path, clock, kinds, given, keeping)
                 store._held = held.pop_all()
                 return store
@@ -184,6 +188,11 @@ class Telemetry:
         self.writer.close()
         self._loader.close()
         self._held.close()
+
+    @property
+    def engine(self) -> ClickHouse:
+        """The ClickHouse behind it, for what is no business of a store: copies, statistics."""
+        return self._engine
 
     def served(self, bounds: Bounds | None = None) -> Served:
         """The embedded engine for callers outside this process; close it before this store.

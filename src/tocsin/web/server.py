@@ -287,11 +287,13 @@ async def serve(settings: Settings, clock: Clock, rng: Random) -> None:
             with stores.state.transaction() as tx:
                 for document in documents.superseded(stores.state, desired):
                     documents.retire(tx, document, actor="serve", now=clock.now())
+        keeping = stores.telemetry.keeping
         intake = Intake(
             stores.telemetry.writer,
             clock,
             authenticate=guarded,
             redactions=lambda: house.desired.redactions,
+            kept_days=lambda: keeping.raw_days,
         )
         sources = SourceRunner(intake, stores.state, stores.telemetry, clock)
         auth = auth_policy(settings)
