@@ -28,6 +28,7 @@ app.add_typer(store, name="store")
 
 
 app.command("import")(files.import_)
+app.command()(files.export)
 
 
 def main() -> None:

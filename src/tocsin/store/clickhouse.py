@@ -175,6 +175,10 @@ class ClickHouse:
         body = f"INSERT INTO {name} ({', '.join(columns)}) FORMAT Native\n".encode() + block
         self._post(body, {})
 
+    def table(self, sql: str, parameters: Mapping[str, Any] | None = None) -> Any:
+        """The answer of a query as one Arrow table, texts as texts."""
+        return self._read(lambda client: client.query_arrow(sql, parameters, use_strings=True), sql)
+
     def delete(self, table: str, where: str, parameters: Mapping[str, Any] | None = None) -> None:
         """Delete the rows of `tocsin.<table>` that meet `where`, on every node, and wait for it."""
         pieces = self.layout.pieces(table)

@@ -114,7 +114,7 @@ def current(where: str) -> str:
     Columns: key, project, service, name, value, label, dims, and `at`, where it counts.
     """
     names = ("project", "service", "name", "value", "label", "dims")
-    repeated = _repeated(where)
+    repeated = repeats_of(where)
     version = "(v.version, v.recv, v.line, v.placed)"
     columns = ", ".join(f"held.{n} AS {name}" for n, name in enumerate(names, start=1))
     return (
@@ -129,7 +129,7 @@ def current(where: str) -> str:
 
 def holds(where: str) -> str:
     """SQL condition on rows of `scores` among those of `where`: each is the version that holds."""
-    repeated = _repeated(where)
+    repeated = repeats_of(where)
     latest = (
         f"SELECT key, max({SCORE_VERSION}) FROM {DATABASE}.score_versions"
         f" WHERE key GLOBAL IN ({repeated}) GROUP BY key"
@@ -137,7 +137,7 @@ def holds(where: str) -> str:
     return f"(key GLOBAL NOT IN ({repeated}) OR (key, {SCORE_VERSION}) GLOBAL IN ({latest}))"
 
 
-def _repeated(where: str) -> str:
+def repeats_of(where: str) -> str:
     """SQL: the keys with several versions among those of `where`."""
     keys = f"SELECT key FROM {DATABASE}.scores WHERE {where}"
     return f"SELECT key FROM {DATABASE}.score_repeats WHERE key GLOBAL IN ({keys})"

@@ -27,6 +27,7 @@ from tocsin.store import ddl, fitness, prices, schema
 from tocsin.store.call_detail import CallDetail, call_detail
 from tocsin.store.clickhouse import ClickHouse
 from tocsin.store.digests import DigestMemory
+from tocsin.store.exports import Exporter
 from tocsin.store.kinds import SegmentKind
 from tocsin.store.layout import ONE_NODE, Layout
 from tocsin.store.loader import Loader, LoaderState, retire
@@ -92,8 +93,8 @@ def prepared(
 class Telemetry:
     """Everything about calls, scores and changes. Close it, or use it as a context manager.
 
-    writer: takes records in. reads, metrics: what pages and the API ask. settled: what opening
-    found. placer: finds the calls of scores that came before them.
+    writer: takes records in. reads, metrics: what pages and the API ask. exports: files for others.
+    settled: what opening found. placer: finds the calls of scores that came before them.
     """
 
     def __init__(
@@ -124,6 +125,7 @@ class Telemetry:
         self._hand_over(opening, inserts)
         self.reads = Reads(engine)
         self.metrics = MetricReader(engine)
+        self.exports = Exporter(engine)
         self._minutes = MinuteReader(engine)
 
     @classmethod

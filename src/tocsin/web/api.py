@@ -6,6 +6,7 @@ those load scripts from elsewhere.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 
@@ -18,6 +19,7 @@ from starlette.responses import JSONResponse, Response
 from tocsin.domain.errors import Conflict, SpecError, TocsinError
 from tocsin.engine.documents import NoSuchDocument
 from tocsin.engine.sources import TargetStatus
+from tocsin.store.exports import CannotExport
 from tocsin.web import definitions
 from tocsin.web.call_views import CallView
 from tocsin.web.desk import BadCursor, Desk, IncidentFilter, Missing
@@ -63,10 +65,12 @@ _PROBLEM: dict[int | str, dict[str, Any]] = {
 }
 
 
-def create_api(desk: Desk, definer: definitions.Definer | None = None) -> FastAPI:
+def create_api(
+    desk: Desk, definer: definitions.Definer | None = None, routers: Sequence[APIRouter] = ()
+) -> FastAPI:
     """The API as an application of its own, to be mounted under /api.
 
-    definer: None when nothing can be defined here, as in a replay.
+    definer: None when nothing can be defined here, as in a replay. routers: more of /v1.
     """
     app = FastAPI(
         title="Tocsin",
@@ -80,6 +84,8 @@ def create_api(desk: Desk, definer: definitions.Definer | None = None) -> FastAP
     app.include_router(_reading(desk), prefix="/v1")
     app.include_router(_records(desk), prefix="/v1")
     app.include_router(_acting(desk), prefix="/v1")
+    for router in routers:
+        app.include_router(router, prefix="/v1")
     if definer is not None:
         app.include_router(definitions.routes(definer), prefix="/v1")
         app.add_exception_handler(SpecError, definitions.unfit)
@@ -96,6 +102,7 @@ def status_of(error: Exception) -> int:
         (Missing, 404),
         (NoSuchDocument, 404),
         (BadCursor, 400),
+        (CannotExport, 400),
         (Conflict, 409),
     )
     return next((status for kind, status in statuses if isinstance(error, kind)), 500)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import structlog
+from fastapi import APIRouter
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
@@ -45,12 +46,13 @@ def create_app(
     definer: Definer | None = None,
     intake_routes: Sequence[BaseRoute] = (),
     sink_app: ASGIApp | None = None,
+    routers: Sequence[APIRouter] = (),
     auth: AuthPolicy,
     clock: Clock,
 ) -> Starlette:
     """The whole web of one process.
 
-    definer: takes definitions of objectives and health scores.
+    definer: takes definitions of objectives and health scores. routers: more of the API.
     intake_routes: come first, so that no page can shadow them. sink_app: the demo's receivers,
     mounted under /sinks.
     """
@@ -61,7 +63,7 @@ def create_app(
         Route("/healthz", _healthz, methods=["GET"]),
         Route("/readyz", _Readyz(desk).answer, methods=["GET"]),
         Route("/static/{name}", assets.serve, methods=["GET"]),
-        Mount("/api", create_api(desk, definer)),
+        Mount("/api", create_api(desk, definer, routers)),
         *([Mount("/sinks", sink_app)] if sink_app is not None else []),
         *Actions(desk, renderer, auth, clock).routes(),
         *Pages(desk, renderer).routes(),

@@ -42,6 +42,7 @@ from tocsin.store.otlp_kinds import TABLES
 from tocsin.store.row_kinds import segment_kinds
 from tocsin.store.state import StateStore
 from tocsin.store.telemetry import Telemetry
+from tocsin.web import exports
 from tocsin.web.app import create_app
 from tocsin.web.auth import AuthPolicy, hash_token
 from tocsin.web.connection import MOST_CONNECTIONS, BoundedConnection
@@ -201,6 +202,7 @@ def web_app(
         definer=Definitions(house) if desk is None else None,
         intake_routes=intake_routes(intake),
         sink_app=sink_app,
+        routers=[exports.routes(house.telemetry, house.clock)],
         auth=auth_policy(settings),
         clock=house.clock,
     )

@@ -105,6 +105,24 @@ class ServerTarget:
         return _patiently(once)
 
 
+def opened(
+    data_dir: Path, clock: Clock, memory_bytes: int, retention: Retention | None = None
+) -> Telemetry:
+    """The store of a data directory, opened by a command. StoreError when another process has it.
+
+    retention: None leaves that of its tables as it is.
+    """
+    try:
+        return Telemetry.open(
+            data_dir, clock, kinds=KINDS, tables=TABLES, memory_bytes=memory_bytes,
+            retention=retention,
+        )  # fmt: skip
+    except StoreError as error:
+        raise StoreError(
+            f"{error} To go through a running server, give its address with --url."
+        ) from None
+
+
 class LocalTarget:
     """A data directory that no other process has open."""
 
@@ -112,15 +130,7 @@ class LocalTarget:
         self, data_dir: Path, clock: Clock, memory_bytes: int, retention: Retention | None = None
     ) -> None:
         data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        try:
-            self.telemetry = Telemetry.open(
-                data_dir, clock, kinds=KINDS, tables=TABLES, memory_bytes=memory_bytes,
-                retention=retention,
-            )  # fmt: skip
-        except StoreError as error:
-            raise StoreError(
-                f"{error} A running server takes files when its address is given with --url."
-            ) from None
+        self.telemetry = opened(data_dir, clock, memory_bytes, retention)
         self._intake = Intake(self.telemetry.writer, clock)
         self._runner = asyncio.Runner()
         self._now_ns = int(clock.now().timestamp() * 1e6) * 1000

@@ -1,0 +1,73 @@
+"""Exports over HTTP: the file begins to arrive with its first page and is never held whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from itertools import chain
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from starlette.responses import StreamingResponse
+
+from tocsin.domain.clock import Clock
+from tocsin.engine.exchange.exporting import SUFFIXES, encoded
+from tocsin.engine.exchange.wishes import ExportWish
+from tocsin.store.telemetry import Telemetry
+
+ROWS_HEADER = "x-tocsin-rows"
+_TYPES = {
+    "parquet": "application/vnd.apache.parquet", "csv": "text/csv; charset=utf-8",
+    "jsonl": "application/x-ndjson", "gzip": "application/gzip", "zstd": "application/zstd",
+}  # fmt: skip
+Moment = Annotated[datetime | None, Query(description="RFC 3339; without a zone it is UTC.")]
+From = Annotated[
+    datetime | None, Query(alias="from", description="RFC 3339; a day before `to` if not given.")
+]
+To = Annotated[datetime | None, Query(alias="to", description="RFC 3339; now if not given.")]
+Dims = Annotated[list[str] | None, Query(alias="dim", description="name=value; may be repeated.")]
+
+
+def routes(telemetry: Telemetry, clock: Clock) -> APIRouter:
+    """The endpoint for exports of one store."""
+    router = APIRouter(tags=["exports"])
+
+    @router.get(
+        "/export/{what}",
+        summary="calls, scores, changes or minutes as a file",
+        response_class=StreamingResponse,
+    )
+    def export(
+        what: str, start: From = None, stop: To = None, as_of: Moment = None, service: str = "",
+        model: str = "", kind: str = "", env: str = "", dims: Dims = None, content: bool = False,
+        form: Annotated[str, Query(alias="format")] = "parquet", compression: str = "",
+    ) -> StreamingResponse:  # fmt: skip
+        wish = ExportWish(
+            what, form, compression, _utc(start), _utc(stop), _utc(as_of), service, model, kind,
+            env, dims or (), content,
+        )  # fmt: skip
+        wanted = wish.wanted(clock.now())
+        exports = telemetry.exports
+        pieces = encoded(exports.pages(wanted), exports.schema(wanted), form, compression)
+        name = f"{what}.{form}{SUFFIXES[compression]}"
+        return StreamingResponse(
+            _begun(pieces),
+            media_type=_TYPES[compression or form],
+            headers={
+                ROWS_HEADER: str(exports.count(wanted)),
+                "Content-Disposition": f'attachment; filename="{name}"',
+                # It is compressed already, or small: nothing on the way is to do it again.
+                "Content-Encoding": "identity",
+            },
+        )
+
+    return router
+
+
+def _begun(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """The same pieces, the first of them made already: what fails at once is an answer."""
+    return chain([next(pieces, b"")], pieces)
+
+
+def _utc(instant: datetime | None) -> datetime | None:
+    return instant.replace(tzinfo=UTC) if instant is not None and not instant.tzinfo else instant
