@@ -63,6 +63,12 @@ def test_a_data_directory_exports_without_a_server_and_leaves_no_half_file(tmp_p
     done = run("export", "calls", "--format", "csv", "--data-dir", data)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("\n") == 51
+    book = run("costs", "--data-dir", data, "--output", "json")
+    (line,) = json.loads(book.stdout)
+    assert (line["model"], line["calls"], line["note"]) == (
+        "gpt-4o-mini", 50, "no bill for this day",
+    )  # fmt: skip
+    assert line["difference_usd"] is None
     there = tmp_path / "none" / "out.csv"
     assert run("export", "calls", "--file", there, "--data-dir", data).returncode == 1
     assert run("export", "calls", "--data-dir", tmp_path / "empty").returncode == 1

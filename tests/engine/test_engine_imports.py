@@ -15,6 +15,7 @@ from exchange_build import SHARED, Desk, desk, rejected, write
 
 from tocsin.domain.errors import SpecError
 from tocsin.engine.exchange import importing
+from tocsin.reports.costs import CostLine
 
 
 @pytest.fixture
@@ -343,3 +344,49 @@ def test_latency_without_a_unit_is_not_guessed(house: Desk, tmp_path: Path) -> N
     )
     assert house.take(path).rejected == 1
     assert "latency_ms or latency_s" in rejected(path)[0]["reason"]
+
+
+# ----------------------------------------------------------------------------------- bills
+
+# ruff: noqa: E501 (a bill has long lines)
+FOCUS = """\
+BilledCost,EffectiveCost,BillingCurrency,BillingAccountId,ChargePeriodStart,ChargePeriodEnd,ChargeCategory,ChargeDescription,ProviderName,ServiceName,ResourceId,SkuId,ConsumedQuantity,ConsumedUnit,Tags
+0.5,0.4,USD,acc,2026-11-20T00:00:00Z,2026-11-21T00:00:00Z,Usage,"gpt-4o-mini-2024-07-18, input",OpenAI,API,,sku-1,1000,Tokens,"{""team"": ""cx""}"
+0.25,,USD,acc,2026-11-20T00:00:00Z,2026-11-21T00:00:00Z,Usage,"gpt-4o-mini-2024-07-18, output",OpenAI,API,,sku-2,100,Tokens,
+9.0,9.0,USD,acc,2026-11-20T00:00:00Z,2026-11-21T00:00:00Z,Usage,Object storage,OpenAI,Storage,,sku-3,1,GB,
+much,,USD,acc,2026-11-20T00:00:00Z,2026-11-21T00:00:00Z,Usage,typo,OpenAI,API,,sku-4,1,Tokens,
+,,USD,acc,2026-11-20T00:00:00Z,2026-11-21T00:00:00Z,Usage,empty,OpenAI,API,,sku-5,1,Tokens,
+"""
+
+
+def test_a_bill_is_reconciled_with_the_price_book_and_a_later_one_replaces_it(
+    house: Desk, tmp_path: Path
+) -> None:
+    text = "ts,service,provider,model,input_tokens,output_tokens\n" + (
+        "2026-11-20T10:00:00Z,shop,openai,gpt-4o-mini,1000000,500000\n" * 2
+    )
+    house.take(write(tmp_path / "calls.csv", text))
+    done = house.take(write(tmp_path / "focus.csv", FOCUS))
+    assert (done.kind, done.accepted, done.rejected) == ("billing", 3, 2)
+    day = house.clock.now().date() - timedelta(days=1)
+
+    def lines() -> dict[str | None, CostLine]:
+        house.target.telemetry.flush()
+        costs = house.target.telemetry.costs
+        return {line.model: line for line in costs.lines(day, day + timedelta(days=1))}
+
+    found = lines()
+    mini = found["gpt-4o-mini"]
+    assert mini.book_usd == pytest.approx(2 * (0.15 + 0.30))
+    assert (mini.billed, mini.effective, mini.calls) == (0.75, None, 2)
+    assert mini.difference_usd == pytest.approx(0.75 - 0.90)
+    assert (found[None].billed, found[None].difference_usd) == (9.0, None)
+    assert house.take(tmp_path / "focus.csv").known == 5
+
+    house.clock.advance(timedelta(days=1))
+    corrected = FOCUS.splitlines(keepends=True)
+    final = write(tmp_path / "final.csv", corrected[0] + corrected[1].replace("0.5,0.4", "0.9,0.9"))
+    assert house.take(final).accepted == 1
+    found = lines()
+    assert (found["gpt-4o-mini"].billed, None in found) == (0.9, False)
+    assert found["gpt-4o-mini"].difference_usd == pytest.approx(0.0)

@@ -29,6 +29,7 @@ app.add_typer(store, name="store")
 
 app.command("import")(files.import_)
 app.command()(files.export)
+app.command()(files.costs)
 
 
 def main() -> None:

@@ -8,11 +8,12 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     DownloadColumn,
@@ -21,6 +22,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TransferSpeedColumn,
 )
+from rich.table import Table
 
 from tocsin.cli.terminal import DataDir, Output, err, fail, logs, out, told
 from tocsin.domain.clock import monotonic_s, parse_iso
@@ -151,6 +153,61 @@ def export(
         with _origin(settings, clock, wish) as (rows, pieces):
             written = _write(file, pieces)
         err.print(f"{rows:,} rows, {written:,} bytes", highlight=False)
+
+
+def costs(
+    start: Annotated[str, typer.Option("--from", help="first day; 30 days before --to")] = "",
+    stop: Annotated[str, typer.Option("--to", help="day after the last; tomorrow")] = "",
+    url: Url = None,
+    data_dir: DataDir = None,
+    output: Output = Output.TEXT,
+) -> None:
+    """What imported bills say beside what the price book says, per day, provider and model."""
+    from tocsin.domain.clock import SystemClock
+    from tocsin.engine.exchange.origins import costs_of_directory, costs_of_server
+    from tocsin.engine.settings import from_environment
+
+    logs(logging.WARNING)
+    with told():
+        settings = from_environment(data_dir=data_dir, url=url)
+        first, last = _day(start, "--from"), _day(stop, "--to")
+        found = (
+            costs_of_server(settings.url, settings.token, first, last)
+            if settings.url
+            else costs_of_directory(
+                settings.data_dir, SystemClock(), settings.memory_bytes, first, last
+            )
+        )
+        if output is Output.JSON:
+            print(json.dumps(found))  # noqa: T201
+        elif output is Output.JSONL:
+            for line in found:
+                print(json.dumps(line))  # noqa: T201
+        else:
+            _show_costs(found)
+
+
+def _show_costs(lines: list[dict[str, Any]]) -> None:
+    table = Table(box=None, pad_edge=False)
+    for column in ("day", "provider", "model"):
+        table.add_column(column)
+    for column in ("calls", "book", "billed", "effective", "difference"):
+        table.add_column(column, justify="right")
+    table.add_column("")
+    for line in lines:
+        money = [line[n] for n in ("book_usd", "billed", "effective", "difference_usd")]
+        table.add_row(
+            line["day"], escape(line["provider"]), escape(line["model"] or "?"),
+            "?" if line["calls"] is None else f"{line['calls']:,}",
+            *("?" if amount is None else f"{amount:,.2f}" for amount in money),
+            escape(line["note"]),
+        )  # fmt: skip
+    out.print(table if lines else "No bills and no priced calls in these days.")
+
+
+def _day(text: str, option: str) -> date | None:
+    instant = _instant(text, option)
+    return None if instant is None else instant.date()
 
 
 def _named(file: Path | None) -> tuple[str, str]:

@@ -168,6 +168,12 @@ def price_rows(overrides: Iterable[Price] = ()) -> list[tuple[Any, ...]]:
     ]
 
 
+def provider_named(name: str) -> str:
+    """A provider as the price book calls it, by what instrumentations call it."""
+    plain = name.lower()
+    return next((one for one, aliases in _ALIASES.items() if plain in aliases), plain)
+
+
 def bare_model(model: str) -> str:
     """SQL: the name of a model without release date, revision, region and router."""
     return f"replaceRegexpOne(replaceRegexpOne(lower({model}), '{_PREFIX}', ''), '{_SUFFIX}', '')"

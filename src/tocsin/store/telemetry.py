@@ -26,6 +26,7 @@ from tocsin.domain.series import Change, MinuteBlock, Ratio, SeriesId
 from tocsin.store import ddl, fitness, prices, schema
 from tocsin.store.call_detail import CallDetail, call_detail
 from tocsin.store.clickhouse import ClickHouse
+from tocsin.store.costs import Costs
 from tocsin.store.digests import DigestMemory
 from tocsin.store.exports import Exporter
 from tocsin.store.kinds import SegmentKind
@@ -94,6 +95,7 @@ class Telemetry:
     """Everything about calls, scores and changes. Close it, or use it as a context manager.
 
     writer: takes records in. reads, metrics: what pages and the API ask. exports: files for others.
+    costs: bills beside the price book.
     settled: what opening found. placer: finds the calls of scores that came before them.
     """
 
@@ -126,6 +128,7 @@ class Telemetry:
         self.reads = Reads(engine)
         self.metrics = MetricReader(engine)
         self.exports = Exporter(engine)
+        self.costs = Costs(engine, keeping)
         self._minutes = MinuteReader(engine)
 
     @classmethod

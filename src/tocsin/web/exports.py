@@ -1,9 +1,12 @@
-"""Exports over HTTP: the file begins to arrive with its first page and is never held whole."""
+"""Data for other tools over HTTP: exports, and bills beside the price book.
+
+The file of an export begins to arrive with its first page and is never held whole.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from itertools import chain
 from typing import Annotated
 
@@ -13,7 +16,10 @@ from starlette.responses import StreamingResponse
 from tocsin.domain.clock import Clock
 from tocsin.engine.exchange.exporting import SUFFIXES, encoded
 from tocsin.engine.exchange.wishes import ExportWish
+from tocsin.reports.costs import CostLine
 from tocsin.store.telemetry import Telemetry
+from tocsin.web.resources import Listing
+from tocsin.web.views import Page
 
 ROWS_HEADER = "x-tocsin-rows"
 _TYPES = {
@@ -25,12 +31,27 @@ From = Annotated[
     datetime | None, Query(alias="from", description="RFC 3339; a day before `to` if not given.")
 ]
 To = Annotated[datetime | None, Query(alias="to", description="RFC 3339; now if not given.")]
+FirstDay = Annotated[date | None, Query(alias="from", description="30 days before `to`.")]
+LastDay = Annotated[date | None, Query(alias="to", description="Not included; tomorrow.")]
 Dims = Annotated[list[str] | None, Query(alias="dim", description="name=value; may be repeated.")]
 
 
 def routes(telemetry: Telemetry, clock: Clock) -> APIRouter:
-    """The endpoint for exports of one store."""
+    """The endpoints for exports and costs of one store."""
     router = APIRouter(tags=["exports"])
+
+    @router.get("/costs", summary="What bills and the price book say, per day, provider and model")
+    def costs(
+        start: Annotated[
+            date | None, Query(alias="from", description="30 days before `to`.")
+        ] = None,
+        stop: Annotated[
+            date | None, Query(alias="to", description="Not included; tomorrow.")
+        ] = None,
+    ) -> Listing[CostLine]:
+        last = stop or clock.now().date() + timedelta(days=1)
+        found = tuple(telemetry.costs.lines(start or last - timedelta(days=30), last))
+        return Listing[CostLine].of(Page(found, None, len(found)))
 
     @router.get(
         "/export/{what}",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +55,34 @@ def from_directory(
             exports.count(wanted),
             encoded(exports.pages(wanted), exports.schema(wanted), wish.form, wish.compression),
         )
+
+
+def costs_of_server(
+    url: str, token: str | None, start: date | None, stop: date | None
+) -> list[dict[str, Any]]:
+    """What a running server says bills and the price book say, as its API has it."""
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    told = {name: str(day) for name, day in (("from", start), ("to", stop)) if day is not None}
+    try:
+        answer = httpx.get(f"{url}/api/v1/costs", params=told, headers=headers, timeout=_TIMEOUT_S)
+    except httpx.HTTPError as error:
+        raise StoreError(f"{url} does not answer: {error}") from None
+    if answer.status_code != 200:
+        raise StoreError(f"{url} refused: {answer.status_code} {_detail(answer)}")
+    items: list[dict[str, Any]] = answer.json()["items"]
+    return items
+
+
+def costs_of_directory(
+    data_dir: Path, clock: Clock, memory_bytes: int, start: date | None, stop: date | None
+) -> list[dict[str, Any]]:
+    """The same of a data directory that no other process has open."""
+    if not data_dir.is_dir():
+        raise StoreError(f"there is no data directory {data_dir}; name one with --data-dir")
+    last = stop or clock.now().date() + timedelta(days=1)
+    with opened(data_dir, clock, memory_bytes) as telemetry:
+        lines = telemetry.costs.lines(start or last - timedelta(days=30), last)
+    return [{**asdict(line), "day": str(line.day)} for line in lines]
 
 
 def _query(wish: ExportWish) -> dict[str, Any]:
