@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 
 import pytest
 from intake_build import NOW_NS, PROTOBUF, Bench, bench, put
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+from tocsin.store.segments import SegmentFile
 
 PROVIDER = "openinference.instrumentation.openai"
 FRAMEWORK = "openinference.instrumentation.langchain"
@@ -49,11 +52,12 @@ class Scene:
         put(made.attributes, values)
         return self
 
-    def send(self) -> Scene:
+    def send(self, *, flush: bool = True) -> Scene:
         body = self._request.SerializeToString()
         answer = self._tocsin.post("/v1/traces", body, {"content-type": PROTOBUF})
         assert answer.status_code == 200
-        self._tocsin.store.flush()
+        if flush:
+            self._tocsin.store.flush()
         self._request = ExportTraceServiceRequest()
         return self
 
@@ -78,6 +82,28 @@ def test_a_leaf_that_arrived_earlier_is_found(tocsin: Bench) -> None:
     scene = Scene(tocsin, "earlier").span("inner", PROVIDER, 1, 2, parent=1).send()
     scene.span("outer", FRAMEWORK, 1, 1, ms=300).send()
     assert scene.kinds() == {"outer": "chain", "inner": "llm"}
+
+
+def test_a_call_is_loaded_before_the_wrapper_that_came_moments_after_it(
+    tocsin: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrapper_loaded = threading.Event()
+    inserts = tocsin.store._loader._inserts
+    insert = inserts.insert
+
+    def slowly(file: SegmentFile) -> None:
+        if not file.careful:
+            wrapper_loaded.wait(1)  # the other thread would load it now, if it did not wait
+        insert(file)
+        if file.careful:
+            wrapper_loaded.set()
+
+    monkeypatch.setattr(inserts, "insert", slowly)
+    scene = Scene(tocsin, "moments").span("leaf", PROVIDER, 1, 1, response="chatcmpl-9")
+    scene.send(flush=False)
+    scene.span("framework", FRAMEWORK, 2, 2, response="chatcmpl-9").send(flush=False)
+    tocsin.store.flush()
+    assert scene.kinds() == {"leaf": "llm", "framework": "chain"}
 
 
 def test_one_response_id_in_two_traces_is_one_call(tocsin: Bench) -> None:

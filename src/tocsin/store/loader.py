@@ -1,5 +1,8 @@
 """Carries closed segments into ClickHouse: one insert per segment, two at a time.
 
+A careful segment looks into what is stored already, so that it waits for those queued before it: a
+call must be found by the wrapper that came after it.
+
 A segment whose insert fails is settled (`tocsin.store.reconcile`) while no other insert runs, as
 often as it takes; between two tries others have their turn. What cannot be read ends in
 quarantine. A loaded segment is kept for a few seconds, until the engine's files have been written
@@ -14,6 +17,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from itertools import takewhile
 
 import structlog
 
@@ -30,6 +34,7 @@ _log = structlog.get_logger(__name__)
 THREADS = 2
 SYNC_EVERY_S = 5.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 5.0
+_LONGEST_TURN_S = 30.0  # a segment that cannot be loaded must not hold up the others for ever
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +152,8 @@ class Loader:
 
     def _work(self) -> None:
         while (job := self._take()) is not None:
+            if job.file.careful and job.is_new:
+                self._await_turn(job.seg)
             if not self._load(job):
                 due = monotonic_s() + job.pause
                 pause = min(2 * job.pause, _LONGEST_PAUSE_S)
@@ -159,6 +166,14 @@ class Loader:
                 self._loaded.append(job.file)
                 self._waiting.pop(job.seg, None)
                 self._changed.notify_all()
+
+    def _await_turn(self, seg: int) -> None:
+        """Return when every segment that was queued before `seg` is loaded, or after a while."""
+        with self._changed:
+            ahead = set(takewhile(lambda other: other != seg, self._waiting))
+            self._changed.wait_for(
+                lambda: self._stopping.is_set() or ahead.isdisjoint(self._waiting), _LONGEST_TURN_S
+            )
 
     def _load(self, job: _Job) -> bool:
         """True when the segment is in its table."""

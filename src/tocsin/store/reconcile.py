@@ -383,7 +383,10 @@ class Reconciler:
 
 
 def leftover(directory: Path, inserts: Inserts) -> list[SegmentFile]:
-    """The segments a former process left, oldest first. StoreError for one of an unknown kind."""
+    """The segments a former process left, oldest first, careful ones last.
+
+    StoreError for one of an unknown kind.
+    """
     found = []
     for path in sorted(directory.iterdir()):
         if path.suffix in {".mended", ".new"}:
@@ -397,7 +400,7 @@ def leftover(directory: Path, inserts: Inserts) -> list[SegmentFile]:
             path.unlink()
             continue
         found.append(file)
-    return found
+    return sorted(found, key=lambda file: file.careful)  # those look for what the others hold
 
 
 def _has_rollups(kind: SegmentKind) -> bool:

@@ -386,6 +386,9 @@ class SegmentWriter:
                 self._rotate(key)
 
     def _rotate(self, key: tuple[str, bool]) -> None:
+        kind, careful = key
+        if careful:  # what was accepted before it is to be loaded before it
+            self._rotate((kind, False))
         segment = self._open.pop(key, None)
         if segment is not None:
             self._hand_over(segment)
