@@ -16,7 +16,11 @@ from tocsin.spec.desired import load, load_text
 from tocsin.spec.plan import make_plan
 
 ROOT = Path(__file__).resolve().parents[2]
-EXAMPLES = sorted(path for path in (ROOT / "examples").iterdir() if path.is_dir())
+EXAMPLES = sorted(
+    path
+    for path in (ROOT / "examples").iterdir()
+    if path.is_dir() and not (path / "compose.yaml").exists()  # that is no configuration
+)
 SHARED = ROOT / ".." / "shared"
 SECRETS = {
     "PAGERDUTY_ROUTING_KEY": "k" * 32,

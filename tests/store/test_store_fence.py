@@ -108,6 +108,8 @@ def attacks(secret: Path) -> dict[str, str]:
         "dictionary of a query": "CREATE DICTIONARY tocsin.d (a String) PRIMARY KEY a"
         f" SOURCE(CLICKHOUSE(QUERY 'SELECT file(''{file}'')')) LAYOUT(COMPLEX_KEY_HASHED())"
         " LIFETIME(0)",
+        "replacing a table": "CREATE OR REPLACE TABLE tocsin.t (a UInt8) ENGINE = MergeTree"
+        " ORDER BY a",
         "named function": f"CREATE FUNCTION f AS x -> file('{file}')",
         "backup": f"BACKUP TABLE tocsin.t TO File('{out}')",
         "restore": f"RESTORE TABLE tocsin.t FROM File('{out}')",

@@ -62,6 +62,7 @@ _NOT_TRUE = (
     "create_or_replace", "replace_view", "is_time_series_table", "is_clone_as", "has_all",
     "has_tables", "permanently", "detach", "is_populate",
 )  # fmt: skip
+_REPLACES = {"create_or_replace", "replace_table"}  # said of dictionaries as well
 _TABLE_FUNCTIONS = {"numbers", "zeros", "null", "values", "VALUES", "input"}
 _ENGINES = {"MergeTree", "AggregatingMergeTree", "ReplacingMergeTree", "Atomic"}
 _CODECS = {"CODEC", "ZSTD", "LZ4", "Delta", "DoubleDelta", "Gorilla", "T64"}
@@ -244,7 +245,7 @@ class _Inspection:
             if node.get(name):
                 raise Forbidden(f"`{name}` is not let through")
         for name in _NOT_TRUE:
-            if node.get(name) is True:
+            if node.get(name) is True and not (name in _REPLACES and node.get("is_dictionary")):
                 raise Forbidden(f"`{name}` is not let through")
         kind = node.get("type")
         if kind is None:
@@ -366,7 +367,8 @@ class _Inspection:
         unknown = {name for name, value in node.items() if value} - {
             "type", "database", "table", "database_ast", "table_ast", "if_not_exists",
             "columns_list", "storage", "select", "targets", "is_materialized_view",
-            "is_dictionary", "dictionary", "dictionary_attributes_list",
+            "is_dictionary", "dictionary", "dictionary_attributes_list", "create_or_replace",
+            "replace_table",
         }  # fmt: skip
         if unknown:
             raise Forbidden(f"CREATE with {', '.join(sorted(unknown))} is not let through")
