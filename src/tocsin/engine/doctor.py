@@ -11,13 +11,18 @@ import sqlite3
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 
 from tocsin.domain.clock import Clock
-from tocsin.engine.settings import FLIGHT_PORT, GRPC_PORT, Settings
+from tocsin.domain.errors import StoreError
+from tocsin.engine.settings import FLIGHT_PORT, GRPC_PORT, Settings, secrets, with_secrets
+from tocsin.store import fitness
+from tocsin.store.clickhouse import ClickHouse
+from tocsin.store.layout import Layout
 
 DISK_NEEDED = 2_000_000_000
 DISK_COMFORTABLE = 20_000_000_000
@@ -69,6 +74,7 @@ def examine(settings: Settings, clock: Clock) -> list[Finding]:
             "Arrow Flight", settings.host, settings.flight_port, FLIGHT_PORT, "TOCSIN_FLIGHT_PORT"
         ),
         lambda: _access(settings),
+        lambda: _clickhouse(settings),
         lambda: _clock(clock),
         _libraries,
         lambda: _configuration(settings),
@@ -158,6 +164,28 @@ def _access(settings: Settings) -> Iterator[Finding]:
     else:
         fix = "set TOCSIN_TOKEN, or bind to 127.0.0.1"
         yield Finding("access", Grade.FAIL, f"{settings.host} without a token", fix)
+
+
+def _clickhouse(settings: Settings) -> Iterator[Finding]:
+    """Whether the server of TOCSIN_CLICKHOUSE can be used; asked, not changed."""
+    if not settings.clickhouse:
+        yield Finding("telemetry", Grade.OK, "embedded ClickHouse in the data directory")
+        return
+    known = with_secrets(settings, secrets(settings))
+    try:
+        engine = ClickHouse(
+            known.clickhouse,
+            layout=Layout(known.clickhouse_cluster),
+            password=known.clickhouse_password,
+        )
+        with closing(engine):
+            fitness.check(engine)
+            version = engine.rows("SELECT version()")[0][0]
+            found = f"ClickHouse {version} at {engine.address}"
+    except StoreError as error:
+        yield Finding("telemetry", Grade.FAIL, str(error), "see docs/operate/cluster.md")
+        return
+    yield Finding("telemetry", Grade.OK, found)
 
 
 def _clock(clock: Clock) -> Iterator[Finding]:

@@ -12,15 +12,17 @@ from tocsin.domain.errors import StoreError
 from tocsin.store import failures
 from tocsin.store.clickhouse import ClickHouse, EngineError, literal
 
-# `format_schema_source`, with which a statement brings the protobuf schema of its body along, is
-# the newest thing that is used (see `system.settings_changes`).
-OLDEST = (25, 6)
+# `input_format_protobuf_oneof_presence`, which says what kind of value an attribute has, is the
+# newest thing that is used (see `system.settings_changes`).
+OLDEST = (25, 9)
 _FUNCTIONS = (
     "accurateCastOrDefault", "formatQuerySingleLine", "mapConcat", "mapFromArrays",
     "arrayDotProduct", "fromUnixTimestamp64Micro", "toJSONString", "dictGetOrDefault",
 )  # fmt: skip
 _SETTINGS = (
     "format_schema_source", "format_schema_message_name", "input_format_protobuf_oneof_presence",
+    "input_format_max_block_size_bytes", "use_query_condition_cache", "optimize_and_compare_chain",
+    "query_plan_merge_expressions", "short_circuit_function_evaluation",
 )  # fmt: skip
 
 
