@@ -1,6 +1,6 @@
 """What others make of it, in a Python of their own: `presidio-analyzer` reads, `faker` invents.
 
-Run by `benchmarks.redaction` as a script under the Python that TOCSIN_BENCH_PEERS names; a task as
+Run by `benchmarks.redaction` as a script under the Python that BENCH_PEERS names; a task as
 JSON on stdin, the answer as JSON on stdout. Only these two libraries are needed there.
 """
 

@@ -5,8 +5,8 @@ together. A value counts as found when no letter or digit of it is left and the 
 as it was. A replacement counts as right when it stands where somebody's value stood, of whatever
 kind. Intervals are Clopper-Pearson, 95 %.
 
-TOCSIN_BENCH_TEXTS names a directory of Parquet files with real texts: what is replaced in them is
-counted by recogniser, and the cost is measured on them. TOCSIN_BENCH_PEERS names a Python that has
+BENCH_TEXTS names a directory of Parquet files with real texts: what is replaced in them is
+counted by recogniser, and the cost is measured on them. BENCH_PEERS names a Python that has
 `presidio-analyzer` and `faker` (`benchmarks.peers`): the pattern recognisers of the one read the
 same sample, and values that the other invents are read by ours, in a bare sentence and after a
 name.
@@ -119,9 +119,9 @@ def _share(part: int, whole: int) -> dict[str, Any]:
 
 
 def _real_texts() -> list[str]:
-    directory = os.environ.get("TOCSIN_BENCH_TEXTS")
+    directory = os.environ.get("BENCH_TEXTS")
     if not directory:
-        print("redaction: TOCSIN_BENCH_TEXTS names no directory; only the sample is read")
+        print("redaction: BENCH_TEXTS names no directory; only the sample is read")
         return []
     found: list[str] = []
     for file in sorted(Path(directory).glob("*.parquet")):
@@ -142,7 +142,7 @@ def _on_real_texts(texts: Sequence[str]) -> dict[str, Any]:
         for one in RECOGNISERS:
             count = clean(text, [one]).count(one.replacement) - text.count(one.replacement)
             counts[one.name] += count
-            if count and os.environ.get("TOCSIN_BENCH_SHOW"):
+            if count and os.environ.get("BENCH_SHOW"):
                 print(one.name, count, repr(_context(text, one)))
     return {"texts": len(texts), "letters": sum(map(len, texts)), "touched": touched,
             "replacements": {name: n for name, n in counts.items() if n}}  # fmt: skip
@@ -200,9 +200,9 @@ def _peers(labelled: Sequence[Labelled], least: float = 0.4) -> dict[str, Any]:
 
     One by one, no language model; what Presidio scores `least` or more counts.
     """
-    python = os.environ.get("TOCSIN_BENCH_PEERS")
+    python = os.environ.get("BENCH_PEERS")
     if not python:
-        skipped = {"skipped": "TOCSIN_BENCH_PEERS names no Python with presidio-analyzer and faker"}
+        skipped = {"skipped": "BENCH_PEERS names no Python with presidio-analyzer and faker"}
         return {"faker": skipped, "presidio": skipped}
     texts = [one.text for one in labelled]
     task = {

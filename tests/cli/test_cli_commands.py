@@ -407,3 +407,25 @@ def test_what_was_applied_is_in_the_ledger(config: Path, tmp_path: Path) -> None
     assert "config.applied" in text
     assert "ana" in text
     assert "HOOK_SECRET" in text, "a secret is kept as a reference"
+
+
+def test_prices_are_shown_for_a_day_with_who_says_so(tmp_path: Path) -> None:
+    (tmp_path / "prices.yaml").write_text(
+        "apiVersion: tocsin/v1\nkind: PriceBook\nmetadata: {name: ours}\nspec:\n  prices:\n"
+        "    - {provider: openai, model: gpt-4o, from: 2026-05-01, to: 2026-05-31,"
+        " inputPerMtok: 1, outputPerMtok: 2}\n"
+    )
+    for day, source, dollars in (
+        ("2026-05-31", "override", 1.0),
+        ("2026-06-01", "genai-prices", 2.5),
+    ):
+        shown = tocsin(
+            "prices", "gpt-4o", "--provider", "openai", "--on", day, "--config", tmp_path,
+            "--output", "json",
+        )  # fmt: skip
+        assert shown.returncode == 0, shown.stderr
+        [exact] = [row for row in json.loads(shown.stdout) if row["model"] == "gpt-4o"]
+        assert (exact["source"], exact["input_per_mtok"]) == (source, dollars)
+    missing = tocsin("prices", "gpt-4oh")
+    assert missing.returncode == 1
+    assert "its calls cost unknown" in missing.stderr

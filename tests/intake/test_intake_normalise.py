@@ -14,7 +14,7 @@ from tocsin.store import attributes, prices
 from tocsin.store.normalise import CALL_COLUMNS
 from tocsin.store.otlp import LOGS_ENVELOPE, METRICS_ENVELOPE, TRACES_ENVELOPE
 from tocsin.store.otlp_kinds import KINDS, traces
-from tocsin.store.prices import Price, price_rows
+from tocsin.store.prices import Price, Tier, price_rows
 from tocsin.store.schema import CALLS
 from tocsin.store.sqltext import derived
 
@@ -127,6 +127,43 @@ def test_cost_is_the_spans_own_or_the_books(
     assert (call["cost_known"], call["cost_usd"]) == (1, pytest.approx(dollars))
 
 
+SONNET = {"gen_ai.provider.name": "anthropic", "gen_ai.response.model": "claude-sonnet-4-5"}
+
+
+@pytest.mark.parametrize(
+    ("counts", "input_tokens", "dollars"),
+    [
+        ({"input_tokens": 1000}, 1000, 0.003),
+        ({"input_tokens": 1000, "cache_read.input_tokens": 800}, 1000, 0.0006 + 0.00024),
+        ({"input_tokens": 1000, "cache_creation.input_tokens": 800}, 1000, 0.0006 + 0.003),
+        (  # as Anthropic counts: what was cached is no part of the input
+            {
+                "input_tokens": 10,
+                "cache_read.input_tokens": 800,
+                "cache_creation.input_tokens": 200,
+            },
+            1010,
+            0.00003 + 0.00024 + 0.00075,
+        ),
+    ],
+)
+def test_every_input_token_is_paid_for_once_at_its_own_price(
+    tocsin: Bench, counts: dict[str, int], input_tokens: int, dollars: float
+) -> None:
+    usage = {f"gen_ai.usage.{name}": count for name, count in counts.items()}
+    call = one(tocsin, {**SONNET, **usage})
+    assert (call["input_tokens"], call["cost_known"]) == (input_tokens, 1)
+    assert call["cost_usd"] == pytest.approx(dollars)
+
+
+def test_reasoning_is_a_part_of_the_output_and_paid_for_once(tocsin: Bench) -> None:
+    plain = one(tocsin, {**USED, "gen_ai.request.model": "o3-mini"})
+    reasoned = {**USED, "gen_ai.usage.reasoning.output_tokens": 80}
+    thought = one(tocsin, {**reasoned, "gen_ai.request.model": "o3-mini"})
+    assert (thought["output_tokens"], thought["reasoning_tokens"]) == (100, 80)
+    assert thought["cost_usd"] == plain["cost_usd"] > 0
+
+
 def test_a_model_without_a_price_costs_unknown_not_nothing(tocsin: Bench) -> None:
     values = {**USED, "gen_ai.response.model": "our-own-7b", "gen_ai.request.model": "our-own-7b"}
     call = one(tocsin, values)
@@ -170,24 +207,24 @@ def test_declared_dimensions_are_read_from_attributes_and_metadata(tmp_path: Any
 
 
 def test_overrides_replace_packaged_prices() -> None:
-    mine = Price("openai", "GPT-4o-mini", input=1.0, output=2.0, cached=0.5)
+    mine = Price("openai", "GPT-4o-mini", Tier(input=1.0, cached=0.5, written=1.0, output=2.0))
     rows = [row for row in price_rows([mine]) if row[:2] == ("openai", "gpt-4o-mini")]
-    assert [row[4:7] for row in rows] == [(1.0, 0.5, 2.0)]
+    assert [row[4] for row in rows] == [[1.0, 1.0, 0.5, 1.0, 2.0, 0.0]]
 
 
 def test_prices_follow_their_dates() -> None:
     rows = [row for row in price_rows() if row[:2] == ("anthropic", "claude-sonnet-4-6")]
     assert len(rows) == 2
     assert rows[0][3] < rows[1][2]
-    assert (rows[0][7], rows[1][7]) == (200_000, 0)
+    assert (rows[0][4][6], len(rows[1][4])) == (200_000, 6)
 
 
 def test_every_price_is_a_price() -> None:
     for row in price_rows():
         named = dict(zip(prices.PRICE_COLUMNS, row, strict=True))
         assert named["model"] == named["model"].lower()
-        assert min(named["input"], named["cached"], named["output"]) >= 0
-        assert named["input"] < 0.01, "dollars per token, not per million"
+        assert min(named["rates"]) >= 0
+        assert named["rates"][1] < 0.01, "dollars per token, not per million"
 
 
 def test_a_derived_select_has_as_few_layers_as_its_longest_chain() -> None:

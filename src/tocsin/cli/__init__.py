@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from tocsin.cli import configure, files, operate
+from tocsin.cli import configure, files, operate, prices
 from tocsin.cli.store import store
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ for command in (
     configure.plan,
     configure.apply,
     configure.backtest,
+    prices.prices,
     operate.doctor,
 ):
     app.command()(command)

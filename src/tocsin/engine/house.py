@@ -90,6 +90,7 @@ class House:
             self.telemetry.keeping.apply(desired.retention)
         rules = compile_desired(desired)
         self.telemetry.use(segment_kinds(desired.redactions))
+        self.telemetry.price_by(desired.prices)
         names = {service.name: service.service_name for service in desired.services.values()}
         source = self._source(Renamed(self.telemetry, names))
         window = Window(rules.monitors.monitors, rules.watched.services)

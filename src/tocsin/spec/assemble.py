@@ -20,12 +20,14 @@ from tocsin.spec.health import NOT_JUDGED
 from tocsin.spec.measures import Measure, measure
 from tocsin.spec.objectives import BurnRatePolicyShape, SLIShape, SLOShape
 from tocsin.spec.plugins import Secrets
+from tocsin.spec.prices import prices_of
 from tocsin.spec.receivers import Receiver, ReceiverShape
 from tocsin.spec.references import EVERY
 from tocsin.spec.routes import RouteShape
 from tocsin.spec.services import Service
 from tocsin.spec.sources import ConfiguredSource, SourceShape
 from tocsin.spec.yaml import Place
+from tocsin.store.prices import Price
 from tocsin.store.redaction import BUILT_IN
 from tocsin.store.schema import Retention
 
@@ -109,6 +111,13 @@ def sources(
         if built is not None:
             found[document.name] = built
     return found
+
+
+def prices(assembly: Assembly) -> tuple[Price, ...]:
+    """The prices of every PriceBook."""
+    found, problems = prices_of((d.spec, d.located) for d in assembly.of("PriceBook"))
+    assembly.problems += problems
+    return tuple(found)
 
 
 def redactions(

@@ -23,6 +23,7 @@ from tocsin.spec.references import dangling, declared
 from tocsin.spec.services import Service
 from tocsin.spec.sources import ConfiguredSource
 from tocsin.spec.yaml import Located, parse, read
+from tocsin.store.prices import Price
 from tocsin.store.redaction import BUILT_IN
 from tocsin.store.schema import Retention
 
@@ -36,6 +37,7 @@ class Desired:
     monitors: in the order of their documents' names. text: all documents as canonical JSON, without
     any secret; `restore` reads it back. digest: SHA-256 of `text` in hex. warnings: what was read
     but has no effect, or will surprise. redactions: what is taken out before telemetry is stored.
+    prices: in place of packaged ones.
     """
 
     services: Mapping[str, Service]
@@ -49,6 +51,7 @@ class Desired:
     sources: Mapping[str, ConfiguredSource] = field(default_factory=dict)
     redactions: Redactions = BUILT_IN
     retention: Retention | None = None
+    prices: tuple[Price, ...] = ()
 
     @property
     def digests(self) -> Mapping[str, Digest]:
@@ -148,6 +151,7 @@ def _desired(
     types = {name: receiver.type for name, receiver in receivers.items()}
     routing = assemble.routing(assembly, known, types)
     redactions = assemble.redactions(assembly, known, secrets)
+    prices = assemble.prices(assembly)
     problems += assembly.problems
     if problems:
         raise SpecError(sorted(set(problems), key=lambda p: (p.file, p.line, p.path, p.message)))
@@ -165,6 +169,7 @@ def _desired(
         sources=sources,
         redactions=redactions,
         retention=retention,
+        prices=prices,
     )
 
 

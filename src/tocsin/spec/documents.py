@@ -13,6 +13,7 @@ from tocsin.spec.duty import DigestShape, EscalationShape, OnCallShape
 from tocsin.spec.explain import show, suggest
 from tocsin.spec.health import HealthScoreShape
 from tocsin.spec.objectives import BurnRatePolicyShape, SLIShape, SLOShape
+from tocsin.spec.prices import PriceBookShape
 from tocsin.spec.receivers import ReceiverShape
 from tocsin.spec.redaction import RedactionShape
 from tocsin.spec.retention import RetentionShape
@@ -72,6 +73,7 @@ KINDS: tuple[Kind, ...] = (
     Kind(TOCSIN, "Source", SourceShape),
     Kind(TOCSIN, "Redaction", RedactionShape),
     Kind(TOCSIN, "Retention", RetentionShape),
+    Kind(TOCSIN, "PriceBook", PriceBookShape),
 )
 
 # Documents of OpenSLO that say how alerts are sent elsewhere; Tocsin has its own kinds for that.

@@ -76,6 +76,13 @@ FIELDS: dict[str, Names] = {
         ),
         usage=True,
     ),
+    "a_written_tokens": _names(
+        (
+            "gen_ai.usage.cache_creation.input_tokens",
+            "gen_ai.usage.cache_creation_input_tokens",
+            "llm.token_count.prompt_details.cache_write",
+        ),
+    ),
     "a_reasoning_tokens": _names(
         (
             "gen_ai.usage.reasoning.output_tokens",

@@ -12,8 +12,9 @@ layers, each a subquery of the next, so that every expression is named once and 
 
 Rules worth knowing, each backed by a recorded request of a real client:
 
-- Input tokens include cached ones. Where a span reports more cached than input tokens, its
-  provider counts them apart and they are added.
+- Input tokens include those read from a cache and those written to one. Where a span reports more
+  of these than input tokens, its provider counts them apart and they are added. Output tokens
+  include reasoning.
 - Usage counts on calls only (LLM, embedding, reranker); on the chains and agents around them it
   would count twice, so there it stays in the attributes. It is known when a count above zero was
   reported: a stream without usage is unknown, not zero.
@@ -34,7 +35,7 @@ from collections.abc import Mapping
 
 from tocsin.store import meaning
 from tocsin.store.attributes import SEGMENT_CODE, SEGMENT_PREFIX, Codebook
-from tocsin.store.prices import bare_model, cost_of, is_known, maker_of, rates_of
+from tocsin.store.prices import bare_model, cost_of, maker_of, rates_of
 from tocsin.store.schema import DOCUMENTS
 from tocsin.store.sqltext import array, first_known, layer, one_of, quoted, same
 
@@ -313,7 +314,10 @@ def _usage() -> dict[str, str]:
         "output_tokens": _on_leaf("a_output_tokens"),
         "cached_tokens": _on_leaf("a_cached_tokens"),
         "reasoning_tokens": _on_leaf("a_reasoning_tokens"),
-        "input_tokens": "told_input + if(cached_tokens > told_input, cached_tokens, 0)",
+        "written_tokens": _on_leaf("a_written_tokens"),
+        "read_input": "told_input + if(cached_tokens > told_input, cached_tokens, 0)",
+        "input_tokens": "read_input"
+        " + if(cached_tokens + written_tokens > read_input, written_tokens, 0)",
         "usage_told": "is_leaf AND reported AND input_tokens + output_tokens > 0",
         "usage_known": "toUInt8(usage_told)",
         "said_cost": "if(is_leaf AND a_cost != '', toFloat64OrDefault(a_cost, -1.), -1.)",
@@ -323,14 +327,14 @@ def _usage() -> dict[str, str]:
         " if(empty(served_model), request_model, served_model), ''))",
         "exact_rates": rates_of("said_provider", "lower(priced_model)", "day"),
         "maker_rates": rates_of("''", bare_model("priced_model"), "day"),
-        "rates": f"if({is_known('exact_rates')}, exact_rates, maker_rates)",
+        "rates": "if(exact_rates[1] = 1, exact_rates, maker_rates)",
         "maker": f"if({one_of('said_provider', meaning.FRAMEWORK_PROVIDERS)}, "
         + maker_of(bare_model("toLowCardinality(if(is_leaf, request_model, ''))"), "day")
         + ", '')",
         "cost_usd": "if(cost_told, said_cost, "
-        + cost_of("rates", "input_tokens", "cached_tokens", "output_tokens")
+        + cost_of("rates", "input_tokens", "cached_tokens", "written_tokens", "output_tokens")
         + ")",
-        "cost_known": f"toUInt8(cost_told OR {is_known('rates')})",
+        "cost_known": "toUInt8(cost_told OR rates[1] = 1)",
     }
 
 

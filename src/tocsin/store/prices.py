@@ -1,13 +1,15 @@
 """What a call costs: a dated price book in the database, from the offline data of `genai-prices`.
 
-`price_rows` flattens it to one row per name a model goes by and period its price was valid;
-`install` makes and fills the table and the dictionary over it; `rates_of` is the SQL expression
-that looks a call up and `cost_of` the one that multiplies. An operator's own prices are rows with
-the same key that replace the packaged ones.
+`price_rows` flattens it to one row per name a model goes by and period its price was valid, with an
+operator's own prices in place of the packaged ones on the days they name; `install` makes and fills
+the table and the dictionary over it; `rates_of` is the SQL expression that looks a call up and
+`cost_of` the one that multiplies.
 
-A model nobody has a price for costs *unknown*, never 0. Not modelled: batch, priority and flex
-tariffs (spans do not carry them), prices by time of day (the last one listed is taken), and cache
-writes (no instrumentation reports them as a part of input in a way two providers agree on).
+A model nobody has a price for costs *unknown*, never 0. Input includes what was read from a cache
+and what was written to one, output includes reasoning: each token is paid for once, at its own
+price where it has one. Not modelled: batch, priority and flex tariffs (spans do not carry them),
+prices by the hour of the day (that of most hours is taken), and what is paid for beside tokens of
+text: searches, pages, pictures, seconds of sound.
 """
 
 # ruff: noqa: S608 (SQL text is put together from names of this package and escaped literals)
@@ -15,46 +17,44 @@ writes (no instrumentation reports them as a part of input in a way two provider
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from datetime import date
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
 from typing import Any
 
 from genai_prices import data_snapshot
-from genai_prices.types import ModelPrice, StartDateConstraint, TieredPrices
+from genai_prices.types import ModelPrice, StartDateConstraint, TieredPrices, TimeOfDateConstraint
 
 from tocsin.store.clickhouse import ClickHouse
 from tocsin.store.ddl import engine_of
 from tocsin.store.layout import ONE_NODE, Layout
 from tocsin.store.sqltext import quoted
 
+# Rows of one filling share `made` and `book`, the hash of their text. The last filling holds; an
+# older one is removed after the dictionary has read the new one, so that at no moment, and after no
+# crash, there is a dictionary without prices.
 _TABLE = """
 CREATE TABLE IF NOT EXISTS tocsin.prices{everywhere} (
   provider LowCardinality(String), model String, valid_from Date, valid_to Date,
-  input Float64, cached Float64, output Float64,
-  long_from UInt32, long_input Float64, long_cached Float64, long_output Float64,
-  maker LowCardinality(String), source LowCardinality(String)
-) ENGINE = {engine} ORDER BY (provider, model, valid_from)
+  rates Array(Float64), maker LowCardinality(String), source LowCardinality(String),
+  made UInt32, book String
+) ENGINE = {engine} PARTITION BY (made, book) ORDER BY (provider, model, valid_from)
 """
 _BOOK = """
 CREATE OR REPLACE DICTIONARY tocsin.price_book{everywhere} (
-  provider String, model String, valid_from Date, valid_to Date,
-  input Float64, cached Float64, output Float64,
-  long_from UInt32, long_input Float64, long_cached Float64, long_output Float64,
-  known UInt8, maker String
+  provider String, model String, valid_from Date, valid_to Date, rates Array(Float64),
+  maker String
 ) PRIMARY KEY provider, model
-SOURCE(CLICKHOUSE(QUERY 'SELECT provider, model, valid_from, valid_to, input, cached, output,
-  long_from, long_input, long_cached, long_output, toUInt8(1) AS known, maker
-  FROM tocsin.prices'))
+SOURCE(CLICKHOUSE(QUERY 'SELECT provider, model, valid_from, valid_to, rates, maker
+  FROM tocsin.prices WHERE (made, book) = (SELECT max((made, book)) FROM tocsin.prices)'))
 LAYOUT(COMPLEX_KEY_RANGE_HASHED()) RANGE(MIN valid_from MAX valid_to) LIFETIME(0)
 """
 
-PRICE_COLUMNS = (
-    "provider", "model", "valid_from", "valid_to", "input", "cached", "output",
-    "long_from", "long_input", "long_cached", "long_output", "maker", "source",
-)  # fmt: skip
-
-_BEGINNING, _END = date(2000, 1, 1), date(2149, 1, 1)
+PRICE_COLUMNS = ("provider", "model", "valid_from", "valid_to", "rates", "maker", "source")
+BEGINNING, END = date(2000, 1, 1), date(2149, 1, 1)
+MOST_TIERS = 2
+_PARTS = 5  # prices of a tier: input, cached, written, output, request
+_DAY = timedelta(days=1)
 
 # What instrumentations call a provider, where it differs from the name in the price data.
 _ALIASES = {
@@ -83,29 +83,57 @@ _PREFIX = r"^(.*/)?((us|eu|apac|global)\.)?(anthropic\.|meta\.|mistral\.)?"
 
 
 @dataclass(frozen=True, slots=True)
-class Price:
-    """US dollars per token of one model from one day to another (exclusive).
+class Tier:
+    """US dollars per token of a call with more than `above` input tokens.
 
-    Above `long_from` input tokens the long prices hold for the whole call; 0 means never.
+    cached, written: of input tokens read from a cache, and written to one. request: for the call
+    itself, whatever its size.
+    """
+
+    input: float
+    cached: float
+    written: float
+    output: float
+    above: int = 0
+    request: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """What one model costs from one day to another, both included.
+
+    base: for any call. longer: what holds instead, for the whole call, above some input; ascending.
     """
 
     provider: str
     model: str
-    input: float
-    output: float
-    cached: float
-    valid_from: date = _BEGINNING
-    valid_to: date = _END
-    long_from: int = 0
-    long_input: float = 0.0
-    long_cached: float = 0.0
-    long_output: float = 0.0
+    base: Tier
+    valid_from: date = BEGINNING
+    valid_to: date = END
+    longer: tuple[Tier, ...] = ()
     source: str = "override"
 
     @property
     def maker(self) -> str:
         """The provider this price was published for, under whatever name it is looked up."""
         return self.provider
+
+    @property
+    def rates(self) -> list[float]:
+        """1, the base prices, and for each further tier where it starts and its prices."""
+        first = replace(self.base, above=1)
+        return [
+            float(number)
+            for tier in (first, *self.longer[:MOST_TIERS])
+            for number in (
+                tier.above,
+                tier.input,
+                tier.cached,
+                tier.written,
+                tier.output,
+                tier.request,
+            )
+        ]
 
     def row(self) -> tuple[Any, ...]:
         """The values of `PRICE_COLUMNS`."""
@@ -122,56 +150,103 @@ def ddl(layout: Layout = ONE_NODE) -> tuple[str, str]:
 def install(engine: ClickHouse, overrides: Iterable[Price] = ()) -> None:
     """Make the price table and its dictionary, and fill them when they hold other prices.
 
-    Must have run before a segment of traces is loaded: their SELECT asks the dictionary. The table
-    is empty for a moment while it is filled; the dictionary is not, it changes from old to new.
+    Must have run before a segment of traces is loaded: their SELECT asks the dictionary. May run
+    while segments are loaded; each of them finds the old prices or the new ones.
     """
+    everywhere, table = engine.layout.everywhere, engine.layout.pieces("prices")
+    _forget_older_layout(engine)
     for statement in ddl(engine.layout):
         engine.execute(statement)
-    rows = ", ".join(f"({', '.join(map(_literal, row))})" for row in price_rows(overrides))
-    digest = hashlib.sha256(rows.encode()).hexdigest()[:16]
-    everywhere, table = engine.layout.everywhere, engine.layout.pieces("prices")
-    held = engine.rows(
-        "SELECT comment FROM system.tables WHERE database = 'tocsin' AND name = 'prices'"
-    )
-    if held[0][0] != digest:
-        engine.execute(f"TRUNCATE TABLE {table}")
-        engine.execute(f"INSERT INTO tocsin.prices ({', '.join(PRICE_COLUMNS)}) VALUES {rows}")
+    rows = [", ".join(map(_literal, row)) for row in price_rows(overrides)]
+    digest = hashlib.sha256("\n".join(rows).encode()).hexdigest()[:16]
+    fillings = [
+        (int(made), str(book))
+        for made, book in engine.rows("SELECT DISTINCT made, book FROM tocsin.prices ORDER BY 1, 2")
+    ]
+    last, held = fillings[-1] if fillings else (0, "")
+    if held != digest:
+        names = ", ".join((*PRICE_COLUMNS, "made", "book"))
+        values = ", ".join(f"({row}, {last + 1}, {quoted(digest)})" for row in rows)
+        engine.execute(f"INSERT INTO tocsin.prices ({names}) VALUES {values}")
         engine.catch_up("prices")
-        engine.execute(f"ALTER TABLE {table} MODIFY COMMENT {quoted(digest)}")
     engine.execute(f"SYSTEM RELOAD DICTIONARY{everywhere} tocsin.price_book")
+    for made, book in fillings if held != digest else fillings[:-1]:
+        engine.execute(f"ALTER TABLE {table} DROP PARTITION ({made}, {quoted(book)})")
+
+
+def _forget_older_layout(engine: ClickHouse) -> None:
+    """Drop a price table of another shape; what it held is in the package."""
+    everywhere = engine.layout.everywhere
+    names = {
+        row[0]
+        for row in engine.rows(
+            "SELECT name FROM system.columns WHERE database = 'tocsin' AND table = 'prices'"
+        )
+    }
+    if names and "made" not in names:
+        engine.execute(f"DROP DICTIONARY IF EXISTS tocsin.price_book{everywhere}")
+        engine.execute(f"DROP TABLE tocsin.prices{everywhere} SYNC")
 
 
 def _literal(value: object) -> str:
-    return repr(value) if isinstance(value, int | float) else quoted(str(value))
+    return repr(value) if isinstance(value, int | float | list) else quoted(str(value))
 
 
 def price_rows(overrides: Iterable[Price] = ()) -> list[tuple[Any, ...]]:
-    """Rows of `tocsin.prices`: packaged prices under every name, overridden by `overrides`.
+    """Rows of `tocsin.prices`: packaged prices under every name, `overrides` on their days.
 
     Besides its provider's rows, every model has rows under provider '' for calls whose provider is
     not known; the maker's price is taken for these.
     """
+    return [
+        (provider, model, *price.row()[2:])
+        for (provider, model), prices in sorted(price_book(overrides).items())
+        for price in prices
+    ]
+
+
+def price_book(overrides: Iterable[Price] = ()) -> dict[tuple[str, str], list[Price]]:
+    """(provider, model) -> prices in the order of their days, no two of which share a day.
+
+    An override of a model by the name it has in the package holds under all its names, and under
+    all names of its provider.
+    """
     book: dict[tuple[str, str], list[Price]] = {}
-    for price in _packaged():
+    names: dict[tuple[str, str], set[str]] = {}
+    for model_id, price in _packaged():
         book.setdefault((price.provider, price.model), []).append(price)
+        names.setdefault((price.provider, model_id), set()).add(price.model)
+    for override in overrides:
+        provider = provider_named(override.provider)
+        model = override.model.lower()
+        for name in sorted(names.get((provider, model), {model})):
+            own = replace(override, provider=provider, model=name)
+            book[provider, name] = _carved(book.get((provider, name), []), own)
     for (provider, model), prices in sorted(book.items(), key=_maker_first):
         if ("", model) not in book:
             book["", model] = prices
         for alias in _ALIASES.get(provider, ()):
             book.setdefault((alias, model), prices)
-    for override in overrides:
-        book[override.provider, override.model.lower()] = [override]
-    return [
-        (provider, model, *price.row()[2:])
-        for (provider, model), prices in sorted(book.items())
-        for price in prices
-    ]
+    return book
+
+
+def _carved(prices: Sequence[Price], override: Price) -> list[Price]:
+    """`prices` with `override` in their place on its days."""
+    kept = [override]
+    for price in prices:
+        if price.valid_from < override.valid_from:
+            last = min(price.valid_to, override.valid_from - _DAY)
+            kept.append(replace(price, valid_to=last))
+        if price.valid_to > override.valid_to:
+            first = max(price.valid_from, override.valid_to + _DAY)
+            kept.append(replace(price, valid_from=first))
+    return sorted(kept, key=lambda price: price.valid_from)
 
 
 def provider_named(name: str) -> str:
     """A provider as the price book calls it, by what instrumentations call it."""
     plain = name.lower()
-    return next((one for one, aliases in _ALIASES.items() if plain in aliases), plain)
+    return _CANONICAL.get(plain, plain)
 
 
 def bare_model(model: str) -> str:
@@ -179,27 +254,15 @@ def bare_model(model: str) -> str:
     return f"replaceRegexpOne(replaceRegexpOne(lower({model}), '{_PREFIX}', ''), '{_SUFFIX}', '')"
 
 
-_RATES = (
-    "input", "cached", "output", "long_from", "long_input", "long_cached", "long_output", "known",
-)  # fmt: skip
-
-
 def rates_of(provider: str, model: str, day: str) -> str:
-    """SQL: rates of a model as a tuple of `_RATES`, all zeros when the book has none.
+    """SQL: rates of a model as an array that starts with 1, empty when the book has none.
 
     provider, model, day: SQL; provider '' asks for the price of the model's maker.
     """
-    names = ", ".join(map(quoted, _RATES))
-    nothing = ", ".join(["0"] * len(_RATES))
     return (
-        f"dictGetOrDefault('tocsin.price_book', ({names}), ({provider}, {model}), {day},"
-        f" ({nothing}))"
+        "dictGetOrDefault('tocsin.price_book', 'rates',"
+        f" ({provider}, {model}), {day}, CAST([], 'Array(Float64)'))"
     )
-
-
-def is_known(rates: str) -> str:
-    """SQL condition: the book had these rates."""
-    return f"{rates}.{len(_RATES)} = 1"
 
 
 def maker_of(model: str, day: str) -> str:
@@ -207,22 +270,27 @@ def maker_of(model: str, day: str) -> str:
     return f"dictGetOrDefault('tocsin.price_book', 'maker', ('', {model}), {day}, '')"
 
 
-def cost_of(rates: str, input_tokens: str, cached_tokens: str, output_tokens: str) -> str:
-    """SQL: US dollars at `rates`; input includes cached tokens."""
+def cost_of(
+    rates: str, input_tokens: str, cached_tokens: str, written_tokens: str, output_tokens: str
+) -> str:
+    """SQL: US dollars at `rates`; input includes what was read from a cache and written to one."""
+    size = _PARTS + 1
+    # The highest tier whose start is passed, asked from the highest down; no tier starts at 0.
+    starts = [size * number + 1 for number in range(MOST_TIERS, 0, -1)]
+    tests = ", ".join(
+        f"{rates}[{start}] > 0 AND {input_tokens} > {rates}[{start}], {start + 1}"
+        for start in starts
+    )
+    plain = f"toFloat64({input_tokens}) - {cached_tokens} - {written_tokens}"
     counts = (
-        f"toFloat64({input_tokens}) - {cached_tokens}",
-        f"toFloat64({cached_tokens})",
-        f"toFloat64({output_tokens})",
+        f"[{plain}, toFloat64({cached_tokens}), toFloat64({written_tokens}),"
+        f" toFloat64({output_tokens}), 1.]"
     )
-    base, long = (
-        " + ".join(
-            f"{rates}.{_RATES.index(prefix + part) + 1} * ({count})"
-            for part, count in zip(("input", "cached", "output"), counts, strict=True)
-        )
-        for prefix in ("", "long_")
-    )
-    start = f"{rates}.{_RATES.index('long_from') + 1}"
-    return f"if({start} > 0 AND {input_tokens} > {start}, {long}, {base})"
+    tier = f"arrayResize(arraySlice({rates}, multiIf({tests}, 2), {_PARTS}), {_PARTS})"
+    return f"arrayDotProduct({tier}, {counts})"
+
+
+_CANONICAL = {alias: provider for provider, aliases in _ALIASES.items() for alias in aliases}
 
 
 def _maker_first(item: tuple[tuple[str, str], Any]) -> tuple[int, str, str]:
@@ -231,14 +299,19 @@ def _maker_first(item: tuple[tuple[str, str], Any]) -> tuple[int, str, str]:
     return rank, provider, model
 
 
-def _packaged() -> Iterator[Price]:
-    """Every dated price of the snapshot, under every exact name or name prefix of its model."""
+def _packaged() -> Iterator[tuple[str, Price]]:
+    """Every dated price of the snapshot, under every exact name or name prefix of its model.
+
+    With each, the name of the model in the snapshot.
+    """
     for provider in data_snapshot.get_snapshot().providers:
         for model in provider.models:
             periods = list(_periods(model.prices))
-            for name in sorted({model.id.lower(), *_exact_names(model.match)}):
+            model_id = model.id.lower()
+            for name in sorted({model_id, *_exact_names(model.match)}):
                 for start, end, price in periods:
-                    yield from _price(provider.id, name, start, end, price)
+                    if price.input_mtok is not None:
+                        yield model_id, _price(provider.id, name, start, end, price)
 
 
 def _exact_names(clause: Any) -> Iterator[str]:
@@ -254,44 +327,54 @@ def _exact_names(clause: Any) -> Iterator[str]:
 def _periods(prices: Any) -> Iterator[tuple[date, date, ModelPrice]]:
     """(first day, last day, price), in order, last one open."""
     if isinstance(prices, ModelPrice):
-        yield _BEGINNING, _END, prices
+        yield BEGINNING, END, prices
         return
     starts: dict[date, ModelPrice] = {}
+    latest = BEGINNING
     for entry in prices:
-        dated = isinstance(entry.constraint, StartDateConstraint)
-        starts[entry.constraint.start_date if dated else _BEGINNING] = entry.prices
+        constraint = entry.constraint
+        if isinstance(constraint, StartDateConstraint):
+            latest = constraint.start_date
+            starts[latest] = entry.prices
+        elif not isinstance(constraint, TimeOfDateConstraint):
+            starts[BEGINNING] = entry.prices
+        elif _hours(constraint) > 12:
+            starts[latest] = entry.prices
     days = sorted(starts)
-    for first, following in zip(days, [*days[1:], _END], strict=True):
-        last = following if following == _END else date.fromordinal(following.toordinal() - 1)
+    for first, following in zip(days, [*days[1:], END], strict=True):
+        last = following if following == END else following - _DAY
         yield first, last, starts[first]
 
 
-def _price(provider: str, name: str, start: date, end: date, price: ModelPrice) -> Iterator[Price]:
-    if price.input_mtok is None:
-        return
-    cached = price.cache_read_mtok if price.cache_read_mtok is not None else price.input_mtok
-    parts = (price.input_mtok, cached, price.output_mtok or 0)
-    base = [_per_token(part) for part in parts]
-    long_from, long = _long(parts)
-    yield Price(
-        provider=provider, model=name, valid_from=start, valid_to=end,
-        input=base[0], cached=base[1], output=base[2],
-        long_from=long_from, long_input=long[0], long_cached=long[1], long_output=long[2],
-        source="genai-prices",
-    )  # fmt: skip
+def _hours(constraint: TimeOfDateConstraint) -> float:
+    """How many hours of a day a price by the time of day holds."""
+    start, end = constraint.start_time, constraint.end_time
+    minutes = (end.hour - start.hour) * 60 + end.minute - start.minute
+    return minutes % (24 * 60) / 60
 
 
-def _per_token(price: Any) -> float:
-    return float(price.base if isinstance(price, TieredPrices) else price) / 1e6
+def _price(provider: str, name: str, start: date, end: date, price: ModelPrice) -> Price:
+    plain = price.input_mtok
+    parts = (
+        plain,
+        plain if price.cache_read_mtok is None else price.cache_read_mtok,
+        plain if price.cache_write_mtok is None else price.cache_write_mtok,
+        price.output_mtok or 0,
+    )
+    starts = {t.start for part in parts if isinstance(part, TieredPrices) for t in part.tiers}
+    fee = price.requests_kcount
+    request = float(fee.base if isinstance(fee, TieredPrices) else fee or 0) / 1000
+    base, *longer = (_tier(parts, above, request) for above in (0, *sorted(starts)))
+    return Price(provider, name, base, start, end, tuple(longer), "genai-prices")
 
 
-def _long(parts: tuple[Any, ...]) -> tuple[int, list[float]]:
-    """The first long-context tier: where it starts and its prices per token."""
-    tiers = [part.tiers[0] for part in parts if isinstance(part, TieredPrices) and part.tiers]
-    if not tiers:
-        return 0, [0.0, 0.0, 0.0]
-    long = [
-        float(part.tiers[0].price) / 1e6 if isinstance(part, TieredPrices) else _per_token(part)
-        for part in parts
-    ]
-    return int(tiers[0].start), long
+def _tier(parts: Sequence[Any], above: int, request: float) -> Tier:
+    """The prices per token of a call with just more than `above` input tokens."""
+    per_million = []
+    for part in parts:
+        if isinstance(part, TieredPrices):
+            passed = [tier.price for tier in part.tiers if tier.start <= above] if above else []
+            part = passed[-1] if passed else part.base
+        per_million.append(float(part))
+    plain, cached, written, output = (price / 1e6 for price in per_million)
+    return Tier(plain, cached, written, output, above, request)

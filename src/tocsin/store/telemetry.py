@@ -71,10 +71,11 @@ def prepared(
     clock: Clock,
     tables: Sequence[schema.Table],
     retention: schema.Retention | None,
+    overrides: Sequence[prices.Price] = (),
 ) -> Keeping:
     """Check an engine, and bring its tables, views and prices up to this version.
 
-    retention: see `Telemetry.open`. StoreError when the engine cannot hold a store.
+    retention, overrides: see `Telemetry.open`. StoreError when the engine cannot hold a store.
     """
     fitness.check(engine)
     fitness.make_database(engine)
@@ -83,7 +84,7 @@ def prepared(
     upgrade(engine, clock, existed=existed)
     ddl.refresh_views(engine)
     fill_versions(engine)
-    prices.install(engine)
+    prices.install(engine, overrides)
     Writers(engine, clock).identity()
     keeping = Keeping(engine, clock, tables)
     if retention is not None:
@@ -101,7 +102,7 @@ class Telemetry:
 
     def __init__(
         self, engine: ClickHouse, path: Path, clock: Clock, kinds: Sequence[SegmentKind],
-        limits: Limits, keeping: Keeping,
+        limits: Limits, keeping: Keeping, overrides: tuple[prices.Price, ...],
     ) -> None:  # fmt: skip
         wal = path / "wal"
         by_name = {kind.name: kind for kind in (*BUILT_IN, *kinds)}
@@ -111,6 +112,7 @@ class Telemetry:
         self._digests = DigestMemory(wal / "digests.journal", clock)
         self._quarantine = Quarantine(engine, path / "quarantine", clock)
         self.keeping = keeping
+        self._overrides = overrides
         epoch = Writers(engine, clock).epoch(wal, {kind.table for kind in by_name.values()})
         self._inserts = inserts = Inserts(engine, by_name)
         reconciler = Reconciler(
@@ -145,14 +147,15 @@ class Telemetry:
         dsn: str = "",
         password: str = "",
         layout: Layout = ONE_NODE,
+        overrides: Sequence[prices.Price] = (),
     ) -> Telemetry:
         """Open the store of a data directory, making what is missing.
 
         kinds: of segments, beside the built-in ones. tables: beside those of `schema.TABLES`.
         retention: applied to every table; None gives new tables the defaults and leaves others.
         dsn: a ClickHouse server instead of the embedded engine; `password` when it has none.
-        layout: how tables lie there. StoreError when another process uses the directory, or the
-        server cannot be used.
+        layout: how tables lie there. overrides: prices that go before the packaged ones.
+        StoreError when another process uses the directory, or the server cannot be used.
         """
         given = limits or Limits()
         try:
@@ -167,8 +170,8 @@ class Telemetry:
                         keep_free_bytes=given.min_free_bytes // 4,
                     )  # fmt: skip
                 held.callback(engine.close)
-                keeping = prepared(engine, clock, (*schema.TABLES, *tables), retention)
-                store = cls(engine, path, clock, kinds, given, keeping)
+                keeping = prepared(engine, clock, (*schema.TABLES, *tables), retention, overrides)
+                store = cls(engine, path, clock, kinds, given, keeping, tuple(overrides))
                 store._held = held.pop_all()
                 return store
         except OSError as error:
@@ -223,6 +226,14 @@ class Telemetry:
         What is on disk and not loaded yet is loaded by the new ones.
         """
         self._inserts.use(kinds)
+
+    def price_by(self, overrides: Sequence[prices.Price]) -> None:
+        """Price calls that are loaded from now on by these, and where they say nothing by the
+        packaged prices.
+        """
+        if tuple(overrides) != self._overrides:
+            prices.install(self._engine, overrides)
+            self._overrides = tuple(overrides)
 
     def minutes(
         self, monitored: Mapping[SeriesId, Ratio], services: Sequence[str], start: int, stop: int

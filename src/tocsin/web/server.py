@@ -107,6 +107,7 @@ def open_stores(
         telemetry = Telemetry.open(
             data_dir, clock, kinds=segment_kinds(desired.redactions), tables=TABLES,
             memory_bytes=memory_bytes, dsn=clickhouse, password=password, layout=Layout(cluster),
+            overrides=desired.prices,
         )  # fmt: skip
     except TocsinError:
         state.close()
