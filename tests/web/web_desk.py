@@ -431,6 +431,9 @@ class MemoryDesk:
             return None
         return ReplayProgress(start, NOW, NOW - timedelta(days=5), 812_345, 41_000.0)
 
+    def trouble(self) -> str:
+        return self.problems.get("intake", "")
+
     def ready(self) -> Readiness:
         return Readiness(self.problems)
 

@@ -52,17 +52,22 @@ def portions(signal: str, body: bytes) -> Iterator[bytes]:
     if len(body) <= PORTION:
         yield body
         return
-    items = 0
     view = memoryview(body)
-    for head, held in _members(view):
-        items += len(held)
+    items, held, size = 0, list[bytes](), 0
+    for head, members in _members(view):
+        items += 1 + len(members)
         if items > MOST_ITEMS:
             raise IntakeError(413, f"more than {MOST_ITEMS} items in one body; send fewer")
-        for part in _parts(held):
-            size = sum(stop - start for start, stop in part)
-            if size > PORTION and len(part) == 1:
+        for part in _parts(members):
+            length = sum(stop - start for start, stop in part)
+            if length > PORTION and len(part) == 1:
                 _count(signal, view[part[0][0] : part[0][1]])
-            yield _request(head, b"".join(view[start:stop] for start, stop in part))
+            held.append(_request(head, b"".join(view[start:stop] for start, stop in part)))
+            size += len(held[-1])
+            if size >= PORTION:
+                yield b"".join(held)
+                held, size = [], 0
+    yield b"".join(held)
 
 
 def _members(view: memoryview) -> Iterator[tuple[tuple[bytes, bytes], list[tuple[int, int]]]]:
@@ -70,6 +75,9 @@ def _members(view: memoryview) -> Iterator[tuple[tuple[bytes, bytes], list[tuple
     [start, stop) of its items, tags included."""
     for number, wire, start, stop in _fields(view, 0, len(view)):
         if (number, wire) != (_TOP, _LENGTH_DELIMITED):
+            continue
+        if start == stop:
+            yield (b"", b""), []
             continue
         fields = list(_spans(view, start, stop))
         scopes = [f for f in fields if f[:2] == (_SCOPES, _LENGTH_DELIMITED)]

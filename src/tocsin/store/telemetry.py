@@ -302,6 +302,10 @@ class Telemetry:
                 " (`calls` of a Retention document)."
             )
 
+    def loader(self) -> LoaderState:
+        """How loading gets on."""
+        return self._loader.state()
+
     def stats(self) -> TelemetryStats:
         """Rows, bytes and vitals now."""
         sizes = self.reads.sizes()

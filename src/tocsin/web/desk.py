@@ -129,7 +129,11 @@ class Desk(Protocol):
         ...
 
     def ready(self) -> Readiness:
-        """Whether stores and the engine answer."""
+        """Whether stores, intake and the engine do their work."""
+        ...
+
+    def trouble(self) -> str:
+        """Why telemetry does not come in as it should, or ""; asked by every page."""
         ...
 
     def acknowledge(self, incident_id: str, actor: str) -> None:

@@ -9,13 +9,12 @@ from datetime import datetime, timedelta
 from typing import TypeVar
 
 from tocsin.domain.clock import from_minute, iso, to_minute
-from tocsin.domain.errors import StoreError
 from tocsin.domain.findings import Incident
 from tocsin.domain.series import Change, MinuteBlock, Ratio, SeriesId
 from tocsin.engine.house import House, NoSuchIncident, settled
 from tocsin.engine.sources import TargetStatus
 from tocsin.store.reads import FleetRow
-from tocsin.web import call_reading, portraits, reasons, serving
+from tocsin.web import call_reading, portraits, readiness, reasons, serving
 from tocsin.web.call_views import CallView
 from tocsin.web.desk import IncidentFilter, Missing
 from tocsin.web.listing import number, paged, passes
@@ -284,18 +283,12 @@ class LiveDesk:
         return self._progress()
 
     def ready(self) -> Readiness:
-        """Whether stores and the engine answer."""
-        checks = {"telemetry": "", "state": "", "evaluation": ""}
-        try:
-            self._house.telemetry.reads.first_minute()
-        except StoreError as error:
-            checks["telemetry"] = str(error)
-        try:
-            self._house.state.ledger_head()
-        except StoreError as error:
-            checks["state"] = str(error)
-        checks["evaluation"] = self._blind()
-        return Readiness(checks)
+        """Whether stores, intake and the engine do their work."""
+        return readiness.readiness(self._house, self._blind())
+
+    def trouble(self) -> str:
+        """Why telemetry does not come in as it should, or ""."""
+        return readiness.trouble(self._house)
 
     # --- private ---
 

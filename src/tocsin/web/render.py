@@ -77,6 +77,7 @@ class Renderer:
             "navigation": NAVIGATION,
             "firing": 0 if bare else self._desk.live_incidents(),
             "progress": progress,
+            "trouble": "" if bare else self._desk.trouble(),
             "refresh_s": (REPLAY_REFRESH_S if progress else REFRESH_S) if live else 0,
             "needs_login": self._policy.needs_login,
             "form_token": lambda: form_token(self._policy, form_id),
