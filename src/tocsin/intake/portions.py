@@ -10,6 +10,8 @@ itself is counted through, and refused when it holds too much.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
+from typing import TypeVar
 
 from tocsin.domain.errors import IntakeError
 from tocsin.intake.envelope import varint
@@ -41,6 +43,7 @@ _SHARED = {
 }
 
 Field = tuple[int, int, int, int]
+T = TypeVar("T")
 
 
 def portions(signal: str, body: bytes) -> Iterator[bytes]:
@@ -79,14 +82,23 @@ def _members(view: memoryview) -> Iterator[tuple[tuple[bytes, bytes], list[tuple
         if start == stop:
             yield (b"", b""), []
             continue
-        fields = list(_spans(view, start, stop))
+        fields = _bounded(_spans(view, start, stop))
         scopes = [f for f in fields if f[:2] == (_SCOPES, _LENGTH_DELIMITED)]
-        resource = b"".join(view[f[4] : f[3]] for f in fields if f not in scopes)
+        about = [f for f in fields if f[:2] != (_SCOPES, _LENGTH_DELIMITED)]
+        resource = b"".join(view[f[4] : f[3]] for f in about)
         for _, _, scope_start, scope_stop, _ in scopes:
-            inner = list(_spans(view, scope_start, scope_stop))
+            inner = _bounded(_spans(view, scope_start, scope_stop))
             items = [(f[4], f[3]) for f in inner if f[:2] == (_ITEMS, _LENGTH_DELIMITED)]
             beside = [f for f in inner if f[:2] != (_ITEMS, _LENGTH_DELIMITED)]
             yield (resource, b"".join(view[f[4] : f[3]] for f in beside)), items
+
+
+def _bounded(fields: Iterator[T]) -> list[T]:
+    """The fields as a list; IntakeError 413 as soon as there are more than anybody sends."""
+    found = list(islice(fields, MOST_ITEMS + 1))
+    if len(found) > MOST_ITEMS:
+        raise IntakeError(413, f"more than {MOST_ITEMS} items in one body; send fewer")
+    return found
 
 
 def _parts(items: list[tuple[int, int]]) -> Iterator[list[tuple[int, int]]]:
