@@ -119,6 +119,33 @@ class PeriodCounts:
             since = ring.sums(ring.end, ring.end - hour * MINUTES_PER_HOUR)
             self._at_hour[hour % len(self._at_hour)] = self._totals - since
 
+    def restate(self, hour: int, rows: Rows, counts: Counts) -> bool:
+        """Replace what is held of some rows in an epoch hour by `counts[minute, 2, row]`.
+
+        However long ago: windows of months add the difference. Minutes after the last one held are
+        left out. False when so little is held of that hour that there is nothing to replace.
+        """
+        ring, start = self.ring, hour * MINUTES_PER_HOUR
+        first, stop = max(start, ring.start), min(start + len(counts), ring.end)
+        if first > ring.end - ring.capacity + 1:
+            if first >= stop:
+                return False
+            held = np.diff(ring.cumulative(first, stop), axis=0)
+            held[:, :, rows] = counts[first - start : stop - start]
+            self.put(first, held.astype(np.uint32))
+            return True
+        last = ring.end // MINUTES_PER_HOUR
+        size = len(self._at_hour)
+        if hour < self._first_hour or hour <= last - size or stop - start < MINUTES_PER_HOUR:
+            return False
+        held = self._at_hour[(hour + 1) % size] - self._at_hour[hour % size]
+        change = np.zeros_like(self._totals)
+        change[:, rows] = counts.sum(axis=0) - held[:, rows]
+        self._totals = self._totals + change
+        for later in range(hour + 1, last + 1):
+            self._at_hour[later % size] += change
+        return True
+
     def sums(self, end: int, width: int, rows: Rows | None = None) -> Counts:
         """Counts [(bad, total), row] of minutes [end - width, end), of all rows or of some.
 

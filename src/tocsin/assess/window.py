@@ -88,6 +88,20 @@ class Window:
             self._put(start, *self._rows_of(block, here), present=True)
         return min(first, stop) - block.start
 
+    def restate(self, block: MinuteBlock) -> bool:
+        """Take in an hour of the past again, of the series that `block` has: what came late counts
+        in the objectives it belongs to, however old it is.
+
+        Detectors keep what they have judged. The block begins at a full hour and has at most one.
+        False when nothing is held of that hour.
+        """
+        rows = [(self._burn_row[s], n) for n, s in enumerate(block.series) if s in self._burn_row]
+        if self.start is None or not rows:
+            return False
+        burn, given = (np.array(numbers, np.intp) for numbers in zip(*rows, strict=True))
+        counts = np.stack([block.bad[given], block.total[given]]).transpose(2, 0, 1)
+        return self.burn.restate(block.start // MINUTES_PER_HOUR, burn, counts)
+
     def usual(self) -> Usual:
         """What is usual for every scanned row, before any monitor's own prior; see `pace_rows`."""
         if self._usual is None or self._usual[0] != self.baseline.version:

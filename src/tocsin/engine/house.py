@@ -38,6 +38,7 @@ log = structlog.get_logger(__name__)
 WARM_UP_DAYS = 30
 WARM_UP_STEP = 360
 MOST_MISSED = 24 * 60
+RESTATE_OVERLAP = timedelta(minutes=5)
 LAST_MINUTE = "engine.last_minute"
 
 
@@ -92,7 +93,8 @@ class House:
         self.telemetry.use(segment_kinds(desired.redactions))
         self.telemetry.price_by(desired.prices)
         names = {service.name: service.service_name for service in desired.services.values()}
-        source = self._source(Renamed(self.telemetry, names))
+        afresh = Renamed(self.telemetry, names)
+        source = self._source(afresh)
         window = Window(rules.monitors.monitors, rules.watched.services)
         resume = self._resume_at() if start is None else start
         if start is None:
@@ -101,6 +103,8 @@ class House:
             self.rules: Rules = rules
             self.window = window
             self._minutes = source
+            self._afresh = afresh  # what a source may have read ahead is older than a late score
+            self._restated = self.clock.now()
             self._feed = Feed(source, rules.watched, start=resume, reread=self._reread)
             self.standing = Standing(resume - 1, {})
 
@@ -132,6 +136,7 @@ class House:
             # wrong; a clock that leapt a year ahead would be judged for hours.
             log.warning("clock_stepped", minutes=behind)
             self.adopt(self.desired)
+        self._restate(now)
         decided = []
         for minute in range(self._feed.position, last + 1):
             decided.append(self.tick(from_minute(minute + 1) + self.lateness))
@@ -216,6 +221,25 @@ class House:
         if last + 1 < oldest:
             log.warning("minutes_skipped", count=oldest - last - 1, reason="away for over a day")
         return min(max(last + 1, oldest), now)
+
+    def _restate(self, now: datetime) -> None:
+        """Let scores that came late, and corrections, count in objectives where they belong.
+
+        Looks back further than the last time: what is received takes a moment to be loaded, and
+        taking the same hour in twice changes nothing.
+        """
+        with self._lock:
+            since, self._restated = self._restated - RESTATE_OVERLAP, now
+            rated = {
+                series: ratio
+                for series, ratio in self.rules.watched.series.items()
+                if ratio.column == "feedback_negative"
+            }
+            if not rated:
+                return
+            for hour in self.telemetry.restated(since, self._feed.position - self._reread):
+                stop = min(60 * (hour + 1), self._feed.position)
+                self.window.restate(self._afresh.minutes(rated, (), 60 * hour, stop))
 
     def _warm_up(self, window: Window, rules: Rules, source: MinuteSource, stop: int) -> None:
         """Read what the windows reach back to, hours at a time, without judging it again."""

@@ -20,6 +20,7 @@ import threading
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 
 from tocsin.domain.clock import Clock
 from tocsin.store import schema
@@ -27,6 +28,7 @@ from tocsin.store.clickhouse import DATABASE, ClickHouse
 from tocsin.store.kinds import SegmentKind
 from tocsin.store.schema import SCORE_KEY, SCORE_VERSION, SCORE_VERSIONS, SCORES
 
+FEEDBACK = "feedback"  # the name of scores that monitors count
 LOOK_BACK_DAYS = 35
 WAIT = timedelta(days=7)
 MOST_WAITING = 100_000
@@ -155,6 +157,38 @@ def note_repeats(engine: ClickHouse, where: str, values: Mapping[str, int]) -> N
         f" GROUP BY key HAVING min({SCORE_VERSION}) != max({SCORE_VERSION})",
         values,
     )
+
+
+def about(engine: ClickHouse, call: str) -> list[dict[str, Any]]:
+    """The scores of a call as they hold, by any of its ids, oldest first.
+
+    versions: how many rows say something of the score, corrections included.
+    """
+    where = "(call_id = {id:String} OR span_id = lower({id:String}) OR trace_id = {id:String})"
+    return engine.records(
+        "SELECT s.ts AS ts, project, service, name, if(isNaN(value), NULL, value) AS value, label,"
+        " source, annotator, comment, call_id, trace_id, recv AS received, greatest(v.n, 1) AS"
+        f" versions FROM {DATABASE}.scores AS s LEFT JOIN (SELECT key AS k,"
+        f" uniqExact(version, recv, line) AS n FROM {DATABASE}.score_versions"
+        f" WHERE key GLOBAL IN ({repeats_of(where)}) GROUP BY k) AS v"
+        f" ON s.key = v.k WHERE {where} AND {holds(where)} ORDER BY ts, name",
+        {"id": call},
+    )
+
+
+def restated(engine: ClickHouse, since: datetime, before: int) -> list[int]:
+    """Epoch hours with minutes before `before` whose counts of feedback changed by what was
+    received from `since` on: late scores, and corrections of earlier ones."""
+    came = f"recv >= fromUnixTimestamp64Micro({{since:Int64}}, 'UTC') AND name = '{FEEDBACK}'"
+    old = "toUnixTimestamp(ts) < {before:Int64} * 60"
+    rows = engine.rows(
+        f"SELECT DISTINCT intDiv(toUnixTimestamp(ts), 3600) AS h FROM (SELECT ts"
+        f" FROM {DATABASE}.scores WHERE {came} AND {old} UNION ALL"
+        f" SELECT ts FROM {DATABASE}.score_versions"
+        f" WHERE key GLOBAL IN ({repeats_of(came)}) AND {old}) ORDER BY h",
+        {"since": micros(since), "before": before},
+    )
+    return [int(row[0]) for row in rows]
 
 
 def feed_versions(engine: ClickHouse, where: str, values: Mapping[str, int]) -> None:

@@ -14,6 +14,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -40,7 +41,7 @@ from tocsin.store.reads import Reads
 from tocsin.store.reconcile import Inserts, Opening, Reconciler, Settled, leftover
 from tocsin.store.retention import DAY_S, Keeping
 from tocsin.store.row_kinds import row_kinds
-from tocsin.store.scores import Placer, fill_versions
+from tocsin.store.scores import Placer, about, fill_versions, restated
 from tocsin.store.segments import Limits, SegmentWriter
 from tocsin.store.served import Bounds, Served
 from tocsin.store.upgrades import has_tables, upgrade
@@ -248,6 +249,15 @@ class Telemetry:
     def changes(self, start: int, stop: int) -> Sequence[Change]:
         """See `domain.ports.MinuteSource`."""
         return self._minutes.changes(start, stop)
+
+    def scores_about(self, call: str) -> list[dict[str, Any]]:
+        """The scores of a call as they hold; `call` is any of its ids."""
+        return about(self._engine, call)
+
+    def restated(self, since: datetime, before: int) -> Sequence[int]:
+        """Epoch hours, before epoch minute `before`, in which scores received from `since` on
+        changed what is counted."""
+        return restated(self._engine, since, before)
 
     def add_change(self, change: Change, *, project: str = "") -> None:
         """Record that somebody did something; durable on return."""

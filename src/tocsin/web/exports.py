@@ -18,7 +18,7 @@ from tocsin.engine.exchange.exporting import SUFFIXES, encoded
 from tocsin.engine.exchange.wishes import ExportWish
 from tocsin.reports.costs import CostLine
 from tocsin.store.telemetry import Telemetry
-from tocsin.web.resources import Listing
+from tocsin.web.resources import Listing, ScoreResource
 from tocsin.web.views import Page
 
 ROWS_HEADER = "x-tocsin-rows"
@@ -39,6 +39,13 @@ Dims = Annotated[list[str] | None, Query(alias="dim", description="name=value; m
 def routes(telemetry: Telemetry, clock: Clock) -> APIRouter:
     """The endpoints for exports and costs of one store."""
     router = APIRouter(tags=["exports"])
+
+    @router.get("/scores", summary="What was said about a call, as it holds")
+    def scores(
+        call: Annotated[str, Query(min_length=1, description="Span, response or trace id.")],
+    ) -> Listing[ScoreResource]:
+        found = tuple(ScoreResource.of(row) for row in telemetry.scores_about(call))
+        return Listing[ScoreResource].of(Page(found, None, len(found)))
 
     @router.get("/costs", summary="What bills and the price book say, per day, provider and model")
     def costs(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -39,6 +40,31 @@ class Listing(BaseModel, Generic[T]):
     def of(cls, page: Page[T]) -> Listing[T]:
         """From a view's page."""
         return cls(total=page.total, items=list(page.items), next=page.next)
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreResource:
+    """One judgement about a call; null is unknown. versions: 1, and one for each correction."""
+
+    ts: datetime
+    received: datetime
+    project: str
+    service: str
+    name: str
+    value: float | None
+    label: str
+    source: str
+    annotator: str
+    comment: str
+    call_id: str
+    trace_id: str
+    versions: int
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> ScoreResource:
+        """From a row of the store, whose times are UTC without saying so."""
+        times = {name: row[name].replace(tzinfo=UTC) for name in ("ts", "received")}
+        return cls(**{**row, **times})
 
 
 @dataclass(frozen=True, slots=True)

@@ -171,3 +171,41 @@ def test_a_burn_window_beyond_three_days_is_refused() -> None:
     steps = (BurnStep("ticket", 5 * DAY, 60, 1.0),)
     with pytest.raises(ValueError, match="at most 4320 minutes"):
         Window([objective(name, steps=steps)])
+
+
+@settings(max_examples=25, deadline=None)
+@given(data=st.data())
+def test_hours_that_are_restated_hold_what_one_block_would_have_held(data) -> None:
+    """Labels that come late, for any hour of a month, in any order; the other series stay."""
+    rng = np.random.default_rng(data.draw(st.integers(0, 100)))
+    first = START + data.draw(st.integers(0, 59))
+    minutes = data.draw(st.integers(90, 9 * DAY))
+    names = series(3)
+    final = counts(rng, 3, minutes)
+    monitors = [objective(name) for name in names]
+    want, window = Window(monitors), Window(monitors)
+    want.advance(block(names, *final, first, origin=first))
+    early = [np.where(rng.random(minutes) < 0.3, 0, each) for each in final]
+    for each, truth in zip(early, final, strict=True):
+        each[2] = truth[2]
+    early[0] = np.minimum(early[0], early[1])
+    window.advance(block(names, *early, first, origin=first))
+    # Of the hour that was only begun nothing older than the exact minutes can be replaced.
+    begun = first % 60 and minutes > 3 * DAY
+    hours = list(range(first // 60 + bool(begun), (first + minutes - 1) // 60 + 1))
+    rng.shuffle(hours)
+    for hour in hours * 2:
+        start, stop = max(hour * 60, first), min(hour * 60 + 60, first + minutes)
+        part = block(names, *final, start, stop, origin=first)
+        lead = hour * 60 - start  # a block begins at a full hour; nothing is known before the first
+        padded = [np.pad(each[:2], ((0, 0), (-lead, 0))) for each in (part.bad, part.total)]
+        window.restate(replace(part, start=hour * 60, series=part.series[:2],
+                               bad=padded[0], total=padded[1]))  # fmt: skip
+    end = first + minutes
+    for width in (1, 60, 1440, 4320, 7 * DAY, 30 * DAY):
+        ours, theirs = window.burn.sums(end, width), want.burn.sums(end, width)
+        if begun:
+            span = end - width <= (first // 60 + 1) * 60
+            if span:
+                continue
+        np.testing.assert_array_equal(ours, theirs)

@@ -1,0 +1,88 @@
+"""Labels that come late or are corrected change the objectives they belong to, and page nobody."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from world import CONFIG, T0, Failing, World, usual
+
+from tocsin.domain.ports import MinuteSource
+
+LIKED = """
+---
+apiVersion: openslo/v1
+kind: SLO
+metadata: {name: chat-liked}
+spec:
+  service: chat
+  indicator:
+    metadata: {name: chat-liked-ratings}
+    spec:
+      ratioMetric:
+        good: {metricSource: {type: Tocsin, spec: {use: feedback}}}
+        total: {metricSource: {type: Tocsin, spec: {count: all}}}
+  timeWindow: [{duration: 28d, isRolling: true}]
+  budgetingMethod: Occurrences
+  objectives: [{target: 0.7}]
+"""
+
+
+class Live(World):
+    """A world that asks its store every minute, as a server does."""
+
+    def _source(self, inner: MinuteSource) -> MinuteSource:
+        self.source = Failing(inner)
+        return self.source
+
+
+def liked(world: World) -> tuple[int, int]:
+    """(bad, total) of the objective, as the running process has it."""
+    (status,) = (s for s in world.house.statuses() if "chat-liked" in s.monitor)
+    return status.bad, status.total
+
+
+def rate(world: World, calls: range, value: int, **more: Any) -> None:
+    rows = [
+        {"name": "feedback", "call_id": f"{n:016x}", "value": value, "service": "chat", **more}
+        for n in calls
+    ]
+    body = "\n".join(json.dumps(row) for row in rows)
+    answer = world.web.post("/api/v1/scores", content=body)
+    assert answer.json()["accepted"] == len(calls), answer.text
+    world.telemetry.flush()
+
+
+def ago(minutes: int) -> str:
+    return (T0 - timedelta(minutes=minutes)).isoformat()
+
+
+def test_late_and_corrected_labels_reach_the_running_objective_and_a_restart_agrees(
+    tmp_path: Path,
+) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text(CONFIG.read_text() + LIKED)
+    with Live(tmp_path / "data", usual("chat", until=60), config=config) as world:
+        world.play(3)
+        rate(world, range(40), 1)
+        world.play(5)
+        assert liked(world) == (0, 40)
+        rate(world, range(100, 130), 0, ts=ago(400))  # of this morning, labelled then, sent now
+        world.play(7)
+        assert liked(world) == (30, 70)
+        rate(world, range(100, 120), 1)  # somebody looked again
+        rate(world, range(5), 0)
+        world.play(30)
+        assert liked(world) == (15, 70)
+        rate(world, range(120, 130), 1, ts=ago(30))  # and moves the rest
+        world.play(32)
+        assert liked(world) == (5, 70)
+        (score,) = world.web.get(f"/api/v1/scores?call={110:016x}").json()["items"]
+        assert (score["value"], score["versions"], score["service"]) == (1.0, 2, "chat")
+        assert world.web.get("/api/v1/scores?call=nobody").json()["items"] == []
+        assert not world.pages(), "old labels are no news"
+        world.restart()
+        world.play(33)
+        assert liked(world) == (5, 70)
