@@ -205,7 +205,7 @@ def _settings(data_dir: Path | None) -> Settings:
     from tocsin.engine.settings import from_environment, secrets, with_secrets
 
     settings = from_environment(data_dir=data_dir)
-    return with_secrets(settings, secrets(settings))
+    return with_secrets(settings, secrets(settings), is_served=True)
 
 
 def _iso(instant: datetime | None) -> str:

@@ -120,15 +120,27 @@ def from_environment(
     )
 
 
-def with_secrets(settings: Settings, resolve: Secrets) -> Settings:
-    """Settings whose passwords may also lie where every secret may: in a file, or a vault."""
+def with_secrets(settings: Settings, resolve: Secrets, *, is_served: bool = False) -> Settings:
+    """Settings whose passwords may also lie where every secret may: in a file, or a vault.
+
+    Only those that are used are asked for. is_served: the store is, whatever its port says.
+    """
+
+    def found(known: str, name: str, *, is_used: bool) -> str:
+        return known or (resolve(name) if is_used else "") or ""
+
+    is_served = is_served or bool(settings.store_port)
     return replace(
         settings,
-        clickhouse_password=settings.clickhouse_password
-        or resolve("TOCSIN_CLICKHOUSE_PASSWORD")
-        or "",
-        store_token=settings.store_token or resolve("TOCSIN_STORE_TOKEN") or "",
-        store_read_token=settings.store_read_token or resolve("TOCSIN_STORE_READ_TOKEN") or "",
+        clickhouse_password=found(
+            settings.clickhouse_password,
+            "TOCSIN_CLICKHOUSE_PASSWORD",
+            is_used=bool(settings.clickhouse),
+        ),
+        store_token=found(settings.store_token, "TOCSIN_STORE_TOKEN", is_used=is_served),
+        store_read_token=found(
+            settings.store_read_token, "TOCSIN_STORE_READ_TOKEN", is_used=is_served
+        ),
     )
 
 

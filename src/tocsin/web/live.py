@@ -481,7 +481,8 @@ class LiveDesk:
 
 
 def _grid(now: datetime, window: Window) -> tuple[int, int, int]:
-    """Epoch minutes [start, stop) of a window in whole steps, and the step in minutes."""
+    """Epoch minutes [start, stop) of a window in whole steps, the open minute included, and the
+    step in minutes."""
     step = max(window.step_s // 60, 1)
-    stop = -(-to_minute(now) // step) * step
+    stop = (to_minute(now) // step + 1) * step
     return stop - int(window.duration.total_seconds()) // 60, stop, step
