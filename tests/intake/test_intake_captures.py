@@ -239,7 +239,7 @@ def test_arize_tables_become_calls_and_scores(filled: Bench) -> None:
     assert {call["session_id"] for call in calls} >= {"s0"}
     scores = filled.query(
         "SELECT call_id, name, value, label, source FROM tocsin.scores"
-        " WHERE name = 'hallucination' AND project = 'support-agent'"
+        " WHERE name = 'hallucination' AND project = 'fixtures-arize-spans-log'"
     )
     assert {score["call_id"] for score in scores} == {call["span_id"] for call in calls}
 
