@@ -32,7 +32,7 @@ clients: ## make .clients, the real clients that tests/clients runs (needs a pac
 	PYTHON=$(PYTHON) tests/clients/setup
 
 test: $(VENV)/.developer ## run every test
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest -n 2 --dist loadfile $(ARGS)
 
 check: $(VENV)/.developer ## format, lint, types, import contracts, docs
 	$(BIN)/ruff format --check .
