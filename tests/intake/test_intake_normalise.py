@@ -11,11 +11,9 @@ from intake_build import NOW_NS, PROTOBUF, Bench, bench, span_request
 from tocsin.intake import scopes
 from tocsin.intake.envelope import envelope_head, varint
 from tocsin.store import attributes, prices
-from tocsin.store.normalise import CALL_COLUMNS
 from tocsin.store.otlp import LOGS_ENVELOPE, METRICS_ENVELOPE, TRACES_ENVELOPE
 from tocsin.store.otlp_kinds import KINDS, traces
 from tocsin.store.prices import Price, Tier, price_rows
-from tocsin.store.schema import CALLS
 from tocsin.store.sqltext import derived
 
 UNKNOWN_COST = (0, 0.0)
@@ -38,10 +36,6 @@ def one(tocsin: Bench, values: dict[str, Any], **more: Any) -> dict[str, Any]:
     assert tocsin.post("/v1/traces", body, {"content-type": PROTOBUF}).status_code == 200
     (call,) = tocsin.calls(f"service = 's{number}'")
     return call
-
-
-def test_the_select_yields_the_columns_of_the_table() -> None:
-    assert tuple(column.name for column in CALLS.columns) == CALL_COLUMNS
 
 
 def test_front_and_store_agree_on_scopes() -> None:

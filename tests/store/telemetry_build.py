@@ -109,6 +109,7 @@ BATCHES = SegmentKind(
         " toUInt64({seg}) AS seg"
         " FROM {source} ARRAY JOIN lines AS line"
     ),
+    columns=("project", "ts", "service", "kind", "duration_us", "span_id", "dims", "seg"),
 )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -135,10 +136,7 @@ def test_an_unknown_column_is_named(store: Telemetry) -> None:
 
 def test_the_careful_select_is_used_for_marked_segments(tmp_path: Path) -> None:
     careful = BATCHES.select.replace("'shop'", "'careful'")
-    kind = SegmentKind(
-        BATCHES.name, BATCHES.table, "ts", "Protobuf", BATCHES.structure, BATCHES.select,
-        BATCHES.settings, careful_select=careful,
-    )  # fmt: skip
+    kind = replace(BATCHES, careful_select=careful)
     with open_store(tmp_path, kind) as store:
         store.writer.append_now("batches", [batch(range(10))])
         store.writer.append_now("batches", [batch(range(10, 15))], careful=True)
@@ -151,16 +149,16 @@ def test_the_careful_select_is_used_for_marked_segments(tmp_path: Path) -> None:
 
 def test_what_a_kind_rejects_on_purpose_is_quarantined_with_its_reason(tmp_path: Path) -> None:
     limit = "line.ts >= toUnixTimestamp64Micro(toDateTime64('2026-01-01', 6, 'UTC'))"
-    kind = SegmentKind(
-        BATCHES.name, BATCHES.table, "ts", "Protobuf", BATCHES.structure,
-        f"{BATCHES.select} WHERE {limit}", BATCHES.settings,
+    kind = replace(
+        BATCHES,
+        select=f"{BATCHES.select} WHERE {limit}",
         rejects=(
             "SELECT toDateTime64('2026-11-20 12:00:00', 6, 'UTC') AS recv, 'traces' AS source,"
             " 'long ago' AS reason, 'shop' AS project, toString(line) AS body,"
             " toUInt64({seg}) AS seg"
             f" FROM {{source}} ARRAY JOIN lines AS line WHERE NOT {limit}"
         ),
-    )  # fmt: skip
+    )
     with open_store(tmp_path, kind) as store:
         store.writer.append_now("batches", [batch(range(10))])
         store.writer.append_now("batches", [batch(range(10, 13), minute=1000)])

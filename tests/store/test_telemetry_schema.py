@@ -12,16 +12,20 @@ import pytest
 from telemetry_build import BATCHES, FOREVER, clock
 
 from tocsin.domain.errors import StoreError
+from tocsin.domain.redaction import Policy, Redactions
 from tocsin.store import ddl, prices, schema, upgrades
 from tocsin.store.clickhouse import ClickHouse, EngineError, literal
 from tocsin.store.layout import ONE_NODE, Layout
 from tocsin.store.otlp_kinds import TABLES as SIGNAL_TABLES
+from tocsin.store.redaction import BUILT_IN
 from tocsin.store.retention import Keeping
+from tocsin.store.row_kinds import segment_kinds
 from tocsin.store.schema import Retention
 from tocsin.store.telemetry import Telemetry
 
 MEMORY = 1_000_000_000
 GOLDEN = Path(__file__).with_name("golden")
+OFF = Redactions(otherwise=Policy("off", mode="off"))
 EVERY_TABLE = (*schema.TABLES, *SIGNAL_TABLES)
 
 
@@ -51,6 +55,30 @@ def test_creating_twice_is_creating_once(engine: ClickHouse) -> None:
         make(engine)
         for table in schema.TABLES:
             assert columns(engine, table.name) == [column.name for column in table.columns]
+
+
+@pytest.mark.parametrize("redactions", [BUILT_IN, OFF], ids=["redacted", "as sent"])
+def test_every_kind_tells_what_its_selects_yield(
+    engine: ClickHouse, redactions: Redactions
+) -> None:
+    make(engine)
+    prices.install(engine, ())
+    for kind in segment_kinds(redactions):
+        planning = ", ".join(
+            f"{name} = {literal(str(value))}"
+            for name, value in kind.settings.items()
+            if not name.startswith(("format_", "input_format_"))
+        )
+        for select in filter(None, (kind.select, kind.careful_select)):
+            text = select.replace("{source}", f"null({literal(kind.structure)})")
+            described = engine.rows(
+                f"DESCRIBE ({text.replace('{seg}', '0')})"
+                + f" SETTINGS {planning}" * bool(planning)
+            )
+            assert tuple(row[0] for row in described) == kind.columns, kind.name
+            assert set(kind.columns) <= {
+                n for t in EVERY_TABLE if t.name == kind.table for n in t.names
+            }
 
 
 def test_a_column_that_a_newer_version_knows_is_added(engine: ClickHouse) -> None:

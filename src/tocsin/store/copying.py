@@ -66,7 +66,7 @@ class Copier:
     ) -> None:
         self._source = source
         self._target = target
-        self._tables = [table for table in tables if "seg" in _names(table)]
+        self._tables = [table for table in tables if "seg" in table.names]
         self._writer = _writer(source, target, clock)
 
     def run(
@@ -91,7 +91,7 @@ class Copier:
     def _table(
         self, table: Table, window: tuple[int, int], report: Callable[[Progress], None]
     ) -> Copied:
-        hashed = ", ".join(_hashed(name) for name in _names(table))
+        hashed = ", ".join(_hashed(name) for name in table.names)
         facts = f"count(), sum(cityHash64({hashed}))"
         mine = f"bitShiftRight(seg, {SHIFT}) = {self._writer}"
 
@@ -171,7 +171,7 @@ class Copier:
             )
 
     def _send(self, table: Table, start: int, stop: int) -> None:
-        columns = _names(table)
+        columns = table.names
         owned = f"bitOr(bitAnd(seg, {_OWN}), bitShiftLeft(toUInt64({self._writer}), {SHIFT}))"
         picked = ", ".join(f"{owned} AS seg" if name == "seg" else name for name in columns)
         block = self._source.export(
@@ -192,10 +192,6 @@ class Copier:
 
 
 _KEYS = ("project", "service", "kind", "model", "sk", "sv")
-
-
-def _names(table: Table) -> list[str]:
-    return [column.name for column in table.columns]
 
 
 def _hashed(name: str) -> str:

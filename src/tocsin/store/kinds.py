@@ -31,7 +31,9 @@ class SegmentKind:
         ArrowStream: one stream, which makes a segment of its own.
     structure: column structure of the source, as in `file(path, format, structure)`.
     settings: format settings of the source (format_schema and so on).
-    select: SELECT ... FROM {source}; its columns are the table's by name, `seg` is written {seg}.
+    select: SELECT ... FROM {source}; `seg` is written {seg}.
+    columns: what `select` yields, in its order; the table's other columns take their defaults.
+        Told, because the engine would need a second to find it out from a SELECT of this size.
     careful_select: used instead when the segment is marked careful.
     rejects: optional SELECT ... FROM {source} of what `select` leaves out on purpose, with the
         columns of `quarantine` (recv, source, reason, project, body, seg).
@@ -43,6 +45,7 @@ class SegmentKind:
     format: Format
     structure: str
     select: str
+    columns: tuple[str, ...]
     settings: Mapping[str, str | int] = field(default_factory=dict)
     careful_select: str = ""
     rejects: str = ""

@@ -39,15 +39,6 @@ from tocsin.store.prices import bare_model, cost_of, maker_of, rates_of
 from tocsin.store.schema import DOCUMENTS
 from tocsin.store.sqltext import array, first_known, layer, one_of, quoted, same
 
-CALL_COLUMNS = (
-    "project", "ts", "trace_id", "span_id", "parent_id", "service", "env", "kind", "name",
-    "operation", "scope", "provider", "model", "response_model", "response_id", "error_class",
-    "error_type", "status_message", "duration_us", "ttft_us", "input_tokens", "output_tokens",
-    "cached_tokens", "reasoning_tokens", "usage_known", "cost_usd", "cost_known", "finish_reason",
-    "streamed", "truncated", "session_id", "user_id", "release", "prompt_version", "dims", "input",
-    "output", "attrs", "res", "ev_name", "ev_ts", "ev_attrs", "seg", "recv",
-)  # fmt: skip
-
 _RESOURCE = ("recv_ns", "project", "service", "env", "release")
 # Scopes whose streams end without a finish reason as a matter of course, so that its absence says
 # nothing: an instrumentation that never records it, and traces that do not hold it.

@@ -82,14 +82,15 @@ def traces(
         structure=TRACES_ENVELOPE.columns,
         settings=parse_settings(TRACES_ENVELOPE) | PLANNING,
         select=redacted(
-            derived(rows, normalise.SPAN, plain, normalise.CALL_COLUMNS),
+            derived(rows, normalise.SPAN, plain, CALLS.names),
             CALLS,
             CALL_TEXTS,
             redactions,
         ),
+        columns=CALLS.names,
         careful_select=redacted(
             f"WITH {segment_facts(book)} AS segment_facts\n"
-            + derived(rows, normalise.SPAN, careful, normalise.CALL_COLUMNS),
+            + derived(rows, normalise.SPAN, careful, CALLS.names),
             CALLS,
             CALL_TEXTS,
             redactions,
@@ -183,8 +184,7 @@ def _logs() -> str:
         "seg": "toUInt64({seg})",
         "recv": normalise.instant("recv_ns"),
     }
-    wanted = [column.name for column in LOG_RECORDS.columns]
-    return derived(normalise.members("records", "{source}"), _GIVEN, named, wanted)
+    return derived(normalise.members("records", "{source}"), _GIVEN, named, LOG_RECORDS.names)
 
 
 def logs(redactions: Redactions = BUILT_IN) -> SegmentKind:
@@ -197,6 +197,7 @@ def logs(redactions: Redactions = BUILT_IN) -> SegmentKind:
         structure=LOGS_ENVELOPE.columns,
         settings=parse_settings(LOGS_ENVELOPE) | PLANNING,
         select=redacted(_logs(), LOG_RECORDS, _LOG_TEXTS, redactions),
+        columns=LOG_RECORDS.names,
     )
 
 
@@ -210,6 +211,7 @@ def metrics(redactions: Redactions = BUILT_IN) -> SegmentKind:
         structure=METRICS_ENVELOPE.columns,
         settings=parse_settings(METRICS_ENVELOPE) | PLANNING,
         select=redacted(_metrics(), METRIC_POINTS, _POINT_TEXTS, redactions),
+        columns=METRIC_POINTS.names,
     )
 
 
@@ -286,8 +288,7 @@ def _metrics() -> str:
         "seg": "toUInt64({seg})",
         "recv": normalise.instant("recv_ns"),
     }
-    wanted = [column.name for column in METRIC_POINTS.columns]
-    return derived(joined, given, named, wanted)
+    return derived(joined, given, named, METRIC_POINTS.names)
 
 
 def _typed_points(kind: str, given: Mapping[str, str]) -> str:

@@ -25,7 +25,7 @@ import structlog
 
 from tocsin.domain.errors import StoreError
 from tocsin.store import schema
-from tocsin.store.clickhouse import DATABASE, ClickHouse, EngineError, literal
+from tocsin.store.clickhouse import DATABASE, ClickHouse, EngineError
 from tocsin.store.kinds import SegmentKind
 from tocsin.store.quarantine import SOURCE, Quarantine, Sifted
 from tocsin.store.scores import feed_versions
@@ -56,7 +56,6 @@ class Inserts:
     def __init__(self, engine: ClickHouse, kinds: Mapping[str, SegmentKind]) -> None:
         self._engine = engine
         self._kinds = kinds
-        self._columns: dict[tuple[str, bool], str] = {}
 
     def use(self, kinds: Iterable[SegmentKind]) -> None:
         """Read segments by these kinds from now on, in place of those with the same names."""
@@ -87,9 +86,8 @@ class Inserts:
                 kind,
                 file.path,
             )
-        names = self._names(kind, careful=file.careful)
         self._engine.write_segment(
-            f"INSERT INTO {DATABASE}.{kind.table} ({names}) {self.select(file)}",
+            f"INSERT INTO {DATABASE}.{kind.table} ({', '.join(kind.columns)}) {self.select(file)}",
             kind,
             file.path,
         )
@@ -97,28 +95,7 @@ class Inserts:
     def is_whole_call(self, file: SegmentFile) -> bool:
         """Whether the SELECT of a segment yields every column of `calls`."""
         kind = self.kind(file)
-        names = self._names(kind, careful=file.careful).split(", ")
-        return _has_rollups(kind) and {c.name for c in schema.CALLS.columns} <= set(names)
-
-    def _names(self, kind: SegmentKind, *, careful: bool) -> str:
-        """The columns that the kind's SELECT yields, in its order; others take their defaults."""
-        known = self._columns.get((kind.name, careful))
-        if known is None:
-            select = kind.rows(careful=careful).replace("{seg}", "0")
-            source = f"null({literal(kind.structure)})"
-            # How the engine plans matters to a description as well: seconds without it.
-            planning = ", ".join(
-                f"{name} = {literal(str(value))}"
-                for name, value in kind.settings.items()
-                if not name.startswith(("format_", "input_format_"))
-            )
-            described = self._engine.rows(
-                f"DESCRIBE TABLE ({select.replace('{source}', source)})"
-                + (f" SETTINGS {planning}" if planning else "")
-            )
-            known = ", ".join(row[0] for row in described)
-            self._columns[kind.name, careful] = known
-        return known
+        return _has_rollups(kind) and set(schema.CALLS.names) <= set(kind.columns)
 
 
 @dataclass(slots=True)

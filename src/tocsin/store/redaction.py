@@ -98,7 +98,7 @@ def redacted(select: str, table: Table, where: Texts, redactions: Redactions) ->
 
     Policies are chosen by the columns `project` and `service`; where there is none, by "".
     """
-    columns = [column.name for column in table.columns]
+    columns = table.names
     policies = [*dict.fromkeys(p for _, p in redactions.claims), redactions.otherwise]
     if all(policy.mode == "off" for policy in policies):
         return select

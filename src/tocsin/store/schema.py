@@ -64,6 +64,11 @@ class Table:
     spread: str = ""
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the columns."""
+        return tuple(column.name for column in self.columns)
+
+    @property
     def sharding(self) -> str:
         """SQL: the number by which a row's shard is chosen.
 
@@ -249,10 +254,7 @@ SCORE_REPEATS = replace(
     partition="toYYYYMM(recv)",
     engine="ReplacingMergeTree",
 )
-SCORE_VERSIONS_SELECT = (
-    f"SELECT {', '.join(column.name for column in SCORE_VERSIONS.columns)}"
-    f" FROM {DATABASE}.scores AS scores"
-)
+SCORE_VERSIONS_SELECT = f"SELECT {', '.join(SCORE_VERSIONS.names)} FROM {DATABASE}.scores AS scores"
 CHANGES = _table(
     "changes",
     "ts, service",
@@ -475,13 +477,14 @@ class Retention:
 def rows_kind(table: Table, name: str, form: Format = "ArrowStream") -> SegmentKind:
     """A kind of segment whose records are rows of `table` as they are, without `seg`."""
     columns = [column for column in table.columns if column.name != "seg"]
-    names = ", ".join(column.name for column in columns)
+    names = ", ".join("toUInt64({seg}) AS seg" if n == "seg" else n for n in table.names)
     return SegmentKind(
         name=name,
         table=table.name,
         time=table.time,
         format=form,
         structure=", ".join(f"{column.name} {column.type}" for column in columns),
-        select=f"SELECT {names}, toUInt64({{seg}}) AS seg FROM {{source}}",
+        select=f"SELECT {names} FROM {{source}}",
+        columns=table.names,
         settings={"date_time_input_format": "best_effort"},
     )

@@ -98,12 +98,15 @@ def _rows_kind() -> SegmentKind:
     first = f"(SELECT min(recv) FROM {given})"
     rows = f"(SELECT *, {SCORE_KEY} AS key FROM {given})"
     since = f"calls.ts >= {first} - INTERVAL {LOOK_BACK_DAYS} DAY"
+    seg = {"seg": "toUInt64({seg}) AS seg"}
+    made = ", ".join({**seg, "key": f"{SCORE_KEY} AS key"}.get(name, name) for name in SCORES.names)
+    placed = ", ".join(seg.get(name, name) for name in SCORES.names)
     return replace(
         plain,
         structure=", ".join(f"{column.name} {column.type}" for column in _SENT),
-        select=f"SELECT {sent}, {SCORE_KEY} AS key, toUInt64({{seg}}) AS seg FROM {{source}}",
+        select=f"SELECT {made} FROM {{source}}",
         careful_select=f"WITH (SELECT groupArray(({sent})) FROM {{source}}) AS given\n"
-        f"SELECT *, toUInt64({{seg}}) AS seg FROM ({_placing(rows, given, since)})",
+        f"SELECT {placed} FROM ({_placing(rows, given, since)})",
     )
 
 
@@ -193,7 +196,7 @@ def restated(engine: ClickHouse, since: datetime, before: int) -> list[int]:
 
 def feed_versions(engine: ClickHouse, where: str, values: Mapping[str, int]) -> None:
     """Add the versions of rows of `scores` once more: safe, since equal ones are one."""
-    names = ", ".join(column.name for column in SCORE_VERSIONS.columns)
+    names = ", ".join(SCORE_VERSIONS.names)
     engine.execute(
         f"INSERT INTO {DATABASE}.score_versions ({names})"
         f" {schema.SCORE_VERSIONS_SELECT} WHERE {where}",

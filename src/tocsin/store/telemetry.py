@@ -285,7 +285,7 @@ class Telemetry:
         """
         import pyarrow as pa
 
-        unknown = set(calls.column_names) - {column.name for column in schema.CALLS.columns}
+        unknown = set(calls.column_names) - set(schema.CALLS.names)
         if unknown:
             raise StoreError(f"table calls has no column {', '.join(sorted(unknown))}")
         self._refuse_expired(calls)
