@@ -216,7 +216,7 @@ def with_component(**component: Any) -> dict[str, Any]:
          "critical must lie below warning"),
         ({**SCORE, "thresholds": {"critical": 0.6}}, "thresholds.warning", "must be a number"),
         ({**SCORE, "formula": {**SCORE["formula"], "aggregation": "median"}},  # type: ignore[dict-item]
-         "formula.aggregation", "use weighted_sum"),
+         "formula.aggregation", "is not known"),
         ({**SCORE, "formula": {"components": []}}, "formula.components", "one component or more"),
         ({**SCORE, "formula": None}, "formula", "is missing"),
         (with_component(weight=0), "formula.components[0].weight", "must be above 0"),
@@ -237,7 +237,7 @@ def test_a_health_score_that_makes_no_sense_is_refused(
     [
         ({"thresholds": {"scale": 100, "warning": 0.8, "critical": 0.6}}, "write scale: 1"),
         ({"thresholds": {"scale": 1, "warning": 0.6, "critical": 0.8}}, "critical must lie below"),
-        ({"thresholds": {"warning": 80, "critical": 60}}, "required field 'scale' is missing"),
+        ({"thresholds": {"warning": 80, "critical": 0.6}}, "are on two scales"),
         ({"components": [{"metric": "m", "weight": 1}] * 2}, "'m' is given twice"),
         ({"components": [{"metric": "m", "weight": 1, "curve": [[5, 0], [1, 100]]}]},
          "with rising values"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from tocsin.cli import configure, files, operate, prices
+from tocsin.cli.score import score
 from tocsin.cli.store import store
 
 app = typer.Typer(
@@ -22,6 +23,7 @@ for command in (
     configure.apply,
     configure.backtest,
     prices.prices,
+    score,
     operate.doctor,
 ):
     app.command()(command)

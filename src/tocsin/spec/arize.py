@@ -145,7 +145,8 @@ def read_health_score(config: Any) -> tuple[dict[str, Any], tuple[str, ...]]:
     formula.only(("components", "aggregation"))
     aggregation = formula.text("aggregation") or AGGREGATIONS[0]
     if aggregation not in AGGREGATIONS:
-        formula.wrong("aggregation", f"{aggregation!r} is not supported yet", "use weighted_sum")
+        known = suggest(aggregation, AGGREGATIONS)
+        formula.wrong("aggregation", f"{aggregation!r} is not known", known)
     components = _components(formula)
     thresholds = _thresholds(found)
     found.raise_problems(formula.problems)
@@ -354,7 +355,7 @@ def _components(formula: _Reader) -> list[dict[str, Any]]:
     found = []
     for number, entry in enumerate(given):
         reader = _Reader("health_score_config", entry, f"formula.components[{number}]")
-        reader.only(("metric_name", "weight", "inverse", "curve"))
+        reader.only(("metric_name", "weight", "inverse", "curve", "critical", "required"))
         inverse = reader.get("inverse")
         if not isinstance(inverse, bool | None):
             reader.wrong("inverse", f"must be true or false, not {show(inverse)}")
@@ -365,8 +366,9 @@ def _components(formula: _Reader) -> list[dict[str, Any]]:
         }
         if component["weight"] <= 0:  # type: ignore[operator]
             reader.wrong("weight", "must be above 0", "leave the component out instead")
-        if reader.get("curve") is not None:
-            component["curve"] = reader.get("curve")
+        for name in ("curve", "critical", "required"):
+            if reader.get(name) is not None:
+                component[name] = reader.get(name)
         formula.problems += reader.problems
         found.append(component)
     return found

@@ -1,21 +1,24 @@
-"""The HealthScore document: what one number is made of. It is checked and kept; nothing judges yet.
-
-Every metric is to be brought to a scale of 0 to 100 before it is weighted, never added in its own
-unit, so that the document says what it has to for that: which way is better, and how far it counts.
-"""
+"""The HealthScore document: what one number is made of, and when it is a finding."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from datetime import timedelta
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
-from tocsin.spec.shape import Shape, Text
+from tocsin.assess.health import Component, HealthConfig, Method, Missing
+from tocsin.indicators.curves import curve_of
+from tocsin.spec.shape import Duration, Shape, Text
 
 NOT_JUDGED = (
-    "health scores are judged in a later release: it is kept and shown, nothing is computed"
+    "a HealthScore is computed by `tocsin score`; the server keeps and shows it, and judges it in a"
+    " later release"
 )
-AGGREGATIONS = ("weighted_sum",)
+AGGREGATIONS: tuple[str, ...] = get_args(Method)
+HEADROOM = 20.0
+# What is left of an error budget, as a score: all of it 100, none 60, overspent by as much 0.
+BUDGET_CURVE = ((-1.0, 0.0), (0.0, 60.0), (1.0, 100.0))
 
 Point = tuple[float, Annotated[float, Field(ge=0, le=100)]]
 
@@ -24,59 +27,185 @@ class ComponentShape(Shape):
     """One metric of a health score."""
 
     metric: Annotated[Text, Field(description="what is measured, such as `p95_latency_seconds`")]
-    weight: Annotated[float, Field(gt=0, description="weights are brought to a sum of 1")]
+    weight: Annotated[
+        float, Field(ge=0, description="brought to a sum of 1; 0 shows the metric, uncounted")
+    ]
     inverse: Annotated[bool, Field(description="less is better: latency, cost, failures")] = False
+    critical: Annotated[
+        bool, Field(description="the whole lies at most `criticalHeadroom` points above it")
+    ] = False
+    required: Annotated[bool, Field(description="without it the score is unknown")] = False
     curve: Annotated[
         tuple[Point, ...],
         Field(description="points (value, score of 0 to 100), straight lines between them"),
     ] = ()
+    from_slo: Annotated[
+        str,
+        Field(alias="fromSLO", description="an SLO: the metric is what is left of its budget"),
+    ] = ""
 
     @model_validator(mode="after")
-    def _curve_rises_in_value(self) -> ComponentShape:
+    def _curve_makes_sense(self) -> ComponentShape:
         values = [value for value, _ in self.curve]
         if len(values) == 1 or values != sorted(set(values)):
             raise ValueError("a curve has two points or more, with rising values")
+        if self.curve and self.from_slo:
+            raise ValueError("give a curve or fromSLO, not both")
+        if self.curve and self.inverse and self.curve[0][1] < self.curve[-1][1]:
+            raise ValueError(
+                "with inverse: true the curve must fall from low to high values;"
+                " exchange its scores, or leave inverse out"
+            )
         return self
+
+    def build(self) -> Component:
+        """The component, with the usual curve of its metric where it has none of its own."""
+        curve = self.curve or (
+            BUDGET_CURVE if self.from_slo else curve_of(self.metric, inverse=self.inverse)
+        )
+        return Component(self.metric, self.weight, curve, self.critical, self.required)
 
 
 class ThresholdsShape(Shape):
-    """Below which score something is wrong, and on which scale these numbers are."""
+    """Below which score something is wrong, for how long, and on which scale these numbers are."""
 
-    scale: Annotated[Literal[1, 100], Field(description="1 for 0.8, 100 for 80")]
+    scale: Annotated[
+        Literal[1, 100] | None,
+        Field(description="1 for 0.8, 100 for 80; by default 1 when both are up to 1"),
+    ] = None
     warning: Annotated[float, Field(gt=0)]
     critical: Annotated[float, Field(gt=0)]
+    hysteresis: Annotated[
+        float, Field(ge=0, le=50, description="points (of 100) above a threshold to leave it")
+    ] = 5.0
+    enter_after: Annotated[Duration, Field(alias="for")] = timedelta(minutes=5)
+    clear_for: Duration = timedelta(minutes=10)
 
     @model_validator(mode="after")
     def _are_in_order_and_on_the_scale(self) -> ThresholdsShape:
-        if not self.critical < self.warning <= self.scale:
+        if not self.critical < self.warning <= self._top:
             raise ValueError(
-                f"critical must lie below warning, and both within 0 to {self.scale}, not "
+                f"critical must lie below warning, and both within 0 to {self._top}, not "
                 f"critical {self.critical:g} and warning {self.warning:g}"
             )
         if self.scale == 100 and self.warning <= 1:
             raise ValueError("these are shares of 1; write scale: 1")
+        if self.scale is None and self.critical <= 1 < self.warning:
+            raise ValueError(
+                f"{self.critical:g} and {self.warning:g} are on two scales;"
+                " write both from 0 to 1, or both from 0 to 100"
+            )
         return self
+
+    @property
+    def _top(self) -> int:
+        return self.scale or (1 if self.warning <= 1 else 100)
+
+    def points(self, threshold: float) -> float:
+        """A threshold on the scale of 0 to 100."""
+        return threshold * 100 / self._top
+
+
+class AggregationShape(Shape):
+    """How scores of components become one."""
+
+    method: Method = "weighted_sum"
+    critical_headroom: Annotated[
+        float | None,
+        Field(ge=0, le=100, description="points above the worst critical component; null: no cap"),
+    ] = HEADROOM
+
+
+class MissingShape(Shape):
+    """What a component counts that was not measured."""
+
+    policy: Annotated[
+        Missing,
+        Field(
+            description="renormalize: the rest counts for it; carry: its last value; worst: 0;"
+            " unknown: there is no score"
+        ),
+    ] = "renormalize"
+    min_coverage: Annotated[
+        float, Field(ge=0, le=1, description="share of the weight that must be there")
+    ] = 0.7
+    max_age: Annotated[Duration, Field(description="how long a last value may stand in")] = (
+        timedelta(minutes=30)
+    )
+
+
+def _as_aggregation(value: Any) -> Any:
+    return {"method": value} if isinstance(value, str) else value
 
 
 class HealthScoreShape(Shape):
-    """One number from 0 to 100 for the health of a service, from weighted metrics.
-
-    It is checked, kept and shown in a plan. Scores are computed in a later release.
-    """
+    """One number from 0 to 100 for the health of a service, from weighted metrics."""
 
     description: str = ""
     service: str = ""
     mode: Annotated[
         Literal["shadow"], Field(description="shadow: computed and shown, never told to anybody")
     ] = "shadow"
-    aggregation: Literal["weighted_sum"] = "weighted_sum"
+    aggregation: Annotated[
+        AggregationShape,
+        BeforeValidator(_as_aggregation),
+        WithJsonSchema(
+            {
+                "anyOf": [
+                    {"type": "string", "enum": list(AGGREGATIONS)},
+                    AggregationShape.model_json_schema(),
+                ]
+            }
+        ),
+    ] = AggregationShape()
     components: Annotated[tuple[ComponentShape, ...], Field(min_length=1)]
+    missing: MissingShape = MissingShape()
     thresholds: ThresholdsShape | None = None
 
     @model_validator(mode="after")
-    def _has_each_metric_once(self) -> HealthScoreShape:
+    def _can_be_computed(self) -> HealthScoreShape:
         names = [component.metric for component in self.components]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"the metric {twice[0]!r} is given twice; add its weights up")
+        if not any(component.weight for component in self.components):
+            raise ValueError("every weight is 0: give one component a weight at least")
         return self
+
+    def build(self) -> HealthConfig:
+        """The score ready to be computed."""
+        limits = self.thresholds or ThresholdsShape(warning=80, critical=60)
+        return HealthConfig(
+            components=tuple(component.build() for component in self.components),
+            method=self.aggregation.method,
+            headroom=self.aggregation.critical_headroom,
+            missing=self.missing.policy,
+            min_coverage=self.missing.min_coverage,
+            max_age_minutes=_minutes(self.missing.max_age),
+            warning=limits.points(limits.warning),
+            critical=limits.points(limits.critical),
+            hysteresis=limits.hysteresis,
+            enter_minutes=_minutes(limits.enter_after),
+            leave_minutes=_minutes(limits.clear_for),
+        )
+
+    def remarks(self) -> list[str]:
+        """What its owner should know: weights that were scaled, metrics without a curve."""
+        found = []
+        total = sum(component.weight for component in self.components)
+        if abs(total - 1) > 1e-6:
+            found.append(f"the weights add up to {total:g}; they are brought to 1")
+        for component in self.components:
+            if component.weight and not component.build().curve:
+                example = (
+                    "[[good, 100], [bad, 0]]" if component.inverse else "[[bad, 0], [good, 100]]"
+                )
+                found.append(
+                    f"no curve says which values of {component.metric} are good: it counts as"
+                    f" missing; add curve: {example}"
+                )
+        return found
+
+
+def _minutes(duration: timedelta) -> int:
+    return max(1, round(duration.total_seconds() / 60))
