@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from tocsin.cli import configure, files, operate, prices
+from tocsin.cli.route import route
 from tocsin.cli.score import score
 from tocsin.cli.store import store
 
@@ -28,6 +29,7 @@ for command in (
 ):
     app.command()(command)
 app.add_typer(store, name="store")
+app.add_typer(route, name="route")
 
 
 app.command("import")(files.import_)

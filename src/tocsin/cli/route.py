@@ -1,0 +1,127 @@
+"""`tocsin route`: the routing rules asked on the spot, without a server."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from tocsin.cli.terminal import Output, fail, out, told
+
+if TYPE_CHECKING:
+    from tocsin.domain.findings import Decision
+    from tocsin.routing.simulate import TestResult
+
+route = typer.Typer(help="Ask the routing rules: run their tests, or try an alert.")
+
+Config = Annotated[Path, typer.Argument(help="directory of YAML documents, or one file")]
+
+
+@route.command("test")
+def run(config: Config, output: Output = Output.TEXT) -> None:
+    """Run the tests that stand beside the rules.
+
+    Exit code: 0 all pass, 2 some fail, 1 the configuration cannot be read or has no tests.
+    """
+    from tocsin.routing.simulate import run_tests
+    from tocsin.routing.tree import compile_policy
+    from tocsin.spec.desired import load
+
+    with told():
+        results = run_tests(compile_policy(load([config]).routing))
+        if not results:
+            fail(
+                f"{config} has no routing tests: write them under spec.tests of a Routing document"
+            )
+            raise typer.Exit(1)
+        failed = sum(not result.passed for result in results)
+        if output is Output.TEXT:
+            _show_tests(results, failed)
+        else:
+            rows = [_row(result) for result in results]
+            totals = {"passed": len(results) - failed, "failed": failed}
+            records = rows if output is Output.JSONL else [{**totals, "tests": rows}]
+            sys.stdout.write("".join(json.dumps(record) + "\n" for record in records))
+        raise typer.Exit(2 if failed else 0)
+
+
+@route.command("try")
+def attempt(
+    config: Config,
+    alert: Annotated[
+        list[str], typer.Argument(help="the alert: env=prod signal=latency_p95 value=6 for=5m")
+    ],
+    output: Output = Output.TEXT,
+) -> None:
+    """Say what would become of an alert, and by which rules.
+
+    `value`, `change`, `zscore`, `for` and the other facts are numbers, percentages or times;
+    everything else is a label.
+    """
+    from tocsin.domain.errors import TocsinError
+    from tocsin.routing.match import MatchError
+    from tocsin.routing.simulate import split_alert
+    from tocsin.routing.tree import compile_policy, decide
+    from tocsin.spec.desired import load
+
+    with told():
+        pairs = [pair.partition("=") for pair in alert]
+        for name, sign, _ in pairs:
+            if not name or not sign:
+                raise TocsinError(f"{name!r} is no label: write NAME=VALUE, such as env=prod")
+        try:
+            labels, facts = split_alert({name: value for name, _, value in pairs})
+        except MatchError as error:
+            raise TocsinError(str(error)) from None
+        decision = decide(compile_policy(load([config]).routing), labels, facts)
+        if output is Output.TEXT:
+            _show_decision(decision)
+        else:
+            sys.stdout.write(json.dumps(_decision(decision)) + "\n")
+
+
+def _row(result: TestResult) -> dict[str, Any]:
+    found = _decision(result.decision) if result.decision else None
+    return {"name": result.name, "passed": result.passed, "reason": result.reason,
+            "decision": found}  # fmt: skip
+
+
+def _decision(decision: Decision) -> dict[str, Any]:
+    return {
+        "tier": decision.tier,
+        "route": decision.route,
+        "policy": decision.policy or None,
+        "receivers": list(decision.receivers),
+        "digest": decision.digest or None,
+        "run": list(decision.run),
+        "labels": dict(decision.labels),
+        "auto_resolve": decision.auto_resolve,
+        "suppressed_by": decision.suppressed_by or None,
+        "reason": decision.reason,
+        "trail": list(decision.trail),
+    }
+
+
+def _show_tests(results: tuple[TestResult, ...], failed: int) -> None:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
+    for result in results:
+        mark = "[green]pass[/]" if result.passed else "[red]FAIL[/]"
+        table.add_row(mark, escape(result.name), f"[dim]{escape(result.reason)}[/]")
+    out.print(table)
+    out.print(f"{len(results) - failed} of {len(results)} pass", highlight=False)
+
+
+def _show_decision(decision: Decision) -> None:
+    found = _decision(decision)
+    for name in ("tier", "route", "policy", "receivers", "digest", "run", "suppressed_by"):
+        value = found[name]
+        text = ", ".join(value) if isinstance(value, list) else str(value or "-")
+        out.print(f"{name:14}{escape(text or '-')}", highlight=False)
+    out.print(f"{'because':14}{escape(decision.reason)}", highlight=False)
+    for step in decision.trail:
+        out.print(f"{'':14}[dim]{escape(step)}[/]", highlight=False)
