@@ -14,6 +14,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
+from delivery_services import Services
+from starlette.applications import Starlette
+from starlette.routing import Mount
 
 from tocsin.delivery.channel import Channel
 from tocsin.delivery.claiming import CourierLimits
@@ -232,9 +235,14 @@ class Loopback:
 
     sinks: Sinks
     received: list[tuple[str, Mapping[str, str], str]]
+    services: Services
     faults: deque[Fault] = field(default_factory=deque)
     requests: list[httpx.Request] = field(default_factory=list)
     url: str = ""
+
+    @property
+    def app(self) -> Starlette:
+        return Starlette(routes=[*self.services.routes(), Mount("/", self.sinks.app)])
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -242,7 +250,7 @@ class Loopback:
             self.requests.append(request)
             fault = self.faults.popleft() if self.faults else None
             if fault is None or fault.after:
-                response = await httpx.ASGITransport(self.sinks.app).handle_async_request(request)
+                response = await httpx.ASGITransport(self.app).handle_async_request(request)
                 await response.aread()
             if fault is not None:
                 if fault.how == "drop":
@@ -280,7 +288,8 @@ async def loopback(now: datetime = T0) -> AsyncIterator[Loopback]:
     def record(name: str, at: datetime, headers: Mapping[str, str], body: str) -> None:
         received.append((name, headers, body))
 
-    place = Loopback(Sinks(record, lambda: now, {"webhook": WEBHOOK_SECRET}), received)
+    sinks = Sinks(record, lambda: now, {"webhook": WEBHOOK_SECRET})
+    place = Loopback(sinks, received, Services(record, lambda: now))
     server = await asyncio.start_server(place.serve, "127.0.0.1", 0)
     place.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     try:

@@ -34,6 +34,10 @@ SECRETS = {
     "CREDO_URL": "https://credo.example.com",
     "CREDO_WHSEC": "whsec_" + "QUFB" * 11,
     "SMTP_HOST": "mail.example.com",
+    "VO": "k" * 20,
+    "JSM": "k" * 20,
+    "JSM_API_KEY": "k" * 20,
+    "SPLUNK_ONCALL_API_KEY": "k" * 20,
 }
 
 

@@ -6,6 +6,7 @@ because theirs may quote the address, and an answer that is quoted is scrubbed f
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -14,7 +15,7 @@ from typing import Any
 import httpx
 
 from tocsin.delivery.message import truncate
-from tocsin.delivery.outcome import Ambiguous, Outcome, Rejected, Retry
+from tocsin.delivery.outcome import Ambiguous, Rejected, Retry
 from tocsin.domain.secret import Secret, scrub
 
 TIMEOUT = httpx.Timeout(8.0, connect=5.0)
@@ -70,9 +71,44 @@ async def request(
         return Ambiguous(f"the connection broke ({type(error).__name__})")
 
 
+async def call(
+    http: httpx.AsyncClient,
+    method: str,
+    url: str,
+    *,
+    at: datetime,
+    secrets: Iterable[Secret | None],
+    headers: Mapping[str, str] | None = None,
+    body: Any = None,
+    params: Mapping[str, str] | None = None,
+) -> httpx.Response | Retry | Ambiguous | Rejected:
+    """A request with a JSON body; its 2xx response, or what went wrong (`request`, `refusal`)."""
+    response = await request(
+        http,
+        method,
+        url,
+        headers={"Accept": "application/json", "Content-Type": "application/json"}
+        | dict(headers or {}),
+        content=None if body is None else json.dumps(body).encode(),
+        params=params,
+    )
+    if not isinstance(response, httpx.Response):
+        return response
+    return refusal(response, at, secrets) or response
+
+
+def json_object(response: httpx.Response) -> dict[str, Any] | None:
+    """The JSON object that a response holds; None when it holds anything else."""
+    try:
+        found = response.json()
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
+
+
 def refusal(
     response: httpx.Response, at: datetime, secrets: Iterable[Secret | None] = ()
-) -> Outcome | None:
+) -> Retry | Ambiguous | Rejected | None:
     """What an answer that is not a 2xx means; None for a 2xx.
 
     408, 429, 503 and other 5xx are retried, 500, 502 and 504 are ambiguous, redirects and other

@@ -9,6 +9,7 @@ Evidence that is missing is left out; evidence that is unknown is said to be unk
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -80,6 +81,11 @@ class Message:
     def heading(self) -> str:
         """The verb and the title: what a subject line says."""
         return f"{_VERBS.get(self.action, self.action.capitalize())}: {self.title}"
+
+    @property
+    def headline(self) -> str:
+        """The title and what is wrong, in one sentence."""
+        return self.title if self.summary in self.title else f"{self.title}: {self.summary}"
 
     @property
     def url(self) -> str:
@@ -158,6 +164,14 @@ def render_digest(effect: Occasion, links_base: str, *, at: datetime) -> Message
         links=(("All alerts", f"{links_base.rstrip('/')}/alerts"),) if links_base else (),
         items=items,
     )
+
+
+def short_key(text: str, longest: int) -> str:
+    """`text` as a key of at most `longest` (over 33) characters; a long one ends in a hash."""
+    if len(text) <= longest:
+        return text
+    digest = hashlib.sha256(text.encode()).hexdigest()[:32]
+    return f"{text[: longest - 33]}-{digest}"
 
 
 def truncate(text: str, limit: int, marker: str = "…") -> str:

@@ -6,8 +6,10 @@ from typing import Any
 
 from tocsin.delivery.channels.email import Email
 from tocsin.delivery.channels.none import Nobody
+from tocsin.delivery.channels.opsgenie import Opsgenie
 from tocsin.delivery.channels.pagerduty import PagerDuty
 from tocsin.delivery.channels.slack import Slack
+from tocsin.delivery.channels.splunk_oncall import SplunkOnCall
 from tocsin.delivery.channels.webhook import Webhook
 from tocsin.domain.registry import Registry
 
@@ -15,6 +17,8 @@ from tocsin.domain.registry import Registry
 CHANNELS: Registry[type[Any]] = Registry("receiver type")
 CHANNELS.add("email", Email)
 CHANNELS.add("none", Nobody)
+CHANNELS.add("opsgenie", Opsgenie)
 CHANNELS.add("pagerduty", PagerDuty)
 CHANNELS.add("slack", Slack)
+CHANNELS.add("splunk_oncall", SplunkOnCall)
 CHANNELS.add("webhook", Webhook)

@@ -8,7 +8,6 @@ is refused; one that would be is sent without its details.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -16,7 +15,7 @@ from typing import Any, ClassVar
 import httpx
 
 from tocsin.delivery.http import refusal, request
-from tocsin.delivery.message import Message, truncate
+from tocsin.delivery.message import Message, short_key, truncate
 from tocsin.delivery.outcome import Delivered, Outcome, Rejected
 from tocsin.domain.clock import iso
 from tocsin.domain.secret import Secret, secret
@@ -98,7 +97,7 @@ class PagerDuty:
     def _details(self, message: Message) -> dict[str, Any]:
         event: dict[str, Any] = {
             "payload": {
-                "summary": truncate(_summary(message), LONGEST_SUMMARY),
+                "summary": truncate(message.headline, LONGEST_SUMMARY),
                 "source": truncate(message.service, LONGEST_SUMMARY) or "tocsin",
                 "severity": message.severity,
                 "timestamp": iso(message.since or message.at),
@@ -125,17 +124,7 @@ class PagerDuty:
 
 def dedup_key(subject: str) -> str:
     """The key of an incident's episode; a long one keeps its beginning and ends in a hash."""
-    if len(subject) <= LONGEST_KEY:
-        return subject
-    return f"{subject[:200]}-{hashlib.sha256(subject.encode()).hexdigest()[:32]}"
-
-
-def _summary(message: Message) -> str:
-    return (
-        message.title
-        if message.summary in message.title
-        else (f"{message.title}: {message.summary}")
-    )
+    return short_key(subject, LONGEST_KEY)
 
 
 def _custom_details(message: Message) -> dict[str, Any]:

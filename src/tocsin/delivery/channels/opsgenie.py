@@ -1,0 +1,146 @@
+"""`opsgenie`: alerts of Jira Service Management Operations, and of Opsgenie until it ends.
+
+https://developer.atlassian.com/cloud/jira/service-desk-ops/rest/v1/api-group-integration-events/
+and https://docs.opsgenie.com/docs/alert-api: both take the same requests. Alerts of one `alias` are
+one alert while it is open (its count goes up), so a repeated trigger is harmless. Requests are
+answered 202 and carried out afterwards.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import httpx
+
+from tocsin.delivery.http import call, json_object
+from tocsin.delivery.message import Message, short_key, truncate
+from tocsin.delivery.outcome import Delivered, Outcome, Rejected
+from tocsin.domain.secret import Secret, secret
+
+ADDRESSES = {
+    "jsm": "https://api.atlassian.com/jsm/ops/integration/v2/alerts",
+    "opsgenie": "https://api.opsgenie.com/v2/alerts",
+}
+LONGEST_MESSAGE = 130
+LONGEST_ALIAS = 512
+LONGEST_DESCRIPTION = 15_000
+LONGEST_DETAILS = 8_000
+LONGEST_NOTE = 25_000
+LONGEST_ENTITY = 512
+LONGEST_SOURCE = 100
+LONGEST_TAG = 50
+MOST_TAGS = 20
+MOST_RESPONDERS = 50
+_PRIORITIES = {"critical": "P1", "warning": "P3", "info": "P5"}
+_RESPONDERS = {"team", "user", "escalation", "schedule"}
+_UNSAFE = re.compile(r"[^A-Za-z0-9._:-]")
+_VERBS = {"update": "notes", "acknowledge": "acknowledge", "resolve": "close"}
+
+
+@dataclass(frozen=True, slots=True)
+class OpsgenieConfig:
+    """key: of an API integration. api: `jsm` (Jira Service Management) or `opsgenie`.
+
+    url: another address of the alerts resource, e.g. https://api.eu.opsgenie.com/v2/alerts.
+    responders: who is told, each {type: team | user | escalation | schedule, id: ...} (Opsgenie
+    takes name or username as well); none: the integration's own. tags: put on every alert.
+    """
+
+    key: Secret
+    api: Literal["jsm", "opsgenie"] = "jsm"
+    url: str = ""
+    responders: tuple[dict[str, str], ...] = ()
+    tags: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "key", secret(self.key))
+        if len(self.responders) > MOST_RESPONDERS:
+            raise ValueError(f"responders: at most {MOST_RESPONDERS}")
+        for each in self.responders:
+            named = {"id", "name", "username"} & set(each)
+            if each.get("type") not in _RESPONDERS or len(named) != 1 or len(each) != 2:
+                raise ValueError(
+                    "responders: each is {type: team | user | escalation | schedule} and one of "
+                    "id, name, username"
+                )
+
+
+class Opsgenie:
+    """Opens, annotates, acknowledges and closes alerts."""
+
+    Config: ClassVar[type[OpsgenieConfig]] = OpsgenieConfig
+    is_idempotent: ClassVar[bool] = True
+    rate_per_s: ClassVar[float] = 5.0
+    can_acknowledge: ClassVar[bool] = True
+
+    def __init__(self, config: OpsgenieConfig) -> None:
+        self.config = config
+        self._base = (config.url or ADDRESSES[config.api]).rstrip("/")
+
+    async def send(self, message: Message, http: httpx.AsyncClient) -> Outcome:
+        """One request. A digest is refused: nobody is to be paged for what can wait."""
+        if message.action == "digest":
+            return Rejected("Opsgenie takes no digest")
+        alias = alias_of(message.subject)
+        verb = _VERBS.get(message.action)
+        response = await call(
+            http,
+            "POST",
+            f"{self._base}/{alias}/{verb}" if verb else self._base,
+            at=message.at,
+            secrets=[self.config.key],
+            headers={"Authorization": f"GenieKey {self.config.key.reveal()}"},
+            params={"identifierType": "alias"} if verb else None,
+            body=_news(message) if verb else self._alert(message, alias),
+        )
+        if not isinstance(response, httpx.Response):
+            return response
+        request_id = (json_object(response) or {}).get("requestId", "")
+        return Delivered({"alias": alias, "request_id": str(request_id)})
+
+    def _alert(self, message: Message, alias: str) -> dict[str, Any]:
+        alert: dict[str, Any] = {
+            "message": truncate(message.headline, LONGEST_MESSAGE),
+            "alias": alias,
+            "description": truncate(message.text(), LONGEST_DESCRIPTION),
+            "priority": _PRIORITIES.get(message.severity, "P3"),
+            "source": "Tocsin",
+            "entity": truncate(message.service, LONGEST_ENTITY),
+            "tags": [truncate(tag, LONGEST_TAG) for tag in self.config.tags[:MOST_TAGS]],
+            "details": _details(message),
+        }
+        if self.config.responders:
+            alert["responders"] = list(self.config.responders)
+        return alert
+
+
+def alias_of(subject: str) -> str:
+    """The alias of an incident's episode, in characters that are safe within an address."""
+    alias = _UNSAFE.sub("-", subject)
+    if alias != subject:  # two subjects must not become one alias
+        alias = f"{alias}-{hashlib.sha256(subject.encode()).hexdigest()[:12]}"
+    return short_key(alias, LONGEST_ALIAS)
+
+
+# --- private -----------------------------------------------------------------------------------
+
+
+def _news(message: Message) -> dict[str, str]:
+    note = f"{message.heading}\n{message.summary}\n{message.url}".strip()
+    return {"source": "Tocsin", "user": "Tocsin", "note": truncate(note, LONGEST_NOTE)}
+
+
+def _details(message: Message) -> dict[str, str]:
+    """Labels and evidence, as many as the 8000 characters of all details hold."""
+    details: dict[str, str] = {}
+    room = LONGEST_DETAILS
+    for name, value in (("url", message.url), *message.labels.items(), *message.evidence):
+        text = truncate(value, 1_000)
+        room -= len(name) + len(text)
+        if room < 0:
+            break
+        details[name] = text
+    return details
