@@ -7,6 +7,7 @@ service; `Services` is all of them behind one server.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -20,6 +21,12 @@ Record = Callable[[str, datetime, Mapping[str, str], str], None]
 
 GENIE_KEY = "b1c9fd2a-averysecret-genie-key"
 SPLUNK_KEY = "5ec4e7aa-averysecret-endpoint-key"
+TEAMS_SIGNATURE = "averysecret-workflow-signature"
+GRAFANA_TOKEN = "glsa_averysecret_grafana_token"
+DATADOG_KEY = "averysecret0datadog0api0key"
+DATADOG_APP_KEY = "averysecret0datadog0app0key"
+ALERTMANAGER_TOKEN = "averysecret-alertmanager-token"
+STATUSPAGE_KEY = "averysecret-statuspage-key"
 
 
 def is_text(value: Any, longest: int) -> bool:
@@ -152,12 +159,249 @@ class Splunk(Service):
         return JSONResponse({"result": "success", "entity_id": name})
 
 
+@dataclass
+class Teams(Service):
+    """A workflow "When a Teams webhook request is received" that posts the card."""
+
+    cards: list[dict[str, Any]] = field(default_factory=list)
+
+    def routes(self) -> list[BaseRoute]:
+        return [
+            Route(
+                "/teams/workflows/{id}/triggers/manual/paths/invoke", self.invoke, methods=["POST"]
+            )
+        ]
+
+    async def invoke(self, request: Request) -> Response:
+        body = await request.body()
+        message = parsed(body)
+        if request.query_params.get("sig") != TEAMS_SIGNATURE:
+            return JSONResponse({"error": {"code": "DirectApiInvalidAuthorizationScheme"}}, 401)
+        attachments = message.get("attachments")
+        if message.get("type") != "message" or not isinstance(attachments, list):
+            return JSONResponse({"error": {"code": "TriggerInputSchemaMismatch"}}, 400)
+        if len(body) > 28_000:
+            return JSONResponse({"error": {"code": "RequestEntityTooLarge"}}, 413)
+        for attachment in attachments:
+            card = attachment["content"]
+            kinds = {block["type"] for block in card["body"]}
+            if attachment["contentType"] != "application/vnd.microsoft.card.adaptive":
+                return JSONResponse({"error": {"code": "contentType"}}, 400)
+            if card["type"] != "AdaptiveCard" or not kinds <= {"TextBlock", "RichTextBlock"}:
+                return JSONResponse({"error": {"code": "card"}}, 400)
+            if any(not run["text"] for block in card["body"] for run in block["inlines"]):
+                return JSONResponse({"error": {"code": "an empty text run"}}, 400)
+            if len(card["actions"]) > 6:
+                return JSONResponse({"error": {"code": "actions"}}, 400)
+            self.cards.append(card)
+        self.accept(request, body)
+        return Response(status_code=202)
+
+
+@dataclass
+class Grafana(Service):
+    """The annotations resource of Grafana's HTTP API."""
+
+    annotations: dict[int, dict[str, Any]] = field(default_factory=dict)
+
+    def routes(self) -> list[BaseRoute]:
+        return [
+            Route("/grafana/api/annotations", self.find, methods=["GET"]),
+            Route("/grafana/api/annotations", self.create, methods=["POST"]),
+            Route("/grafana/api/annotations/{id:int}", self.patch, methods=["PATCH"]),
+        ]
+
+    def _refused(self, request: Request, annotation: Mapping[str, Any]) -> Response | None:
+        if request.headers.get("authorization") != f"Bearer {GRAFANA_TOKEN}":
+            return JSONResponse({"message": "Invalid API key"}, 401)
+        times = [annotation[name] for name in ("time", "timeEnd") if name in annotation]
+        if any(not isinstance(ms, int) or ms < 10**12 for ms in times):
+            return JSONResponse({"message": "bad request data: milliseconds"}, 400)
+        if not annotation.get("text"):
+            return JSONResponse({"message": "text field should not be empty"}, 400)
+        if any(not is_text(tag, 100) for tag in annotation.get("tags", [])):
+            return JSONResponse({"message": "tag is too long"}, 400)
+        return None
+
+    async def create(self, request: Request) -> Response:
+        body = await request.body()
+        refused = self._refused(request, parsed(body))
+        if refused:
+            return refused
+        number = len(self.annotations) + 1
+        self.annotations[number] = parsed(body)
+        self.accept(request, body)
+        return JSONResponse({"message": "Annotation added", "id": number})
+
+    async def patch(self, request: Request) -> Response:
+        body = await request.body()
+        refused = self._refused(request, parsed(body))
+        if refused:
+            return refused
+        number = request.path_params["id"]
+        if number not in self.annotations:
+            return JSONResponse({"message": "Annotation not found"}, 404)
+        self.annotations[number] |= parsed(body)
+        self.accept(request, body)
+        return JSONResponse({"message": "Annotation patched"})
+
+    async def find(self, request: Request) -> Response:
+        refused = self._refused(request, {"text": "-"})
+        wanted = set(request.query_params.getlist("tags"))
+        found = [
+            {"id": number, **each}
+            for number, each in self.annotations.items()
+            if wanted <= set(each["tags"])
+        ]
+        return refused or JSONResponse(found[: int(request.query_params.get("limit", 100))])
+
+
+@dataclass
+class Datadog(Service):
+    """The events resource of Datadog's API v1."""
+
+    events: list[dict[str, Any]] = field(default_factory=list)
+
+    def routes(self) -> list[BaseRoute]:
+        return [
+            Route("/datadog/api/v1/events", self.create, methods=["POST"]),
+            Route("/datadog/api/v1/events", self.find, methods=["GET"]),
+        ]
+
+    async def create(self, request: Request) -> Response:
+        body = await request.body()
+        event = parsed(body)
+        if request.headers.get("dd-api-key") != DATADOG_KEY:
+            return JSONResponse({"errors": ["Forbidden"]}, 403)
+        kinds = {"error", "warning", "info", "success", "user_update", "recommendation", "snapshot"}
+        age = self.now().timestamp() - event.get("date_happened", 0)
+        if (
+            not event.get("title")
+            or not event.get("text")
+            or len(event["text"]) > 4_000
+            or len(event.get("aggregation_key", "")) > 100
+            or event.get("alert_type") not in kinds
+            or event.get("priority") not in {"normal", "low"}
+            or age > 18 * 3600
+            or any(not is_text(tag, 200) for tag in event.get("tags", []))
+        ):
+            return JSONResponse({"errors": ["Bad Request"]}, 400)
+        self.events.append(event)
+        self.accept(request, body)
+        return JSONResponse({"status": "ok", "event": {**event, "id": len(self.events)}}, 202)
+
+    async def find(self, request: Request) -> Response:
+        keys = request.headers.get("dd-api-key"), request.headers.get("dd-application-key")
+        if keys != (DATADOG_KEY, DATADOG_APP_KEY):
+            return JSONResponse({"errors": ["Forbidden"]}, 403)
+        start, end = (int(request.query_params[name]) for name in ("start", "end"))
+        wanted = set(request.query_params.get("tags", "").split(","))
+        found = [
+            {**event, "id": number}
+            for number, event in enumerate(self.events, 1)
+            if wanted <= set(event["tags"]) and start <= event["date_happened"] <= end
+        ]
+        return JSONResponse({"events": found})
+
+
+@dataclass
+class Alertmanager(Service):
+    """POST /api/v2/alerts, as openapi.yaml and Alertmanager's own validation have it."""
+
+    alerts: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def routes(self) -> list[BaseRoute]:
+        return [Route("/alertmanager/api/v2/alerts", self.create, methods=["POST"])]
+
+    async def create(self, request: Request) -> Response:
+        body = await request.body()
+        if request.headers.get("authorization") != f"Bearer {ALERTMANAGER_TOKEN}":
+            return Response("Unauthorized", 401)
+        alerts = json.loads(body)
+        for alert in alerts:
+            names = [*alert["labels"], *alert["annotations"]]
+            if not alert["labels"] or any(
+                not re.fullmatch("[a-zA-Z_][a-zA-Z0-9_]*", n) for n in names
+            ):
+                return JSONResponse("bad label name", 400)
+            if alert["startsAt"] > alert["endsAt"]:
+                return JSONResponse("start time must be before end time", 400)
+        for alert in alerts:
+            self.alerts[json.dumps(alert["labels"], sort_keys=True)] = alert
+        self.accept(request, body)
+        return Response(status_code=200)
+
+    def states(self) -> list[str]:
+        now = self.now().strftime("%Y-%m-%dT%H:%M:%SZ")
+        return ["active" if a["endsAt"] > now else "resolved" for a in self.alerts.values()]
+
+
+@dataclass
+class Statuspage(Service):
+    """Incidents of Atlassian Statuspage."""
+
+    incidents: list[dict[str, Any]] = field(default_factory=list)
+
+    def routes(self) -> list[BaseRoute]:
+        base = "/statuspage/v1/pages/{page}/incidents"
+        return [
+            Route(base, self.create, methods=["POST"]),
+            Route(base, self.find, methods=["GET"]),
+            Route(f"{base}/{{id}}", self.patch, methods=["PATCH"]),
+        ]
+
+    def _refused(self, request: Request, incident: Mapping[str, Any], *, is_new: bool) -> Any:
+        if request.headers.get("authorization") != f"OAuth {STATUSPAGE_KEY}":
+            return JSONResponse({"error": "Could not authenticate"}, 401)
+        if request.path_params["page"] != "p4g3":
+            return JSONResponse({"error": "Not found"}, 404)
+        states = {"investigating", "identified", "monitoring", "resolved"}
+        if incident.get("status") not in states or not is_text(incident.get("body"), 25_000):
+            return JSONResponse({"error": ["status", "body"]}, 422)
+        if is_new and not incident.get("name"):
+            return JSONResponse({"error": ["Name can't be blank"]}, 422)
+        return None
+
+    async def create(self, request: Request) -> Response:
+        body = await request.body()
+        incident = parsed(body).get("incident", {})
+        refused: Response | None = self._refused(request, incident, is_new=True)
+        if refused:
+            return refused
+        self.incidents.append({**incident, "id": f"i{len(self.incidents)}", "updates": 1})
+        self.accept(request, body)
+        return JSONResponse(self.incidents[-1], 201)
+
+    async def patch(self, request: Request) -> Response:
+        body = await request.body()
+        incident = parsed(body).get("incident", {})
+        refused: Response | None = self._refused(request, incident, is_new=False)
+        if refused:
+            return refused
+        for known in self.incidents:
+            if known["id"] == request.path_params["id"]:
+                known |= {**incident, "updates": known["updates"] + 1}
+                self.accept(request, body)
+                return JSONResponse(known)
+        return JSONResponse({"error": "Not found"}, 404)
+
+    async def find(self, request: Request) -> Response:
+        if request.headers.get("authorization") != f"OAuth {STATUSPAGE_KEY}":
+            return JSONResponse({"error": "Could not authenticate"}, 401)
+        return JSONResponse(self.incidents[::-1])
+
+
 class Services:
     """Every service behind one server."""
 
     def __init__(self, record: Record, now: Callable[[], datetime]) -> None:
         self.opsgenie = Opsgenie(record, now)
         self.splunk = Splunk(record, now)
+        self.teams = Teams(record, now)
+        self.grafana = Grafana(record, now)
+        self.datadog = Datadog(record, now)
+        self.alertmanager = Alertmanager(record, now)
+        self.statuspage = Statuspage(record, now)
 
     def routes(self) -> list[BaseRoute]:
         found = [vars(self)[name].routes() for name in vars(self)]

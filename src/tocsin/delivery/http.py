@@ -6,6 +6,7 @@ because theirs may quote the address, and an answer that is quoted is scrubbed f
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -97,6 +98,12 @@ async def call(
     return refusal(response, at, secrets) or response
 
 
+def basic(username: str, password: Secret) -> str:
+    """The value of an Authorization header (RFC 7617)."""
+    pair = f"{username}:{password.reveal()}".encode()
+    return f"Basic {base64.b64encode(pair).decode()}"
+
+
 def json_object(response: httpx.Response) -> dict[str, Any] | None:
     """The JSON object that a response holds; None when it holds anything else."""
     try:
@@ -111,8 +118,8 @@ def refusal(
 ) -> Retry | Ambiguous | Rejected | None:
     """What an answer that is not a 2xx means; None for a 2xx.
 
-    408, 429, 503 and other 5xx are retried, 500, 502 and 504 are ambiguous, redirects and other
-    4xx are final. at: when the request was made, for a Retry-After that is a date.
+    408, 429 (420 at some), 503 and other 5xx are retried, 500, 502 and 504 are ambiguous, redirects
+    and other 4xx are final. at: when the request was made, for a Retry-After that is a date.
     """
     status = response.status_code
     if 200 <= status < 300:
@@ -123,7 +130,7 @@ def refusal(
     after = retry_after(response, at)
     if status in _UNCLEAR:
         return Ambiguous(reason, after)
-    if status in {408, 429} or status >= 500:
+    if status in {408, 420, 429} or status >= 500:
         return Retry(reason, after)
     return Rejected(reason)
 

@@ -1,0 +1,273 @@
+"""What is special about each receiver beyond the suite: golden requests and the odd answers."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import httpx
+import pytest
+from delivery_build import T0, Fault, Loopback, loopback, message
+from test_delivery_channels import CASES, Case
+
+from tocsin.delivery.channel import Channel, Reconciling
+from tocsin.delivery.channels.alertmanager import labels_of
+from tocsin.delivery.http import client
+from tocsin.delivery.outcome import Ambiguous, Delivered, Rejected, Retry
+
+Story = Callable[[Channel, Loopback, httpx.AsyncClient], Coroutine[Any, Any, None]]
+
+
+def run(name: str, story: Story, **changes: Any) -> None:
+    case = CASES[name]
+    settings = case.settings
+
+    def changed(url: str) -> Mapping[str, Any]:
+        return {**settings(url), **changes}
+
+    async def told() -> None:
+        async with loopback() as place, client() as http:
+            await story(Case(case.type, changed, ()).build(place.url), place, http)
+
+    asyncio.run(told())
+
+
+def sent(place: Loopback, number: int = 0) -> Any:
+    return json.loads(place.requests[number].content)
+
+
+# --- Teams ----------------------------------------------------------------------------------------
+
+
+def test_teams_golden_request() -> None:
+    async def story(channel: Channel, place: Loopback, http: httpx.AsyncClient) -> None:
+        assert await channel.send(message(changes=()), http) == Delivered({})
+        (attachment,) = sent(place)["attachments"]
+        assert attachment["contentType"] == "application/vnd.microsoft.card.adaptive"
+        card = attachment["content"]
+        assert card["msteams"] == {"width": "Full"}
+        assert card["actions"] == [
+            {
+                "type": "Action.OpenUrl",
+                "title": "Incident",
+                "url": "https://tocsin.example.org/incidents/support-1",
+            }
+        ]
+        assert card["body"][0]["inlines"] == [
+            {
+                "type": "TextRun", "text": "Firing: support: error rate",
+                "size": "large", "weight": "bolder", "color": "attention",
+            }
+        ]  # fmt: skip
+        lines = ["".join(run["text"] for run in block["inlines"]) for block in card["body"]]
+        assert lines[1:] == [
+            "one call in four fails",
+            "Since: 2026-03-02T09:55:00Z",
+            "Now: 25 %",
+            "Expected: 1 %",
+            "Also told: slack",
+            "First steps: \n• look at the deploy",
+        ]
+
+    run("teams", story)
+
+
+def test_teams_shows_markup_of_others_as_text() -> None:
+    async def story(channel: Channel, place: Loopback, http: httpx.AsyncClient) -> None:
+        await channel.send(message(summary="[click](https://evil.example) <at>all</at>"), http)
+        (attachment,) = sent(place)["attachments"]
+        kinds = {block["type"] for block in attachment["content"]["body"]}
+        assert kinds == {"RichTextBlock"}, "text runs are not interpreted"
+
+    run("teams", story)
+
+
+# --- Grafana --------------------------------------------------------------------------------------
+
+
+def test_grafana_golden_requests() -> None:
+    async def story(channel: Channel, place: Loopback, http: httpx.AsyncClient) -> None:
+        first = await channel.send(message(summary="<b>one</b>"), http)
+        assert first == Delivered({"id": "1"})
+        made = sent(place)
+        assert made["time"] == int((T0 - timedelta(minutes=5)).timestamp() * 1000)
+        assert made["tags"][0] == "tocsin"
+        assert made["tags"][2:] == ["critical", "support", "prod"]
+        assert "&lt;b&gt;one&lt;/b&gt;" in made["text"], "HTML of others is text"
+        assert made["dashboardUID"] == "d1"
+        assert "timeEnd" not in made
+        over = message(action="resolve", key="k2", thread={"id": "1"})
+        assert await channel.send(over, http) == Delivered({"id": "1"})
+        assert place.requests[1].method == "PATCH"
+        assert sent(place, 1)["timeEnd"] == int(T0.timestamp() * 1000)
+
+    run("grafana", story, dashboard_uid="d1")
+
+
+def test_grafana_makes_an_annotation_anew_that_somebody_deleted() -> None:
+    async def story(channel: Channel, place: Loopback, http: httpx.AsyncClient) -> None:
+        assert await channel.send(message(thread={"id": "77"}), http) == Delivered({"id": "1"})
+        place.faults.append(Fault(503))
+        assert isinstance(await channel.send(message(thread={"id": "1"}), http), Retry)
+        assert len(place.services.grafana.annotations) == 1
+        place.faults.append(Fault(200, {}, "<html>"))
+        assert isinstance(await channel.send(message(), http), Ambiguous)
+
+    run("grafana", story)
+
+
+# --- Datadog --------------------------------------------------------------------------------------
+
+
+def test_datadog_golden_request() -> None:
+    async def story(channel: Channel, place: Loopback, http: httpx.AsyncClient) -> None:
+        assert await channel.send(message(), http) == Delivered({"event_id": "1"})
+        event = sent(place)
+        (own,) = [tag for tag in event["tags"] if tag.startswith("tocsin_effect:")]
+        event["tags"].remove(own)
+        assert event == {
+            "title": "Firing: support: error rate",
+            "text": message().text(),
+            "aggregation_key": "support-1",
+            "alert_type": "error",
+            "priority": "normal",
+            "tags": ["source:tocsin", "team:ai", "service:support", "env:prod"],
+            "date_happened": int(T0.timestamp()),
+        }
+
+    run("datadog", story, tags=("team:ai",))
+
+
+# --- Alertmanager ---------------------------------------------------------------------------------
+
+
+def test_alertmanager_golden_requests() -> None:
+    async def story(channel: Channel, place: Loopback, http: httpx.AsyncClient) -> None:
+        labels = {
+            "service": "support",
+            "env": "prod",
+            "alertname": "TocsinIncident",
+            "severity": "critical",
+            "tocsin_incident": "support-1",
+        }
+        assert await channel.send(message(), http) == Delivered({"labels": labels})
+        assert sent(place) == [
+            {
+                "labels": labels,
+                "annotations": {
+                    "summary": "support: error rate: one call in four fails",
+                    "description": message().text(),
+                },
+                "startsAt": "2026-03-02T09:55:00Z",
+                "endsAt": "2026-03-09T10:00:00Z",
+                "generatorURL": "https://tocsin.example.org/incidents/support-1",
+            }
+        ]
+        await channel.send(message(action="resolve", thread={"labels": labels}), http)
+        (over,) = sent(place, 1)
+        assert over["endsAt"] == "2026-03-02T10:00:00Z"
+
+    run("alertmanager", story)
+
+
+def test_alertmanager_hears_the_end_of_an_alert_whose_severity_changed() -> None:
+    async def story(channel: Channel, place: Loopback, http: httpx.AsyncClient) -> None:
+        mild = message(severity="warning", tier=2)
+        first = await channel.send(mild, http)
+        assert isinstance(first, Delivered)
+        await channel.send(message(action="update", thread=first.remote_ref), http)
+        assert place.services.alertmanager.states() == ["resolved", "active"]
+
+    run("alertmanager", story)
+
+
+def test_alertmanager_is_told_when_one_member_of_the_cluster_is() -> None:
+    async def story(_: Channel, place: Loopback, http: httpx.AsyncClient) -> None:
+        both = Case(
+            "alertmanager",
+            lambda url: {
+                **CASES["alertmanager"].settings(url),
+                "urls": ("http://127.0.0.1:9", f"{url}/alertmanager"),
+            },
+            (),
+        ).build(place.url)
+        assert isinstance(await both.send(message(), http), Delivered)
+        place.faults.append(Fault(400))
+        assert isinstance(await both.send(message(), http), Retry), "the other may still take it"
+
+    run("alertmanager", story)
+
+
+def test_alertmanager_label_names_are_ones_it_takes() -> None:
+    found = labels_of(message(labels={"http.route": "/x", "9lives": "yes", "empty": ""}))
+    assert found["http_route"] == "/x"
+    assert found["_9lives"] == "yes"
+    assert "empty" not in found
+
+
+# --- Statuspage -----------------------------------------------------------------------------------
+
+
+def test_statuspage_tells_the_public_what_the_configuration_says_and_nothing_else() -> None:
+    async def story(channel: Channel, place: Loopback, http: httpx.AsyncClient) -> None:
+        first = await channel.send(message(), http)
+        assert first == Delivered({"id": "i0"})
+        assert sent(place) == {
+            "incident": {
+                "name": "Slow answers",
+                "status": "investigating",
+                "body": "We are investigating degraded quality of this service.",
+                "deliver_notifications": True,
+                "component_ids": ["c1"],
+                "components": {"c1": "degraded_performance"},
+                "metadata": {"tocsin": {"key": "support-1:0:pager:trigger"}},
+            }
+        }
+        for action in ("trigger", "update"):
+            again = message(action=action, key=f"k-{action}", thread={"id": "i0"})
+            assert await channel.send(again, http) == first
+        assert len(place.requests) == 1, "our own news are not for the public"
+
+    run("statuspage", story)
+
+
+def test_statuspage_says_420_when_it_is_asked_too_often() -> None:
+    async def story(channel: Channel, place: Loopback, http: httpx.AsyncClient) -> None:
+        place.faults.append(Fault(420, {"retry-after": "60"}))
+        outcome = await channel.send(message(), http)
+        assert isinstance(outcome, Retry)
+        assert outcome.after == timedelta(minutes=1)
+
+    run("statuspage", story)
+
+
+# --- looking for what was sent unclearly ----------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [n for n, case in CASES.items() if case.can_look])
+def test_what_cannot_be_looked_up_is_sent_again_rather_than_lost(name: str) -> None:
+    async def story(channel: Channel, place: Loopback, http: httpx.AsyncClient) -> None:
+        if not isinstance(channel, Reconciling):
+            return
+        for fault in (
+            Fault(500),
+            Fault(200, {}, "<html>"),
+            Fault(200, {}, '"x"'),
+            Fault(how="drop"),
+        ):
+            place.faults.append(fault)
+            assert await channel.reconcile(message(), http) is None
+        assert await channel.reconcile(message(), http) is None
+        first = await channel.send(message(), http)
+        assert isinstance(first, Delivered)
+        found = await channel.reconcile(message(), http)
+        assert found == first
+        other = replace(message(), key="another", subject="another-1")
+        assert await channel.reconcile(other, http) is None
+        assert not isinstance(first, Rejected)
+
+    run(name, story)
