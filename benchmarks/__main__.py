@@ -13,13 +13,14 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
-from benchmarks import ingest, paging, redaction, sdk
+from benchmarks import gates, ingest, paging, redaction, sdk
 
 BENCHMARKS = {
     "ingest": ingest.run,
     "paging": paging.run,
     "sdk": sdk.run,
     "redaction": redaction.run,
+    "gates": gates.run,
 }
 RESULTS = Path(__file__).with_name("results")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from tocsin.cli import configure, files, operate, prices
+from tocsin.cli.gate import gate
 from tocsin.cli.route import route
 from tocsin.cli.score import score
 from tocsin.cli.store import store
@@ -30,6 +31,7 @@ for command in (
     app.command()(command)
 app.add_typer(store, name="store")
 app.add_typer(route, name="route")
+app.add_typer(gate, name="gate")
 
 
 app.command("import")(files.import_)

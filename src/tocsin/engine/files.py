@@ -95,7 +95,7 @@ class CountsFile:
     def of(cls, table: pa.Table, path: Path) -> CountsFile:
         """Checks every row; SpecError for negative or missing counts and unreadable minutes."""
         named = "indicator" in table.column_names
-        minute = _minutes(table.column("minute"), "minute", path)
+        minute = minutes_of(table.column("minute"), "minute", path)
         good, bad = (_integers(table, name, path) for name in ("good", "bad"))
         order = np.argsort(minute, kind="stable")
         return cls(
@@ -307,7 +307,7 @@ def _ended(table: pa.Table, path: Path) -> Ints:
     return (began + np.round(lasted).astype(np.int64)) // 60_000_000
 
 
-def _minutes(column: pa.ChunkedArray, name: str, path: Path) -> Ints:
+def minutes_of(column: pa.ChunkedArray, name: str, path: Path) -> Ints:
     return _micros(column, name, path) // 60_000_000
 
 

@@ -16,6 +16,7 @@ from tocsin.domain.series import SeriesId
 from tocsin.routing.policy import BY_SEVERITY, Defaults, RoutingPolicy
 from tocsin.spec.detectors import DetectorShape
 from tocsin.spec.documents import OPENSLO, Document
+from tocsin.spec.gates import ON_DEMAND
 from tocsin.spec.health import NOT_JUDGED
 from tocsin.spec.measures import Measure, measure
 from tocsin.spec.objectives import BurnRatePolicyShape, SLIShape, SLOShape
@@ -162,8 +163,9 @@ def routing(
     for document in assembly.of("Playbook"):
         message = "a Playbook is carried by name; its steps are not executed yet"
         assembly.warnings.append(document.problem(("kind",), message))
-    for document in assembly.of("HealthScore"):
-        assembly.warnings.append(document.problem(("kind",), NOT_JUDGED))
+    for kind, message in (("HealthScore", NOT_JUDGED), ("Gate", ON_DEMAND)):
+        for document in assembly.of(kind):
+            assembly.warnings.append(document.problem(("kind",), message))
     _check_route_names(assembly, parts)
     classify = tuple(rule.build() for part in parts for rule in part.spec.classify)
     return RoutingPolicy(

@@ -11,6 +11,7 @@ from tocsin.domain.errors import Problem
 from tocsin.spec.detectors import DetectorShape
 from tocsin.spec.duty import DigestShape, EscalationShape, OnCallShape
 from tocsin.spec.explain import show, suggest
+from tocsin.spec.gates import GateShape
 from tocsin.spec.health import HealthScoreShape
 from tocsin.spec.objectives import BurnRatePolicyShape, SLIShape, SLOShape
 from tocsin.spec.prices import PriceBookShape
@@ -70,6 +71,7 @@ KINDS: tuple[Kind, ...] = (
     Kind(TOCSIN, "Routing", RoutingShape),
     Kind(TOCSIN, "Playbook", PlaybookShape),
     Kind(TOCSIN, "HealthScore", HealthScoreShape),
+    Kind(TOCSIN, "Gate", GateShape),
     Kind(TOCSIN, "Source", SourceShape),
     Kind(TOCSIN, "Redaction", RedactionShape),
     Kind(TOCSIN, "Retention", RetentionShape),
@@ -79,8 +81,8 @@ KINDS: tuple[Kind, ...] = (
 # Documents of OpenSLO that say how alerts are sent elsewhere; Tocsin has its own kinds for that.
 _IGNORED = ("DataSource", "AlertPolicy", "AlertCondition", "AlertNotificationTarget")
 _PLANNED = (
-    "Indicator", "CompositeSLO", "BudgetCorrection", "ErrorBudgetPolicy", "Gate",
-    "Evaluator", "PageBudget", "Report", "StatusPage", "VendorAgreement", "Role",
+    "Indicator", "CompositeSLO", "BudgetCorrection", "ErrorBudgetPolicy", "Evaluator",
+    "PageBudget", "Report", "StatusPage", "VendorAgreement", "Role",
     "BreachMonitor",
 )  # fmt: skip
 _ENVELOPE = ("apiVersion", "kind", "metadata", "spec")

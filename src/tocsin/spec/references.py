@@ -28,6 +28,7 @@ _REFERENCES: Mapping[str, Mapping[str, str]] = {
     "EscalationPolicy": {"steps.*.notify": "Receiver", "steps.*.who": "OnCallSchedule"},
     "Digest": {"to": "Receiver"},
     "HealthScore": {"service": "Service"},
+    "Gate": {"service": "Service"},
     "Source": {"service": "Service"},
     "Redaction": {"services": "Service"},
     "Routing": {

@@ -1,0 +1,1 @@
+"""Gates: may a candidate take over from the baseline that runs beside it?"""

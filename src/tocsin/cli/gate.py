@@ -1,0 +1,129 @@
+"""`tocsin gate`: may a candidate take over? For pipelines, with exit codes and JUnit."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+from xml.etree import ElementTree
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from tocsin.cli.terminal import Output, fail, out, told
+
+if TYPE_CHECKING:
+    from tocsin.assess.gates.gate import MetricResult
+    from tocsin.engine.gates import Checked
+
+gate = typer.Typer(help="Hold a candidate against the baseline that runs beside it.")
+
+EXIT_CODES = {"pass": 0, "fail": 1, "inconclusive": 2, "insufficient": 3, "invalid": 3}
+_UNREADABLE = 4
+_COLOURS = {"pass": "green", "fail": "red", "invalid": "red"}
+
+
+@gate.callback()
+def _subject() -> None:
+    """Keeps `check` a command of its own while it is the only one."""
+
+
+@gate.command("check")
+def check(
+    config: Annotated[Path, typer.Option("--config", help="file or directory with the Gate")],
+    history: Annotated[
+        Path, typer.Option("--from", help="calls of both arms: Parquet, CSV or JSONL")
+    ],
+    name: Annotated[str, typer.Argument(help="the Gate, where there are several")] = "",
+    candidate: Annotated[str, typer.Option(help="the arm that wants to take over")] = "",
+    baseline: Annotated[str, typer.Option(help="the arm that runs now")] = "",
+    junit: Annotated[Path | None, typer.Option(help="also write a JUnit report here")] = None,
+    output: Output = Output.TEXT,
+) -> None:
+    """Judge a candidate by the calls of both arms in the same minutes, minute by minute.
+
+    Exit code: 0 pass, 1 fail, 2 inconclusive, 3 too little or invalid data, 4 something cannot be
+    read.
+    """
+    from tocsin.domain.errors import SpecError
+    from tocsin.engine.gates import check_file
+    from tocsin.spec.gatefile import read_gate
+
+    with told():
+        try:
+            title, shape = read_gate(config, name)
+            found = check_file(shape, history, candidate, baseline)
+        except SpecError as error:
+            for problem in error.problems:
+                fail(str(problem))
+            raise typer.Exit(_UNREADABLE) from None
+        if junit is not None:
+            junit.write_bytes(_junit(title, found))
+        if output is Output.TEXT:
+            _show(title, found)
+        else:
+            sys.stdout.write(json.dumps(_record(title, found), allow_nan=False) + "\n")
+        raise typer.Exit(EXIT_CODES[found.result.verdict])
+
+
+def _record(title: str, found: Checked) -> dict[str, Any]:
+    return {"gate": title, "candidate": found.candidate, "baseline": found.baseline,
+            **asdict(found.result)}  # fmt: skip
+
+
+def _junit(title: str, found: Checked) -> bytes:
+    """One test case per metric, and one for the gate: JUnit's schema as CI servers read it."""
+    result = found.result
+    suite = ElementTree.Element(
+        "testsuite", name=f"gate {title}", tests=str(len(result.metrics) + 1)
+    )
+    failures = skipped = 0
+    rows = [(one.name, one.standing, one.reason) for one in result.metrics]
+    for name, standing, reason in [*rows, ("verdict", result.verdict, result.reason)]:
+        case = ElementTree.SubElement(
+            suite, "testcase", classname=f"tocsin.gate.{title}", name=name
+        )
+        if standing in ("fail", "invalid"):
+            failures += 1
+            ElementTree.SubElement(case, "failure", message=reason)
+        elif standing != "pass":
+            skipped += 1
+            ElementTree.SubElement(case, "skipped", message=reason)
+    suite.set("failures", str(failures))
+    suite.set("skipped", str(skipped))
+    return bytes(ElementTree.tostring(suite, encoding="utf-8", xml_declaration=True))
+
+
+def _show(title: str, found: Checked) -> None:
+    result = found.result
+    colour = _COLOURS.get(result.verdict, "yellow")
+    out.print(f"[bold]{escape(title)}[/]  [{colour} bold]{result.verdict}[/]")
+    about = (
+        f"  {found.candidate} ({result.units[0]:,}) against {found.baseline}"
+        f" ({result.units[1]:,}), {result.paired_minutes} minutes side by side"
+    )
+    out.print(escape(about), highlight=False)
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for heading in ("metric", "candidate", "baseline", "difference", "at most worse by", ""):
+        table.add_column(heading)
+    for one in result.metrics:
+        mark = {"pass": "[green]pass[/]", "fail": "[red]FAIL[/]"}.get(one.standing, "[yellow]?[/]")
+        table.add_row(
+            escape(one.name), _number(one.candidate), _number(one.baseline), _span(one),
+            f"{one.margin:g}", f"{mark} [dim]{escape(one.reason)}[/]",
+        )  # fmt: skip
+    out.print(table)
+    out.print(escape(result.reason), highlight=False)
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}"
+
+
+def _span(one: MetricResult) -> str:
+    if one.difference is None or one.low is None or one.high is None:
+        return _number(one.difference)
+    return f"{one.difference:+.3g} ({one.low:+.3g} to {one.high:+.3g})"

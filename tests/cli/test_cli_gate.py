@@ -1,0 +1,131 @@
+"""`tocsin gate check` as a pipeline uses it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+import pytest
+from typer.testing import CliRunner, Result
+
+from tocsin.cli import app
+
+GATE = """
+apiVersion: tocsin/v1
+kind: Gate
+metadata: {name: prompt-promotion}
+spec:
+  arms: {by: prompt_version}
+  burnIn: {requests: 200, minutes: 20}
+  metrics:
+    - {name: errors, rate: "error_class != ''", margin: 0.01, critical: true}
+    - {name: slow, rate: "duration_ms >= 2000", margin: 0.02}
+    - {name: cost, mean: cost_usd, scale: log, margin: 10%}
+    - {name: relevance, mean: relevance, direction: higher_is_better, margin: 0.02}
+"""
+
+
+def calls(errors: float = 0.02, relevance: float = 0.8, count: int = 30_000) -> pa.Table:
+    rng = np.random.default_rng(1)
+    is_new = rng.random(count) < 0.5
+    failed = rng.random(count) < np.where(is_new, errors, 0.02)
+    score = rng.normal(0.8, 0.1, count) + np.where(is_new, relevance - 0.8, 0)
+    return pa.table({
+        "ts": np.sort(rng.uniform(1.79e9, 1.79e9 + 6 * 3600, count)),
+        "prompt_version": np.where(is_new, "v8", "v7"),
+        "error_class": pa.array(np.where(failed, "timeout", None)),
+        "duration_ms": rng.lognormal(6.5, 0.6, count),
+        "cost_usd": rng.lognormal(-4, 0.5, count),
+        "relevance": score.clip(0, 1),
+        "session": [f"s{n}" for n in rng.integers(0, count // 2, count)],
+    })  # fmt: skip
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Path:
+    (tmp_path / "gate.yaml").write_text(GATE)
+    return tmp_path / "gate.yaml"
+
+
+def check(gate: Path, table: pa.Table, *options: str) -> Result:
+    path = gate.with_name("calls.parquet")
+    pyarrow.parquet.write_table(table, path)
+    arguments = ["--config", str(gate), "--from", str(path), "--candidate", "v8", *options]
+    return CliRunner().invoke(app, ["gate", "check", *arguments])
+
+
+def test_an_equal_candidate_passes(gate: Path) -> None:
+    done = check(gate, calls(), "--output", "json")
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
+    assert (found["verdict"], found["candidate"], found["baseline"]) == ("pass", "v8", "v7")
+    assert {one["standing"] for one in found["metrics"]} == {"pass"}
+
+
+def test_a_worse_candidate_fails_with_a_junit_report(gate: Path, tmp_path: Path) -> None:
+    report = tmp_path / "gate.xml"
+    done = check(gate, calls(errors=0.06), "--junit", str(report))
+    assert done.exit_code == 1
+    assert "errors: worse than the baseline" in done.output
+    suite = ElementTree.parse(report).getroot()
+    failed = [case.get("name") for case in suite if case.find("failure") is not None]
+    assert failed == ["errors", "verdict"]
+    assert suite.get("failures") == "2"
+
+
+def test_too_little_is_3_and_not_proven_is_2(gate: Path) -> None:
+    assert check(gate, calls(count=300)).exit_code == 3
+    assert check(gate, calls(count=3000)).exit_code == 2
+
+
+def test_sessions_are_the_units_where_they_are_named(gate: Path) -> None:
+    gate.write_text(GATE.replace("arms:", "unit: session\n  arms:"))
+    found = json.loads(check(gate, calls(), "--output", "json").stdout)
+    assert found["verdict"] == "pass"
+    whole = json.loads(check(gate, calls(errors=0.08), "--output", "json").stdout)
+    assert whole["verdict"] == "fail"
+
+
+def test_csv_is_read_alike(gate: Path, tmp_path: Path) -> None:
+    table = calls(errors=0.06)
+    pyarrow.csv.write_csv(table, tmp_path / "calls.csv")
+    done = CliRunner().invoke(
+        app,
+        ["gate", "check", "--config", str(gate), "--from", str(tmp_path / "calls.csv"),
+         "--candidate", "v8"],
+    )  # fmt: skip
+    assert done.exit_code == 1
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("error_class != ''", "error_class", "is text (compare it with text"),
+        ("error_class != ''", "errors > 'a'", "compares text by size"),
+        ("error_class != ''", "drop table", "is no comparison"),
+        ("error_class != ''", "eror_class != ''", "did you mean 'error_class'"),
+        ("mean: cost_usd", "mean: session", "not a number"),
+        ("by: prompt_version", "by: model", "there is no such column"),
+        ("margin: 10%", "margin: ten", "per cent such as 10%"),
+        ("name: slow", "name: errors", "two metrics are named"),
+        ("kind: Gate", "kind: Receiver", "there is no Gate"),
+    ],
+)
+def test_what_cannot_be_read_is_4_with_its_reason(
+    gate: Path, old: str, new: str, words: str
+) -> None:
+    gate.write_text(GATE.replace(old, new))
+    done = check(gate, calls(count=1000))
+    assert done.exit_code == 4
+    assert words in " ".join(done.output.split())
+
+
+def test_an_unknown_arm_is_named(gate: Path) -> None:
+    done = check(gate, calls(count=1000), "--baseline", "v6")
+    assert done.exit_code == 4
+    assert "there is no call with 'v6'" in " ".join(done.output.split())
