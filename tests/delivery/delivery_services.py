@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from delivery_service import Record, Service, is_text, parsed
+from delivery_trackers import Jira, Linear, ServiceNow
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
-
-Record = Callable[[str, datetime, Mapping[str, str], str], None]
 
 GENIE_KEY = "b1c9fd2a-averysecret-genie-key"
 SPLUNK_KEY = "5ec4e7aa-averysecret-endpoint-key"
@@ -27,30 +27,6 @@ DATADOG_KEY = "averysecret0datadog0api0key"
 DATADOG_APP_KEY = "averysecret0datadog0app0key"
 ALERTMANAGER_TOKEN = "averysecret-alertmanager-token"
 STATUSPAGE_KEY = "averysecret-statuspage-key"
-
-
-def is_text(value: Any, longest: int) -> bool:
-    return isinstance(value, str) and len(value) <= longest
-
-
-@dataclass
-class Service:
-    """The clock and the notebook that all of them share."""
-
-    record: Record
-    now: Callable[[], datetime]
-
-    def accept(self, request: Request, body: bytes) -> None:
-        headers = {k: v for k, v in request.headers.items() if k != "authorization"}
-        self.record(type(self).__name__.lower(), self.now(), headers, body.decode())
-
-
-def parsed(body: bytes) -> dict[str, Any]:
-    try:
-        found = json.loads(body)
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 @dataclass
@@ -397,6 +373,9 @@ class Services:
     def __init__(self, record: Record, now: Callable[[], datetime]) -> None:
         self.opsgenie = Opsgenie(record, now)
         self.splunk = Splunk(record, now)
+        self.jira = Jira(record, now)
+        self.servicenow = ServiceNow(record, now)
+        self.linear = Linear(record, now)
         self.teams = Teams(record, now)
         self.grafana = Grafana(record, now)
         self.datadog = Datadog(record, now)

@@ -35,6 +35,7 @@ from delivery_services import (
     STATUSPAGE_KEY,
     TEAMS_SIGNATURE,
 )
+from delivery_trackers import JIRA_TOKEN, LINEAR_KEY, LINEAR_TEAM, SNOW_PASSWORD
 from standardwebhooks import Webhook as Verifier
 
 from tocsin.delivery.channel import Channel, Reconciling
@@ -135,6 +136,54 @@ CASES = {
         things=lambda place: len(place.services.splunk.incidents),
         end=lambda place: list(place.services.splunk.incidents.values()),
         expected_end=["RECOVERY"],
+    ),
+    "jira": Case(
+        "jira",
+        lambda url: {
+            "url": f"{url}/jira",
+            "email": "bot@example.org",
+            "token": Secret(JIRA_TOKEN),
+            "project": "OPS",
+            "labels": ("llm",),
+        },
+        (JIRA_TOKEN,),
+        things=lambda place: len(place.services.jira.issues),
+        end=lambda place: [
+            (issue["status"], len(issue["comments"]))
+            for issue in place.services.jira.issues.values()
+        ],
+        expected_end=[("31", 2)],
+    ),
+    "servicenow": Case(
+        "servicenow",
+        lambda url: {
+            "url": f"{url}/snow",
+            "username": "tocsin",
+            "password": Secret(SNOW_PASSWORD),
+            "assignment_group": "AI Ops",
+        },
+        (SNOW_PASSWORD,),
+        things=lambda place: len(place.services.servicenow.records),
+        end=lambda place: [
+            (each["state"], each["close_code"])
+            for each in place.services.servicenow.records.values()
+        ],
+        expected_end=[("6", "Solution provided")],
+    ),
+    "linear": Case(
+        "linear",
+        lambda url: {
+            "url": f"{url}/linear/graphql",
+            "api_key": Secret(LINEAR_KEY),
+            "team_id": LINEAR_TEAM,
+        },
+        (LINEAR_KEY,),
+        things=lambda place: len(place.services.linear.issues),
+        end=lambda place: [
+            [issue["state"] for issue in place.services.linear.issues.values()],
+            len(place.services.linear.comments),
+        ],
+        expected_end=[["s3"], 2],
     ),
     "teams": Case(
         "teams",
@@ -678,6 +727,14 @@ def test_slack_text_of_others_cannot_mention_or_link() -> None:
         ("slack", {"token": BOT_TOKEN}, "needs a channel"),
         ("opsgenie", {"key": "hunter2", "responders": ({"type": "team"},)}, "and one of id, name"),
         ("splunk_oncall", {"api_key": "hunter2", "routing_key": ""}, "name the routing key"),
+        (
+            "jira",
+            {"url": "https://j", "email": "e", "token": "hunter2", "project": 'A" OR "B'},
+            "the key of a project",
+        ),
+        ("servicenow", {"url": "https://s"}, "either a token, or"),
+        ("servicenow", {"url": "https://s", "password": "hunter2"}, "both or neither"),
+        ("linear", {"api_key": "hunter2", "team_id": "ENG"}, "the UUID of a team"),
         ("teams", {"url": "https://a.webhook.office.com/hunter2"}, "have been retired"),
         ("grafana", {"url": "https://g", "token": "hunter2", "panel_id": 3}, "name its dashboard"),
         ("alertmanager", {"urls": ()}, "at least one Alertmanager"),

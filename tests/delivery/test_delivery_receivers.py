@@ -8,14 +8,19 @@ from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 import httpx
 import pytest
 from delivery_build import T0, Fault, Loopback, loopback, message
+from delivery_trackers import LINEAR_TEAM
 from test_delivery_channels import CASES, Case
 
+from tocsin.delivery.answers import Answer, Polling
 from tocsin.delivery.channel import Channel, Reconciling
 from tocsin.delivery.channels.alertmanager import labels_of
+from tocsin.delivery.channels.jira import label_of as jira_label
+from tocsin.delivery.channels.servicenow import correlation_id
 from tocsin.delivery.http import client
 from tocsin.delivery.outcome import Ambiguous, Delivered, Rejected, Retry
 
@@ -243,6 +248,177 @@ def test_statuspage_says_420_when_it_is_asked_too_often() -> None:
         assert outcome.after == timedelta(minutes=1)
 
     run("statuspage", story)
+
+
+# --- Jira -----------------------------------------------------------------------------------------
+
+
+def test_jira_golden_requests() -> None:
+    async def story(channel: Channel, place: Loopback, http: httpx.AsyncClient) -> None:
+        long_title = message(title="a\nb", summary="x" * 300)
+        assert await channel.send(long_title, http) == Delivered({"key": "OPS-1"})
+        fields = sent(place)["fields"]
+        assert fields["summary"].startswith("a b: xxx")
+        assert fields["priority"] == {"name": "Highest"}
+        assert fields["labels"] == [jira_label("support-1"), "llm"]
+        assert fields["description"]["content"][0]["content"][0]["text"].startswith("Firing: a")
+        over = message(action="resolve", key="k2", summary="Over.", thread={"key": "OPS-1"})
+        assert await channel.send(over, http) == Delivered({"key": "OPS-1"})
+        assert [r.method for r in place.requests[1:]] == ["GET", "POST", "POST"]
+        assert sent(place, 2) == {"transition": {"id": "41"}}
+        comment = sent(place, 3)
+        assert comment["properties"] == [{"key": "tocsin", "value": {"key": "k2"}}]
+
+    run("jira", story, priorities={"critical": "Highest"}, done="Won't do")
+
+
+def test_jira_waits_for_the_search_index_after_an_unclear_creation() -> None:
+    async def story(channel: Channel, place: Loopback, http: httpx.AsyncClient) -> None:
+        place.faults.append(Fault(how="drop", after=True))
+        outcome = await channel.send(message(), http)
+        assert isinstance(outcome, Ambiguous)
+        assert outcome.after == timedelta(seconds=30)
+        assert isinstance(channel, Reconciling)
+        assert await channel.reconcile(message(), http) == Delivered({"key": "OPS-1"})
+
+    run("jira", story)
+
+
+def test_jira_finds_its_comment_and_leaves_the_end_to_people_where_told() -> None:
+    async def story(channel: Channel, place: Loopback, http: httpx.AsyncClient) -> None:
+        await channel.send(message(), http)
+        over = message(action="resolve", key="k2", thread={"key": "OPS-1"})
+        assert isinstance(channel, Reconciling)
+        assert await channel.reconcile(over, http) is None
+        await channel.send(over, http)
+        assert await channel.reconcile(over, http) == Delivered({"key": "OPS-1"})
+        assert place.services.jira.issues["OPS-1"]["status"] == "11"
+
+    run("jira", story, resolve=False)
+
+
+# --- ServiceNow -----------------------------------------------------------------------------------
+
+
+def test_servicenow_golden_requests() -> None:
+    async def story(channel: Channel, place: Loopback, http: httpx.AsyncClient) -> None:
+        first = await channel.send(message(), http)
+        assert isinstance(first, Delivered)
+        assert first.remote_ref["number"] == "INC0000001"
+        assert sent(place) == {
+            "short_description": "support: error rate: one call in four fails",
+            "description": message().text(),
+            "urgency": "1",
+            "impact": "1",
+            "correlation_id": correlation_id("support-1"),
+            "correlation_display": "Tocsin",
+            "assignment_group": "AI Ops",
+            "category": "software",
+        }
+        taken = message(action="acknowledge", summary="Ana has it.", thread=first.remote_ref)
+        assert await channel.send(taken, http) == first
+        assert sent(place, 1)["state"] == "2"
+        over = message(action="resolve", summary="Over after 3 min.", thread=first.remote_ref)
+        assert await channel.send(over, http) == first
+        assert sent(place, 2)["close_notes"] == "Over after 3 min."
+
+    run("servicenow", story, fields={"category": "software"})
+
+
+def test_servicenow_that_hibernates_has_accepted_nothing() -> None:
+    async def story(channel: Channel, place: Loopback, http: httpx.AsyncClient) -> None:
+        place.services.servicenow.hibernates = True
+        outcome = await channel.send(message(), http)
+        assert isinstance(outcome, Retry)
+        assert "hibernates" in outcome.reason
+
+    run("servicenow", story)
+
+
+# --- Linear ---------------------------------------------------------------------------------------
+
+
+def test_linear_golden_requests() -> None:
+    async def story(channel: Channel, place: Loopback, http: httpx.AsyncClient) -> None:
+        first = await channel.send(message(), http)
+        assert isinstance(first, Delivered)
+        made = sent(place)["variables"]["input"]
+        assert made.pop("description").startswith("Firing: support")
+        assert made == {
+            "id": first.remote_ref["id"],
+            "teamId": LINEAR_TEAM,
+            "title": "support: error rate: one call in four fails",
+            "priority": 1,
+        }
+        assert UUID(made["id"]).version == 4
+        assert await channel.send(message(), http) == first, "it is there already"
+        assert len(place.services.linear.issues) == 1
+
+    run("linear", story)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "expected"),
+    [
+        (400, "RATELIMITED", Retry),
+        (200, "RATELIMITED", Retry),
+        (200, "INTERNAL_SERVER_ERROR", Ambiguous),
+        (400, "INVALID_INPUT", Rejected),
+        (200, "FORBIDDEN", Rejected),
+    ],
+)
+def test_linear_errors_are_in_the_body(status: int, code: str, expected: type[Any]) -> None:
+    async def story(channel: Channel, place: Loopback, http: httpx.AsyncClient) -> None:
+        error = {"message": "no", "extensions": {"code": code}}
+        reset = str(int((T0 + timedelta(minutes=2)).timestamp() * 1000))
+        body = json.dumps({"errors": [error]})
+        place.faults.append(Fault(status, {"x-ratelimit-requests-reset": reset}, body))
+        outcome = await channel.send(message(), http)
+        assert type(outcome) is expected
+        if isinstance(outcome, Retry):
+            assert outcome.after == timedelta(minutes=2)
+
+    run("linear", story)
+
+
+# --- what people did there ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["jira", "servicenow", "linear"])
+def test_a_tracker_is_asked_what_people_did(name: str) -> None:
+    async def story(channel: Channel, place: Loopback, http: httpx.AsyncClient) -> None:
+        first = await channel.send(message(), http)
+        assert isinstance(first, Delivered)
+        assert isinstance(channel, Polling)
+        reference = first.remote_ref
+        assert await channel.poll(reference, T0, http) is None
+        set_state(place, name, started=True)
+        assert await channel.poll(reference, T0, http) == Answer("acknowledge", f"{name}:Ana")
+        set_state(place, name, started=False)
+        assert await channel.poll(reference, T0, http) == Answer("resolve", f"{name}:Ana")
+        for fault in (
+            Fault(500),
+            Fault(200, {}, "<html>"),
+            Fault(200, {}, "{}"),
+            Fault(how="drop"),
+        ):
+            place.faults.append(fault)
+            assert await channel.poll(reference, T0, http) is None, "unknown is not an answer"
+        assert await channel.poll({}, T0, http) is None
+
+    run(name, story)
+
+
+def set_state(place: Loopback, name: str, *, started: bool) -> None:
+    services = place.services
+    if name == "jira":
+        services.jira.issues["OPS-1"] |= {"status": "21" if started else "31", "assignee": "Ana"}
+    elif name == "servicenow":
+        (record,) = services.servicenow.records.values()
+        record |= {"state": "2" if started else "7", "assigned_to": "Ana"}
+    else:
+        (issue,) = services.linear.issues.values()
+        issue |= {"state": "s2" if started else "s3", "assignee": "Ana"}
 
 
 # --- looking for what was sent unclearly ----------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Receivers: settings of every channel, secrets that stay outside, and what is not sent to yet."""
+"""Receivers: settings of every channel, secrets that stay outside."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from tocsin.delivery.channels.pagerduty import PagerDutyConfig
 from tocsin.delivery.channels.slack import SlackConfig
 from tocsin.domain.errors import SpecError
 from tocsin.spec.desired import Desired, load_text, restore
-from tocsin.spec.receivers import PLANNED
 
 KEY = "k" * 32
 PAGER = "{type: pagerduty, routing_key: {secret: PD_KEY}}"
@@ -132,18 +131,6 @@ def test_slack_takes_a_bot() -> None:
     found = config("{type: slack, channel: '#a', token: {secret: T}}", {"T": "xoxb-1"})
     assert isinstance(found, SlackConfig)
     assert found.channel == "#a"
-
-
-@pytest.mark.parametrize("kind", PLANNED)
-def test_types_to_come_are_accepted_with_a_warning(kind: str) -> None:
-    desired = load(f"{{type: {kind}, project: X, sync: poll}}")
-    receiver = desired.receivers["r"]
-    assert (receiver.config, receiver.can_acknowledge) == (None, True)
-    assert f"type {kind!r} is not available yet: nothing is sent to it" in str(desired.warnings[0])
-
-
-def test_no_type_is_both_available_and_to_come() -> None:
-    assert not set(PLANNED) & set(CHANNELS)
 
 
 @pytest.mark.parametrize("kind", list(CHANNELS))

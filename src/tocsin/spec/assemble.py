@@ -92,9 +92,6 @@ def receivers(assembly: Assembly, secrets: Secrets | None) -> dict[str, Receiver
         spec: ReceiverShape = document.spec
         found[document.name], problems = spec.build(document.name, document.located, secrets)
         assembly.problems += problems
-        if spec.is_planned:
-            message = f"type {spec.type!r} is not available yet: nothing is sent to it"
-            assembly.warnings.append(document.problem(("spec", "type"), message))
     return found
 
 

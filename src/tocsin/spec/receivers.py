@@ -18,18 +18,13 @@ from tocsin.spec.plugins import Secrets, fit_settings
 from tocsin.spec.shape import SnakeShape
 from tocsin.spec.yaml import Located
 
-# Accepted so that routing can be written down today; nothing is sent through them yet.
-PLANNED = (
-    "jira", "linear", "servicenow",
-)  # fmt: skip
-
 
 @dataclass(frozen=True, slots=True)
 class Receiver:
     """Somebody or something that is told.
 
     type: the channel's name. config: the channel's settings with secrets filled in; None without
-    them (a plan), and for types that send nothing.
+    them (a plan).
     """
 
     name: str
@@ -39,8 +34,8 @@ class Receiver:
 
 
 def _check_type(name: str) -> str:
-    if name not in CHANNELS and name not in PLANNED:
-        fix = suggest(name, [*CHANNELS, *PLANNED])
+    if name not in CHANNELS:
+        fix = suggest(name, list(CHANNELS))
         raise ValueError(f"there is no receiver type {name!r} ({fix})")
     return name
 
@@ -53,7 +48,7 @@ class ReceiverShape(SnakeShape):
     type: Annotated[
         str,
         AfterValidator(_check_type),
-        WithJsonSchema({"type": "string", "enum": sorted([*CHANNELS, *PLANNED])}),
+        WithJsonSchema({"type": "string", "enum": sorted(CHANNELS)}),
     ]
 
     @property
@@ -61,18 +56,10 @@ class ReceiverShape(SnakeShape):
         """Everything but the type."""
         return dict(self.model_extra or {})
 
-    @property
-    def is_planned(self) -> bool:
-        """Whether nothing is sent through this type yet."""
-        return self.type in PLANNED
-
     def build(
         self, name: str, located: Located, secrets: Secrets | None
     ) -> tuple[Receiver, list[Problem]]:
         """The receiver, with its secrets filled in if there is a way to; and what is wrong."""
-        if self.is_planned:
-            has_sync = self.settings.get("sync") in ("webhook", "poll")
-            return Receiver(name, self.type, can_acknowledge=has_sync), []
         channel = CHANNELS[self.type]
         config, problems = fit_settings(channel.Config, self.settings, located, secrets)
         # Every message links to its incident, where a person can acknowledge it.

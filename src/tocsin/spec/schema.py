@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from tocsin.assess.detectors import DETECTORS
@@ -12,7 +12,6 @@ from tocsin.intake.sources import SOURCES
 from tocsin.spec.detectors import settings_schemas
 from tocsin.spec.documents import KINDS, Kind, Metadata
 from tocsin.spec.plugins import settings_schema
-from tocsin.spec.receivers import PLANNED
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -26,7 +25,7 @@ def document_schema(kind: Kind) -> Schema:
     if kind.name == "Detector":
         _add_detector_settings(spec, definitions)
     if kind.name == "Receiver":
-        spec = _typed_spec(spec, definitions, "receiver", CHANNELS, PLANNED)
+        spec = _typed_spec(spec, definitions, "receiver", CHANNELS)
     if kind.name == "Source":
         spec = _typed_spec(spec, definitions, "source", SOURCES)
     if kind.tolerant:
@@ -138,9 +137,8 @@ def _typed_spec(
     definitions: Schema,
     prefix: str,
     plugins: Mapping[str, type[Any]],
-    planned: Iterable[str] = (),
 ) -> Schema:
-    """One branch per type of a plugin; types that do nothing yet take any settings."""
+    """One branch per type of a plugin."""
     branches: list[Schema] = []
     shared = {name: field for name, field in spec["properties"].items() if name != "type"}
     needed = [name for name in spec["required"] if name != "type"]
@@ -153,8 +151,6 @@ def _typed_spec(
         definitions |= {f"{key}.{n}": d for n, d in settings.pop("$defs", {}).items()}
         definitions[key] = settings
         branches.append({"$ref": f"#/$defs/{key}"})
-    for name in planned:
-        branches.append({"properties": {"type": {"const": name}}, "required": ["type"]})
     return {
         "type": "object",
         "description": spec.get("description", ""),

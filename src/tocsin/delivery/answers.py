@@ -1,0 +1,67 @@
+"""What comes back from receivers: somebody acknowledged or resolved there, not here.
+
+A service tells us by a request of its own (`Answering`, verified by the channel), or is asked
+(`Polling`). Either way an answer is only a wish: the engine applies it to the incident as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import httpx
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One thing that somebody did at a receiver.
+
+    actor: who, as the ledger shows it ("pagerduty:Ana"). subject: what the receiver calls the
+    incident (`Answering.name_of`); "" from a poll, which was about one incident.
+    """
+
+    action: Literal["acknowledge", "resolve"]
+    actor: str
+    subject: str = ""
+
+
+class NotAuthentic(Exception):
+    """A request that its channel did not send, or not today. The text never quotes it."""
+
+
+@runtime_checkable
+class Answering(Protocol):
+    """A channel whose service sends requests to `/callbacks/<receiver>`."""
+
+    @property
+    def answers(self) -> bool:
+        """Whether it is configured to: it has the secret that its requests are proven by."""
+        ...
+
+    def read(self, headers: Mapping[str, str], body: bytes, now: datetime) -> Sequence[Answer]:
+        """What an authentic request says; nothing, when it is about something else.
+
+        headers: by lower-case name. Raises NotAuthentic, and ValueError for an authentic request
+        that cannot be understood.
+        """
+        ...
+
+    def name_of(self, incident_id: str) -> str:
+        """What the service calls an incident."""
+        ...
+
+
+@runtime_checkable
+class Polling(Protocol):
+    """A channel whose service is asked what became of a message."""
+
+    async def poll(
+        self, reference: Mapping[str, Any], at: datetime, http: httpx.AsyncClient
+    ) -> Answer | None:
+        """What somebody did there; None for nothing, or if it cannot be told now.
+
+        reference: what sending gave (`Delivered.remote_ref`).
+        """
+        ...

@@ -1,0 +1,177 @@
+"""`servicenow`: one record of the incident table per incident.
+
+https://docs.servicenow.com, Table API: `correlation_id` says whose record it is; the table does not
+keep it unique, so after an unclear send Tocsin looks for it first. News are work notes. A 2xx that
+is no JSON is the page of an instance that hibernates: nothing was accepted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, ClassVar
+from urllib.parse import quote
+
+import httpx
+
+from tocsin.delivery.answers import Answer
+from tocsin.delivery.http import basic, call, json_object
+from tocsin.delivery.message import Message, truncate
+from tocsin.delivery.outcome import Ambiguous, Delivered, Outcome, Retry
+from tocsin.domain.secret import Secret, secret
+
+LONGEST_SHORT = 160
+LONGEST_TEXT = 4_000
+_URGENCY = {"critical": "1", "warning": "2", "info": "3"}
+IN_PROGRESS, RESOLVED, CLOSED = "2", "6", "7"
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceNowConfig:
+    """url: https://<instance>.service-now.com. token (OAuth), or username and password: of a user
+    with the role itil or sn_incident_write.
+
+    fields: more fields of a new record, e.g. {category: software}. resolve: whether the end of an
+    incident resolves its record, with close_code; false leaves it to people.
+    """
+
+    url: str
+    username: str = ""
+    password: Secret | None = None
+    token: Secret | None = None
+    table: str = "incident"
+    assignment_group: str = ""
+    fields: dict[str, str] = field(default_factory=dict)
+    resolve: bool = True
+    close_code: str = "Solution provided"
+
+    def __post_init__(self) -> None:
+        for name in ("password", "token"):
+            value = getattr(self, name)
+            if value is not None:
+                object.__setattr__(self, name, secret(value))
+        if (self.token is None) == (self.password is None):
+            raise ValueError("set either a token, or username and password")
+        if self.password is not None and not self.username:
+            raise ValueError("username and password: set both or neither")
+        if not self.table.replace("_", "").isalnum():
+            raise ValueError("table: the name of a table, e.g. incident")
+
+
+class ServiceNow:
+    """Opens, annotates and resolves records."""
+
+    Config: ClassVar[type[ServiceNowConfig]] = ServiceNowConfig
+    is_idempotent: ClassVar[bool] = False
+    rate_per_s: ClassVar[float] = 2.0
+    can_acknowledge: ClassVar[bool] = True
+
+    def __init__(self, config: ServiceNowConfig) -> None:
+        self.config = config
+        self._table = f"{config.url.rstrip('/')}/api/now/table/{config.table}"
+        self._secrets = [config.password, config.token]
+
+    async def send(self, message: Message, http: httpx.AsyncClient) -> Outcome:
+        """The record, or what changes in it."""
+        known = dict(message.thread or {})
+        if known.get("sys_id"):
+            path, body = f"/{quote(str(known['sys_id']), safe='')}", self._news(message)
+        else:
+            path, body = "", self._record(message)
+        response = await self._call(http, "PATCH" if path else "POST", path, message.at, body)
+        if not isinstance(response, httpx.Response):
+            return response
+        found = (json_object(response) or {}).get("result")
+        if not isinstance(found, dict):
+            if "html" in response.headers.get("content-type", ""):
+                return Retry("the instance answered with a page, not with data: it hibernates")
+            return Ambiguous("ServiceNow answered with something that is not a record")
+        return Delivered({name: str(found.get(name, "")) for name in ("sys_id", "number")})
+
+    async def reconcile(self, message: Message, http: httpx.AsyncClient) -> Delivered | None:
+        """Look for the record by its correlation id; a work note may be written twice."""
+        if message.thread:
+            return None
+        query = f"correlation_id={correlation_id(message.subject)}^ORDERBYDESCsys_created_on"
+        params = {"sysparm_query": query, "sysparm_limit": "1", "sysparm_fields": "sys_id,number"}
+        response = await self._call(http, "GET", "", message.at, None, params)
+        found = json_object(response) if isinstance(response, httpx.Response) else None
+        records = (found or {}).get("result")
+        if not isinstance(records, list) or not records:
+            return None
+        return Delivered({name: str(records[0].get(name, "")) for name in ("sys_id", "number")})
+
+    async def poll(
+        self, reference: Mapping[str, Any], at: datetime, http: httpx.AsyncClient
+    ) -> Answer | None:
+        """In progress is acknowledged, resolved or closed is resolved."""
+        if not reference.get("sys_id"):
+            return None
+        path = f"/{quote(str(reference['sys_id']), safe='')}"
+        params = {"sysparm_fields": "state,assigned_to", "sysparm_display_value": "all"}
+        response = await self._call(http, "GET", path, at, None, params)
+        found = json_object(response) if isinstance(response, httpx.Response) else None
+        record = (found or {}).get("result")
+        if not isinstance(record, dict):
+            return None
+        state = (record.get("state") or {}).get("value")
+        who = (record.get("assigned_to") or {}).get("display_value") or "somebody"
+        if state in {RESOLVED, CLOSED}:
+            return Answer("resolve", f"servicenow:{who}")
+        return Answer("acknowledge", f"servicenow:{who}") if state == IN_PROGRESS else None
+
+    def _record(self, message: Message) -> dict[str, str]:
+        urgency = _URGENCY.get(message.severity, "3")
+        record = {
+            **self.config.fields,
+            "short_description": truncate(" ".join(message.headline.split()), LONGEST_SHORT),
+            "description": truncate(message.text(), LONGEST_TEXT),
+            "urgency": urgency,
+            "impact": urgency,
+            "correlation_id": correlation_id(message.subject),
+            "correlation_display": "Tocsin",
+        }
+        if self.config.assignment_group:
+            record["assignment_group"] = self.config.assignment_group
+        return record
+
+    def _news(self, message: Message) -> dict[str, str]:
+        note = truncate(f"{message.heading}\n{message.summary}\n{message.url}", LONGEST_TEXT)
+        news = {"work_notes": note}
+        if message.action == "acknowledge":
+            news["state"] = IN_PROGRESS
+        if message.action == "resolve" and self.config.resolve:
+            notes = message.summary or message.heading
+            news |= {"state": RESOLVED, "close_code": self.config.close_code, "close_notes": notes}
+        return news
+
+    async def _call(
+        self,
+        http: httpx.AsyncClient,
+        method: str,
+        path: str,
+        at: datetime,
+        body: Any,
+        params: Mapping[str, str] | None = None,
+    ) -> httpx.Response | Outcome:
+        token, password = self.config.token, self.config.password
+        login = f"Bearer {token.reveal()}" if token is not None else ""
+        if password is not None:
+            login = basic(self.config.username, password)
+        return await call(
+            http,
+            method,
+            self._table + path,
+            at=at,
+            secrets=self._secrets,
+            headers={"Authorization": login},
+            body=body,
+            params=params,
+        )
+
+
+def correlation_id(subject: str) -> str:
+    """What the record of an incident is found by; nothing in it that a query would interpret."""
+    return f"tocsin-{hashlib.sha256(subject.encode()).hexdigest()[:32]}"
