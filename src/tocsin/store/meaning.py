@@ -152,10 +152,10 @@ def failure_text() -> str:
     )
 
 
-def failure_code() -> str:
+def _failure_code(text: str) -> str:
     """The HTTP status behind a failure, 0 when none is told."""
     told = r"(?:error code|status code|status_code|status|http)[:= /]*([45][0-9]{2})\b"
-    return f"toUInt16OrZero(extract(failure_text, {quoted(told)}))"
+    return f"toUInt16OrZero(extract({text}, {quoted(told)}))"
 
 
 def documents_found() -> str:
@@ -170,19 +170,21 @@ def documents_found() -> str:
     return f"multiIf(own_kind != 'retriever', '', {count} > 0, toString({count}), {empty}, '0', '')"
 
 
-def failure_class() -> str:
-    """The class of a failure (one of `domain.calls.ERROR_CLASSES`)."""
+def failure_class(texts: str) -> str:
+    """The class of a failure (one of `domain.calls.ERROR_CLASSES`), '' without one.
+
+    texts: an array with what `failure_text` says of it, empty where nothing failed. Inside, t is
+    that text and c its code.
+    """
     by_code = (
-        "failure_code = 429, 'rate_limit', failure_code IN (503, 529), 'overloaded',"
-        " failure_code IN (408, 504), 'timeout', failure_code IN (401, 403), 'auth',"
-        " failure_code >= 500, 'server', failure_code >= 400, 'bad_request'"
+        "c = 429, 'rate_limit', c IN (503, 529), 'overloaded', c IN (408, 504), 'timeout',"
+        " c IN (401, 403), 'auth', c >= 500, 'server', c >= 400, 'bad_request'"
     )
-    by_text = ", ".join(
-        f"match(failure_text, {quoted(p)}), {quoted(c)}" for c, p in _ERROR_PATTERNS
-    )
-    return (
+    by_text = ", ".join(f"match(t, {quoted(p)}), {quoted(c)}" for c, p in _ERROR_PATTERNS)
+    told = (
         f"multiIf({one_of('a_error_type', ERROR_CLASSES)}, a_error_type,"
-        " finish_reason = 'content_filter'"
-        f" OR match(failure_text, {quoted(_FILTERED)}),"
-        f" 'content_filter', {by_code}, {by_text}, 'other')"
+        f" finish_reason = 'content_filter' OR match(t, {quoted(_FILTERED)}), 'content_filter',"
+        f" {by_code}, {by_text}, 'other')"
     )
+    codes = f"arrayMap(t -> {_failure_code('t')}, {texts})"
+    return f"arrayMap((t, c) -> {told}, {texts}, {codes})[1]"

@@ -218,9 +218,9 @@ def judged(book: Codebook) -> dict[str, str]:
         "is_streamed": "parameters.stream OR first_token_us > 0"
         " OR lower(a_streaming) IN ('true', '1') OR endsWith(a_ai_operation, '.doStream')",
         "is_error": meaning.failed(),
-        "failure_text": f"if(is_error, {meaning.failure_text()}, '')",
-        "failure_code": meaning.failure_code(),
-        "error_class": f"if(is_error, {meaning.failure_class()}, '')",
+        # Arrays that are empty where nothing failed, so that patterns are tried on failures only.
+        "failure_texts": f"if(is_error, [{meaning.failure_text()}], CAST([], 'Array(String)'))",
+        "error_class": meaning.failure_class("failure_texts"),
         "error_type": "if(empty(a_error_type),"
         " extract(exception['exception.type'], '[A-Za-z_0-9]+$'), a_error_type)",
         "unfinished": "is_streamed AND own_kind = 'llm' AND NOT is_error AND finish_reason = ''"
