@@ -13,7 +13,7 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
-from benchmarks import gates, ingest, paging, redaction, sdk
+from benchmarks import gates, ingest, paging, redaction, rootcause, sdk
 
 BENCHMARKS = {
     "ingest": ingest.run,
@@ -21,6 +21,7 @@ BENCHMARKS = {
     "sdk": sdk.run,
     "redaction": redaction.run,
     "gates": gates.run,
+    "rootcause": rootcause.run,
 }
 RESULTS = Path(__file__).with_name("results")
 

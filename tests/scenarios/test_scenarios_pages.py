@@ -491,7 +491,7 @@ def test_a_defect_in_the_evidence_does_not_stop_the_page(world: Open) -> None:
     def broken(*_: Any) -> Any:
         raise KeyError("dimension")
 
-    w.telemetry.reads.breakdown = broken  # type: ignore[method-assign]
+    w.telemetry.slices.joint = broken  # type: ignore[method-assign]
     w.play(20)
     assert w.scheduler.failures == 0
     assert [k[:2] for k in keys(w)] == [("pagerduty", "trigger")]

@@ -150,23 +150,6 @@ def test_a_window_without_calls_has_no_services(reads: Reads) -> None:
     assert reads.fleet(START - 600, START - 60) == []
 
 
-def test_a_breakdown_counts_every_value_of_every_dimension(reads: Reads) -> None:
-    slices = reads.breakdown("search", START, MINUTE)
-    mine = (FRAME["service"] == "search") & LLM
-    by_key = {(part.dimension, part.value): part for part in slices}
-    for name in ("model", "provider", "tier"):
-        for value in np.unique(FRAME[name][mine & (FRAME[name] != "")]):
-            chosen = mine & (FRAME[name] == value)
-            part = by_key[name, str(value)]
-            assert (part.n, part.failed) == (chosen.sum(), (chosen & FAILED).sum())
-            durations = np.sort(FRAME["duration_us"][chosen & ANSWERED] / 1000)
-            assert part.p95_ms == pytest.approx(np.quantile(durations, 0.95), rel=0.05)
-    assert {part.dimension for part in reads.breakdown("search", START, MINUTE, ["tier"])} == {
-        "tier"
-    }
-    assert reads.breakdown("search", START, MINUTE, []) == []
-
-
 def test_sizes_name_every_table_that_holds_rows(reads: Reads) -> None:
     sizes = reads.sizes()
     assert sizes["calls"][0] == len(FRAME["ts"])

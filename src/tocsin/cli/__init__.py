@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from tocsin.cli import configure, files, operate, prices
+from tocsin.cli import analyse, configure, files, operate, prices
 from tocsin.cli.gate import gate
 from tocsin.cli.route import route
 from tocsin.cli.score import score
@@ -37,6 +37,7 @@ app.add_typer(gate, name="gate")
 app.command("import")(files.import_)
 app.command()(files.export)
 app.command()(files.costs)
+app.command()(analyse.explain)
 
 
 def main() -> None:

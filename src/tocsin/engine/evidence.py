@@ -6,18 +6,19 @@ a decision and never holds one up: what cannot be read is left out, with a line 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 
-from tocsin.assess.breakdown import SliceCounts, suspects
+from tocsin.assess.monitor import Monitor
 from tocsin.domain.clock import from_minute, to_minute
 from tocsin.domain.errors import TocsinError
 from tocsin.domain.findings import Alert, Judgement, Verdict
-from tocsin.domain.series import Change
+from tocsin.domain.series import Change, Ratio
+from tocsin.engine.breakdown import Breakdowns, window_of
 from tocsin.spec.services import Service
 
 log = structlog.get_logger(__name__)
@@ -25,34 +26,31 @@ log = structlog.get_logger(__name__)
 CHANGES_BEFORE_MIN = 120
 SLICE_WINDOW_MIN = 15
 MOST_CHANGES = 5
-# Signals whose bad calls are failed calls, which is what slices are counted by.
+# What is broken down when a monitor does not judge a ratio, by the signal it is routed under.
+SIGNAL_MEASURES = {
+    "cost": "cost", "tokens": "tokens", "token_usage": "tokens", "volume": "calls",
+    "latency_p95": "slow", "latency": "slow",
+}  # fmt: skip
+# Signals whose breaches are failures of calls.
 FAILURE_SIGNALS = frozenset({"error_rate", "slo_breach", "retrieval_failure", "truncation"})
-
-
-class CallSlices(Protocol):
-    """What evidence reads of the calls of a service."""
-
-    def breakdown(self, service: str, start: int, stop: int) -> Sequence[Any]:
-        """Counts by value of each dimension over epoch minutes [start, stop)."""
-        ...
 
 
 class Witness:
     """Gathers evidence about alerts from the stores.
 
-    services: by name. verdicts: the latest breaches by monitor, to see who else suffers.
+    services, monitors: by name. verdicts: the latest breaches by monitor, to see who else suffers.
     """
 
     def __init__(
         self,
         services: Mapping[str, Service],
-        slices: CallSlices,
-        changes: Any,
+        monitors: Mapping[str, Monitor],
+        breakdowns: Breakdowns,
         verdicts: Mapping[str, Verdict],
     ) -> None:
         self._services = services
-        self._slices = slices
-        self._changes = changes
+        self._monitors = monitors
+        self._breakdowns = breakdowns
         self._verdicts = verdicts
 
     def explain(self, alert: Alert, now: datetime) -> Alert:
@@ -78,27 +76,28 @@ class Witness:
 
     def _changes_before(self, service: str, now: datetime) -> list[str]:
         minute = to_minute(now)
-        seen: Iterable[Change] = self._changes(minute - CHANGES_BEFORE_MIN, minute + 1)
+        seen: Iterable[Change] = self._breakdowns.changes(minute - CHANGES_BEFORE_MIN, minute + 1)
         mine = [change for change in seen if change.service in ("", service)]
         return [_before(change, minute) for change in reversed(mine)][:MOST_CHANGES]
 
     def _slice(self, alert: Alert, service: str, now: datetime) -> dict[str, Any]:
-        if alert.labels.get("signal", "") not in FAILURE_SIGNALS:
+        measure = self._measure(alert)
+        if measure is None:
             return {}
         stop = to_minute(now)
-        parts = self._slices.breakdown(service, stop - SLICE_WINDOW_MIN, stop)
-        counts = [SliceCounts(p.dimension, p.value, p.failed, p.n) for p in parts if p.value]
-        by_model = [part for part in parts if part.dimension == "model"]
-        bad, total = sum(p.failed for p in by_model), sum(p.n for p in by_model)
-        best = suspects(counts, bad, total)
-        if not best:
-            return {}
-        lines = [
-            f"{s.slice.dimension} {s.slice.value}: {s.support:.0%} of the failures"
-            + (f", {s.ratio:.3g} times as likely to fail" if s.ratio < 1e6 else ", all others fine")
-            for s in best
-        ]
-        return {"slice": lines[0], "slices": lines}
+        window = window_of(stop - SLICE_WINDOW_MIN, stop)
+        account = self._breakdowns.account(service, measure, window)
+        found: dict[str, Any] = {"breakdown": account}
+        if account["lines"]:
+            found |= {"slice": account["lines"][0], "slices": account["lines"]}
+        return found
+
+    def _measure(self, alert: Alert) -> Ratio | str | None:
+        """What is broken down for an alert: what its monitor counts, else what its signal is."""
+        monitor = self._monitors.get(alert.labels.get("monitor", ""))
+        if monitor is not None and monitor.ratio is not None:
+            return monitor.ratio
+        return SIGNAL_MEASURES.get(alert.labels.get("signal", ""))
 
     def _provider(self, service: str) -> dict[str, Any]:
         known = self._services.get(service)

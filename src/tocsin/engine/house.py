@@ -22,6 +22,7 @@ from tocsin.domain.clock import Clock, from_minute, to_minute
 from tocsin.domain.errors import Conflict, TocsinError
 from tocsin.domain.findings import Incident, LedgerEvent, Verdict
 from tocsin.domain.ports import MinuteSource
+from tocsin.engine.breakdown import Breakdowns
 from tocsin.engine.commit import respond
 from tocsin.engine.evidence import Witness
 from tocsin.engine.feed import Feed
@@ -203,13 +204,14 @@ class House:
 
         return respond(self.state, self.rules.policy, current, ask, actor, now)
 
+    @property
+    def breakdowns(self) -> Breakdowns:
+        """Answers which slice of a service's traffic, and what changed."""
+        return Breakdowns(self.desired.services, self.telemetry.slices, self._minutes.changes)
+
     def _witness(self) -> Witness:
-        return Witness(
-            self.desired.services,
-            self.telemetry.reads,
-            self._minutes.changes,
-            self.standing.verdicts,
-        )
+        monitors = {monitor.name: monitor for monitor in self.rules.monitors.monitors}
+        return Witness(self.desired.services, monitors, self.breakdowns, self.standing.verdicts)
 
     def _resume_at(self) -> int:
         """The first minute nobody has judged: after the last tick, or now for a new state."""

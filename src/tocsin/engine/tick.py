@@ -38,7 +38,17 @@ Explain = Callable[[Alert, datetime], Alert]
 ATTEMPTS = 5
 # What evidence was gathered once, and what a verdict on an error budget is called in a message.
 EXPLAINED = frozenset(
-    {"changes", "slice", "slices", "provider_note", "runbook", "first_steps", "note", INHIBITED}
+    {
+        "changes",
+        "breakdown",
+        "slice",
+        "slices",
+        "provider_note",
+        "runbook",
+        "first_steps",
+        "note",
+        INHIBITED,
+    }
 )
 BUDGET_FACTS = {"budget_remaining": "budget_left", "burn_long": "burn"}
 LEAD_FACTS = ("monitor", "value", "expected", "unit", "reason", "since")

@@ -41,7 +41,7 @@ _COUNTED = {"failed": 2, "error": 1, "truncated": 3}  # column of the rollup que
 _FOUND = f"toInt64OrNull(calls.attrs[{literal(DOCUMENTS)}])"
 
 # column -> (value, when it is known)
-_MEASURED = {
+MEASURED = {
     "duration_ms": ("calls.duration_us / 1000", ANSWERED),
     "ttft_ms": ("calls.ttft_us / 1000", f"({ANSWERED} AND calls.ttft_us > 0)"),
     "cost_usd": ("calls.cost_usd", "calls.cost_known = 1"),
@@ -52,7 +52,7 @@ _MEASURED = {
         f"(calls.error_class != '' OR isNotNull({_FOUND}))",
     ),
 }
-_CODES = {column: code for code, column in enumerate(_MEASURED, start=1)}
+_CODES = {column: code for code, column in enumerate(MEASURED, start=1)}
 _SPLIT = "\x1f"
 # place, column, whether `ge`, threshold, segment's name and value, model
 _RULE = "UInt32, UInt8, UInt8, Float64, String, String, String"
@@ -77,7 +77,7 @@ class MinuteReader:
         sources: list[tuple[Callable[..., None], Callable[[Ratio], bool]]] = [
             (self._counted, lambda ratio: ratio.column in _COUNTED and not ratio.model),
             (self._counted, lambda ratio: ratio.column in _COUNTED and ratio.model != ""),
-            (self._measured, lambda ratio: ratio.column in _MEASURED),
+            (self._measured, lambda ratio: ratio.column in MEASURED),
             (self._feedback, lambda ratio: ratio.column == "feedback_negative"),
         ]
         for read, belongs in sources:
@@ -137,8 +137,8 @@ class MinuteReader:
             rule = (i, _CODES[ratio.column], is_ge, ratio.threshold, *sid.segment, ratio.model)
             groups.setdefault(sid.service + _SPLIT + kind, []).append(rule)
         used = sorted({ratio.column for _, _, ratio in chosen}, key=_CODES.__getitem__)
-        values = [f"toFloat64({_MEASURED[column][0]})" for column in used]
-        known = [f"toUInt8({_MEASURED[column][1]})" for column in used]
+        values = [f"toFloat64({MEASURED[column][0]})" for column in used]
+        known = [f"toUInt8({MEASURED[column][1]})" for column in used]
         codes = {_CODES[column]: place for place, column in enumerate(used, start=1)}
         rules = [[(r[0], codes[r[1]], *r[2:]) for r in group] for group in groups.values()]
         dims = ", calls.dims AS dims" if any(r[4] for group in rules for r in group) else ""

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -16,7 +16,7 @@ from tocsin.domain.buckets import LATENCY
 from tocsin.domain.calls import Call
 from tocsin.domain.errors import StoreError
 from tocsin.store.clickhouse import DATABASE, ClickHouse, literal
-from tocsin.store.schema import ANSWERED, ENDED, FAILED
+from tocsin.store.schema import FAILED
 
 _Floats = npt.NDArray[np.float64]
 _Counts = npt.NDArray[np.int64]
@@ -64,21 +64,6 @@ class FleetRow:
     priced: float
     model: str
     provider: str
-
-
-@dataclass(frozen=True, slots=True)
-class Slice:
-    """Calls that share one value of one dimension: counts for the evidence of an alert.
-
-    p95_ms: of the answered calls, None when there are none.
-    """
-
-    dimension: str
-    value: str
-    n: int
-    failed: int
-    errors: int
-    p95_ms: float | None
 
 
 class Reads:
@@ -193,44 +178,6 @@ class Reads:
             {"start": start // 60 * 3600, "stop": -(-stop // 60) * 3600},
         )
         return [(str(service), str(model)) for service, model in rows]
-
-    def breakdown(
-        self, service: str, start: int, stop: int, dimensions: Sequence[str] | None = None,
-        kind: str = "llm",
-    ) -> list[Slice]:  # fmt: skip
-        """Calls of a service by value of model, provider, release and every declared dimension.
-
-        dimensions: only these; None for all. Read from raw calls, largest slices first.
-        """
-        rows = self._engine.rows(
-            f"""SELECT pair.1 AS d, pair.2 AS v, count() AS n, countIf({FAILED}),
-              countIf(calls.error_class != ''),
-              quantileExactLowIf(0.95)(calls.duration_us, {ANSWERED}), countIf({ANSWERED})
-            FROM {DATABASE}.calls AS calls
-            ARRAY JOIN arrayConcat(
-              [('model', toString(model)), ('provider', toString(provider)),
-               ('release', toString(release)), ('prompt_version', toString(prompt_version))],
-              CAST(dims, 'Array(Tuple(String, String))')) AS pair
-            WHERE {ENDED} >= toDateTime64({{start:Int64}}, 6, 'UTC')
-              AND {ENDED} < toDateTime64({{stop:Int64}}, 6, 'UTC')
-              AND ts >= toDateTime64({{start:Int64}}, 6, 'UTC') - INTERVAL 1 DAY
-              AND ts < toDateTime64({{stop:Int64}}, 6, 'UTC')
-              AND service = {{service:String}} AND kind = {{kind:String}}
-              AND ({{all:UInt8}} OR has({{dimensions:Array(String)}}, d))
-            GROUP BY d, v ORDER BY n DESC, d, v""",
-            {
-                "start": start * 60,
-                "stop": stop * 60,
-                "service": service,
-                "kind": kind,
-                "all": int(dimensions is None),
-                "dimensions": list(dimensions or ()),
-            },
-        )
-        return [
-            Slice(d, v, int(n), int(failed), int(errors), p95 / 1000 if answered else None)
-            for d, v, n, failed, errors, p95, answered in rows
-        ]
 
     def first_minute(self) -> int | None:
         """The epoch minute of the oldest call, None while there is none."""

@@ -44,6 +44,7 @@ from tocsin.store.row_kinds import row_kinds
 from tocsin.store.scores import Placer, about, fill_versions, restated
 from tocsin.store.segments import Limits, SegmentWriter
 from tocsin.store.served import Bounds, Served
+from tocsin.store.slices import SliceReader
 from tocsin.store.upgrades import has_tables, upgrade
 from tocsin.store.writers import Writers
 
@@ -96,8 +97,8 @@ def prepared(
 class Telemetry:
     """Everything about calls, scores and changes. Close it, or use it as a context manager.
 
-    writer: takes records in. reads, metrics: what pages and the API ask. exports: files for others.
-    costs: bills beside the price book.
+    writer: takes records in. reads, slices, metrics: what pages and the API ask. exports: files for
+    others. costs: bills beside the price book.
     settled: what opening found. placer: finds the calls of scores that came before them.
     """
 
@@ -129,6 +130,7 @@ class Telemetry:
         )
         self._hand_over(opening, inserts)
         self.reads = Reads(engine)
+        self.slices = SliceReader(engine)
         self.metrics = MetricReader(engine)
         self.exports = Exporter(engine)
         self.costs = Costs(engine, keeping)

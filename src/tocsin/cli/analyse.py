@@ -1,0 +1,70 @@
+"""Commands that need a file and nothing else: no server, no configuration, no database."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from tocsin.cli.terminal import Output, out, told
+
+
+def explain(
+    file: Annotated[Path, typer.Argument(help="CSV, JSONL or Parquet")],
+    actual: Annotated[str, typer.Option(help="column of what happened [actual]")] = "",
+    predict: Annotated[str, typer.Option(help="column of what was expected [predict]")] = "",
+    total: Annotated[
+        str, typer.Option(help="column of calls, when `actual` counts the bad ones [total]")
+    ] = "",
+    window: Annotated[str, typer.Option(help="column that says baseline or current [window]")] = "",
+    time: Annotated[str, typer.Option(help="column of times, for --at [ts, time, timestamp]")] = "",
+    at: Annotated[
+        str, typer.Option(help="rows from this time on are compared with those before")
+    ] = "",
+    until: Annotated[str, typer.Option(help="rows from this time on are left out")] = "",
+    dimensions: Annotated[
+        str, typer.Option(help="columns to slice by, with commas; all others by default")
+    ] = "",
+    most: Annotated[int | None, typer.Option(min=1, help="at most this many slices")] = None,
+    output: Output = Output.JSON,
+) -> None:
+    """Which slices explain why the numbers of a table are not what was expected.
+
+    Give dimension columns and `actual` with `predict`, or two windows of `actual`; with `total`,
+    `actual` counts the bad ones among so many calls.
+
+    Exit code: 0 done, also when no slice stands out; 1 the file cannot be used.
+    """
+    from tocsin.engine.explain import Columns, explain_file
+
+    with told():
+        names = tuple(name.strip() for name in dimensions.split(",") if name.strip())
+        columns = Columns(actual, predict, total, window, time, at, until, names)
+        account = explain_file(file, columns, most=most)
+    if output is Output.TEXT:
+        _show(account)
+    else:
+        indent = None if output is Output.JSONL else 2
+        sys.stdout.write(json.dumps(account, ensure_ascii=False, indent=indent) + "\n")
+
+
+def _show(account: dict[str, Any]) -> None:
+    for line in account["lines"] or ["no slice stands out"]:
+        out.print(escape(line), soft_wrap=True, highlight=False)
+    if not account["slices"]:
+        return
+    table = Table(box=None, pad_edge=False)
+    figures = [name for name in account["slices"][0] if name != "where"]
+    table.add_column("slice")
+    for name in figures:
+        table.add_column(name, justify="right")
+    for found in account["slices"]:
+        where = " and ".join(f"{name}={value}" for name, value in found["where"].items())
+        shown = ("-" if found[n] is None else f"{found[n]:,.4g}" for n in figures)
+        table.add_row(escape(where), *shown)
+    out.print(table)
