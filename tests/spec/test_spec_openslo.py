@@ -242,3 +242,59 @@ def test_a_fault_in_an_older_document_names_the_line_it_stands_on() -> None:
     with pytest.raises(SpecError) as caught:
         load_text(text, "old.yaml")
     assert [problem.line for problem in caught.value.problems] == [9]
+
+
+CALENDAR = """
+apiVersion: openslo/v1
+kind: SLO
+metadata: {name: fast}
+spec:
+  service: chat
+  indicator:
+    metadata: {name: fast-sli}
+    spec:
+      thresholdMetric: {metricSource: {type: Tocsin, spec: {value: latency_ms}}}
+  budgetingMethod: Occurrences
+  timeWindow: [WINDOW]
+  objectives: [{op: lt, value: 2000, target: 0.95}]
+"""
+
+
+def test_a_calendar_window_is_read_with_its_anchor_and_zone() -> None:
+    window = """{duration: 1M, isRolling: false,
+      calendar: {startTime: 2026-01-31 12:00:00, timeZone: Europe/Berlin}}"""
+    loaded = load_text(SERVICE + CALENDAR.replace("WINDOW", window))
+    periods = loaded.monitors[0].method.calendar
+    assert str(periods) == "calendar month, Europe/Berlin"
+    assert periods.start.isoformat() == "2026-01-31T12:00:00"
+    assert loaded.monitors[0].method.steps[0].factor == 14.4
+
+
+def test_a_month_without_a_calendar_rolls_and_says_how_long_it_is() -> None:
+    loaded = load_text(SERVICE + CALENDAR.replace("WINDOW", "{duration: 1M, isRolling: true}"))
+    assert loaded.monitors[0].method.window_minutes == 30 * 1440
+    assert [w.message for w in loaded.warnings] == [
+        "1M without a calendar rolls: it is the last 30 days"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("window", "problem"),
+    [
+        ("{duration: 1M, isRolling: false}", "a window that does not roll needs calendar"),
+        ("{duration: 2Y, isRolling: true}", "a budget lasts at most a year, not 2Y"),
+        (
+            "{duration: 1M, isRolling: true, calendar: "
+            "{startTime: 2026-01-01 00:00:00, timeZone: UTC}}",
+            "a window that rolls has no calendar",
+        ),
+        ("{duration: 1M, calendar: {startTime: 2026-02-30, timeZone: UTC}}", "a local time such"),
+        (
+            "{duration: 1M, calendar: {startTime: 2026-01-01 00:00:00, timeZone: Mars/Base}}",
+            "not an IANA time zone",
+        ),
+    ],
+)
+def test_a_window_that_cannot_be_is_refused(window: str, problem: str) -> None:
+    with pytest.raises(SpecError, match=problem):
+        load_text(SERVICE + CALENDAR.replace("WINDOW", window))

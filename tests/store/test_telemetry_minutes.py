@@ -146,6 +146,18 @@ def test_every_ratio_of_every_segment_is_what_numpy_counts(store: Telemetry) -> 
     assert block.bad.sum() > 1000
 
 
+def test_an_hour_counts_what_its_minutes_count(store: Telemetry) -> None:
+    monitored = all_series()
+    first, last = START // 60, (MINUTE - 1) // 60
+    by_hour = store.hours(monitored, first, last + 1)
+    by_minute = store.minutes(monitored, (), first * 60, (last + 1) * 60)
+    assert (by_hour.start, by_hour.series) == (first, tuple(monitored))
+    for hour, minute in ((by_hour.bad, by_minute.bad), (by_hour.total, by_minute.total)):
+        want = minute.reshape(len(monitored), -1, 60).sum(axis=2)
+        np.testing.assert_array_equal(hour, want)
+    assert by_hour.bad.sum() > 1000
+
+
 def test_histograms_are_of_answered_llm_calls_on_the_scales_of_the_domain(store: Telemetry) -> None:
     block = store.minutes({}, SERVICES, START, MINUTE)
     f = FRAME
@@ -172,7 +184,7 @@ def test_a_window_is_half_open_and_empty_minutes_are_zeros(store: Telemetry) -> 
     assert before.total.shape == (1, 50)
     assert not before.total.any()
     assert store.minutes({sid: Ratio("failed")}, [], START, START).total.shape == (1, 0)
-    with pytest.raises(StoreError, match="run forward"):
+    with pytest.raises(StoreError, match="runs forward"):
         store.minutes({}, [], START, START - 1)
 
 

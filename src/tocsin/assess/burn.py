@@ -46,13 +46,18 @@ def presets(period_minutes: int) -> tuple[BurnStep, ...]:
 
     1 h, 24 h, 7 d and from 28 d to 90 d have tables of their own; any other period takes the table
     nearest to it on a log scale with its windows stretched to the period (at most 3 d). The factor
-    is always budget share x period / long window. ValueError below 1 h and above 90 d.
+    is always budget share x period / long window. Periods beyond 90 d alert like those of 90 d:
+    2 % of a year's budget in an hour would need almost every call to be bad. ValueError below 1 h.
 
     >>> [(s.severity, round(s.factor, 2)) for s in presets(30 * 24 * 60)]
     [('page', 14.4), ('page', 6.0), ('ticket', 3.0), ('ticket', 1.0)]
     """
-    if not HOUR <= period_minutes <= 90 * DAY:
-        raise ValueError(f"an objective's period is 1 h to 90 d, not {period_minutes} minutes")
+    if period_minutes < HOUR:
+        raise ValueError(
+            f"an objective's period is 1 h or longer, not {span(period_minutes)} "
+            "(m is minutes, M is months)"
+        )
+    period_minutes = min(period_minutes, 90 * DAY)
     nearest = min(_TABLES, key=lambda table: abs(math.log(period_minutes / table)))
     stretch = 1.0 if period_minutes >= 28 * DAY else period_minutes / nearest
     steps = []

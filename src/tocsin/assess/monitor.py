@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
+from tocsin.assess.period import Calendar
 from tocsin.domain.findings import Labels
 from tocsin.domain.series import Ratio, SeriesId
 
@@ -40,8 +41,9 @@ class Guards:
 class Objective:
     """A service-level objective in share form: at least `target` of the calls are good.
 
-    target: in (0, 1). window_minutes: the rolling period of the budget. steps: burn-rate alerts,
+    target: in (0, 1). window_minutes: the length of the budget's period. steps: burn-rate alerts,
     see `burn.presets`. metric: what the share is of, for people (latency, availability, cost, ...).
+    calendar: when the budget begins anew; None for a period that rolls.
     """
 
     target: float
@@ -49,6 +51,7 @@ class Objective:
     steps: tuple[BurnStep, ...]
     guards: Guards = field(default_factory=Guards)
     metric: str = "availability"
+    calendar: Calendar | None = None
 
     def __post_init__(self) -> None:
         if not 0.0 < self.target < 1.0:
@@ -58,6 +61,23 @@ class Objective:
     def budget(self) -> float:
         """The share of calls that may be bad, without the dust of binary fractions."""
         return round(1.0 - self.target, 12)
+
+    @property
+    def longest_days(self) -> int:
+        """The days that a period lasts at most: a calendar's may be longer than it is called."""
+        days = -(-self.window_minutes // 1440)
+        if self.calendar is None or self.calendar.length.unit not in "MQY":
+            return days
+        return (
+            days + self.calendar.length.count * {"M": 1, "Q": 2, "Y": 1}[self.calendar.length.unit]
+        )
+
+    def period_at(self, minute: int) -> tuple[int, int]:
+        """Epoch minutes [from, to) of the budget that `minute` belongs to, `to` in the future for
+        a calendar's."""
+        if self.calendar is not None:
+            return self.calendar.period_at(minute)
+        return minute + 1 - self.window_minutes, minute + 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+
 import numpy as np
 import numpy.typing as npt
 
 Counts = npt.NDArray[np.int64]
 Rows = npt.NDArray[np.intp]
+Boundaries = Callable[[int, int], Iterable[int]]
 
 LATE_MINUTES = 15  # how far back a block may still correct minutes that are already held
 MINUTES_PER_HOUR = 60
@@ -92,12 +95,18 @@ class MinuteRing:
 class PeriodCounts:
     """Sums over windows of minutes, exact to the minute, and over periods of months, to the hour.
 
-    reach: minutes for which any window is exact. hours: how far back longer periods go.
+    reach: minutes for which any window is exact. hours: how far back longer periods go. boundaries:
+    the minutes of [start, stop) from which on sums are exact however long ago they were, because a
+    budget begins anew there.
     """
 
-    def __init__(self, rows: int, reach: int, hours: int) -> None:
+    def __init__(
+        self, rows: int, reach: int, hours: int, boundaries: Boundaries = lambda _start, _stop: ()
+    ) -> None:
         self.reach = reach
         self.ring = MinuteRing(rows, reach)
+        self._boundaries = boundaries
+        self._at_boundary: dict[int, Counts] = {}
         self._totals = np.zeros((2, rows), np.int64)
         self._at_hour = np.zeros((hours + 3, 2, rows), np.int64)
         self._first_hour = 0
@@ -107,6 +116,7 @@ class PeriodCounts:
         self.ring.begin(minute)
         self._totals = np.zeros_like(self._totals)
         self._at_hour[:] = 0
+        self._at_boundary.clear()
         self._first_hour = -(-minute // MINUTES_PER_HOUR)
 
     def put(self, start: int, counts: npt.NDArray[np.uint32], *, present: bool = True) -> None:
@@ -118,6 +128,9 @@ class PeriodCounts:
         for hour in range(start // MINUTES_PER_HOUR + 1, ring.end // MINUTES_PER_HOUR + 1):
             since = ring.sums(ring.end, ring.end - hour * MINUTES_PER_HOUR)
             self._at_hour[hour % len(self._at_hour)] = self._totals - since
+        for minute in self._boundaries(start + 1, ring.end + 1):
+            since = ring.sums(ring.end, ring.end - minute)
+            self._at_boundary[minute] = self._totals - since
 
     def restate(self, hour: int, rows: Rows, counts: Counts) -> bool:
         """Replace what is held of some rows in an epoch hour by `counts[minute, 2, row]`.
@@ -144,22 +157,33 @@ class PeriodCounts:
         self._totals = self._totals + change
         for later in range(hour + 1, last + 1):
             self._at_hour[later % size] += change
+        for minute, totals in self._at_boundary.items():
+            if minute >= stop:
+                totals += change
+            elif minute > start:
+                before = self._at_hour[hour % size][:, rows]
+                totals[:, rows] = before + counts[: minute - start].sum(axis=0)
         return True
 
     def sums(self, end: int, width: int, rows: Rows | None = None) -> Counts:
         """Counts [(bad, total), row] of minutes [end - width, end), of all rows or of some.
 
-        A width beyond `reach` starts at the first whole hour inside the window.
+        A width beyond `reach` starts at the first whole hour inside the window, unless it starts
+        at one of the boundaries.
         """
         if width <= self.reach:
             return self.ring.sums(end, width, rows)
         some = slice(None) if rows is None else rows
         since = self.ring.sums(self.ring.end, self.ring.end - end, rows)
         until_end: Counts = self._totals[:, some] - since
-        hour = -(-(end - width) // MINUTES_PER_HOUR)
-        if hour <= self._first_hour:
+        first = end - width
+        hour = -(-first // MINUTES_PER_HOUR)
+        if first <= self.ring.start:
             return until_end
-        counts: Counts = until_end - self._at_hour[hour % len(self._at_hour)][:, some]
+        known = self._at_boundary.get(first)
+        if known is None:
+            known = self._at_hour[hour % len(self._at_hour)]
+        counts: Counts = until_end - known[:, some]
         return counts
 
     def covered(self, end: int, width: int) -> int:

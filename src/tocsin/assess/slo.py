@@ -1,24 +1,22 @@
-"""Objectives judged on counts: multi-window burn alerts, and where each budget stands."""
+"""Objectives judged on counts: multi-window burn alerts."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from tocsin.assess.burn import burn_rate, burns_faster, span
+from tocsin.assess.budget import ObjectiveStatus, objective_status
+from tocsin.assess.burn import burns_faster, span
 from tocsin.assess.monitor import BurnStep, Monitor, Objective
 from tocsin.assess.ring import Counts, Rows
-from tocsin.assess.tails import clopper_pearson_lower, clopper_pearson_upper
+from tocsin.assess.tails import clopper_pearson_lower
 from tocsin.assess.window import Window
 from tocsin.assess.wording import counted, percent
 from tocsin.domain.findings import Judgement, Verdict
 
-Floats = npt.NDArray[np.float64]
-Standing = Literal["met", "breached", "inconclusive", "no_data"]
 _URGENCY = {"page": 0, "ticket": 1}
 
 
@@ -160,99 +158,6 @@ class ObjectiveGroup:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class BurnNow:
-    """One burn step as it stands; None where a window had no calls."""
-
-    step: BurnStep
-    long_burn: float | None
-    short_burn: float | None
-    is_over: bool
-
-
-@dataclass(frozen=True, slots=True)
-class ObjectiveStatus:
-    """Everything there is to say about one objective at one minute.
-
-    sli: share of good calls over the period, None without calls. remaining: share of the budget
-    that is left, below 0 when overspent. minutes_to_exhaustion: at the speed of the first step's
-    long window; 0 when the budget is gone, None when it is not being spent. covered_minutes: how
-    much of the period is held at all. standing: exact 95 % bounds on the period's counts.
-    """
-
-    monitor: str
-    service: str
-    title: str
-    metric: str
-    target: float
-    period_minutes: int
-    covered_minutes: int
-    bad: int
-    total: int
-    sli: float | None
-    remaining: float | None
-    minutes_to_exhaustion: float | None
-    standing: Standing
-    burns: tuple[BurnNow, ...]
-
-
-def objective_status(window: Window, monitor: Monitor, minute: int) -> ObjectiveStatus:
-    """Where one objective stands after `minute`. TypeError for a monitor that is no objective."""
-    objective = monitor.method
-    if not isinstance(objective, Objective):
-        raise TypeError(f"{monitor.name} is a detector and has no budget")
-    row = window.burn_rows([monitor.series])
-
-    def counts(width: int) -> tuple[int, int]:
-        bad, total = window.burn.sums(minute + 1, width, row)[:, 0]
-        return int(bad), int(total)
-
-    bad, total = counts(objective.window_minutes)
-    burns = tuple(
-        _burn_now(step, objective.budget, counts(step.long_minutes), counts(step.short_minutes))
-        for step in objective.steps
-    )
-    remaining = 1.0 - bad / total / objective.budget if total else None
-    return ObjectiveStatus(
-        monitor=monitor.name,
-        service=monitor.service,
-        title=monitor.title,
-        metric=objective.metric,
-        target=objective.target,
-        period_minutes=objective.window_minutes,
-        covered_minutes=window.burn.covered(minute + 1, objective.window_minutes),
-        bad=bad,
-        total=total,
-        sli=1.0 - bad / total if total else None,
-        remaining=remaining,
-        minutes_to_exhaustion=_minutes_left(remaining, burns, objective.window_minutes),
-        standing=standing(bad, total, objective.budget),
-        burns=burns,
-    )
-
-
-def objective_statuses(
-    window: Window, monitors: Iterable[Monitor], minute: int
-) -> list[ObjectiveStatus]:
-    """`objective_status` of every objective among `monitors`, in their order."""
-    return [
-        objective_status(window, monitor, minute)
-        for monitor in monitors
-        if isinstance(monitor.method, Objective)
-    ]
-
-
-def standing(bad: int, total: int, budget: float, confidence: float = 0.95) -> Standing:
-    """met when the share of bad calls is surely within the budget, breached when surely beyond."""
-    if total == 0:
-        return "no_data"
-    if float(clopper_pearson_upper(bad, total, confidence)) <= budget:
-        return "met"
-    if float(clopper_pearson_lower(bad, total, confidence)) > budget:
-        return "breached"
-    return "inconclusive"
-
-
 def _by_monitor(
     steps: npt.NDArray[np.intp], monitor: npt.NDArray[np.intp]
 ) -> list[npt.NDArray[np.intp]]:
@@ -262,23 +167,6 @@ def _by_monitor(
     return np.split(steps, np.flatnonzero(np.diff(monitor[steps])) + 1)
 
 
-def _burn_now(
-    step: BurnStep, budget: float, long: tuple[int, int], short: tuple[int, int]
-) -> BurnNow:
-    rates = [float(burn_rate(*counts, budget)) if counts[1] else None for counts in (long, short)]
-    over = all(bool(burns_faster(*counts, budget, step.factor)) for counts in (long, short))
-    return BurnNow(step, rates[0], rates[1], over)
-
-
-def _minutes_left(remaining: float | None, burns: Sequence[BurnNow], period: int) -> float | None:
-    if remaining is None or not burns:
-        return None
-    if remaining <= 0:
-        return 0.0
-    speed = burns[0].long_burn
-    return remaining * period / speed if speed else None
-
-
 def _reason(
     monitor: Monitor, step: BurnStep, bad: int, total: int, burn: float, status: ObjectiveStatus
 ) -> str:
@@ -286,7 +174,7 @@ def _reason(
     text = (
         f"{counted(bad, total, monitor.ratio)} in {span(step.long_minutes)} "
         f"({percent(bad / total)}), the objective allows {allowed}: "
-        f"the {span(status.period_minutes)} error budget burns {burn:.3g} times too fast"
+        f"the {status.period_name} error budget burns {burn:.3g} times too fast"
     )
     left = status.minutes_to_exhaustion
     if left == 0:

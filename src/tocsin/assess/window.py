@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -21,10 +21,14 @@ from tocsin.assess.ring import (
 )
 from tocsin.assess.scan import WIDTHS, Floats
 from tocsin.domain.buckets import LATENCY, PACE
-from tocsin.domain.series import MinuteBlock, Ratio, SeriesId
+from tocsin.domain.series import HourBlock, MinuteBlock, Ratio, SeriesId
 
 MAX_WINDOW = 3 * 24 * MINUTES_PER_HOUR  # longest burn window that is exact to the minute
-MAX_PERIOD = 90 * 24 * MINUTES_PER_HOUR  # longest period of an objective
+MAX_PERIOD = 366 * 24 * MINUTES_PER_HOUR  # longest period of an objective
+WEEK = 7 * 24 * MINUTES_PER_HOUR
+# How far back calendar periods remember single hours. A label that comes later than that into a
+# year counts when history is read the next time.
+_RESTATABLE = 92 * 24 * MINUTES_PER_HOUR
 MAX_PERSISTENCE = 60  # longest `for_minutes` of a detector
 MIN_PACE_CALLS = 500
 _SCAN_REACH = max(WIDTHS) + MAX_PERSISTENCE + 2 * MINUTES_PER_HOUR
@@ -68,6 +72,21 @@ class Window:
         self._slow: dict[int, npt.NDArray[np.int64]] = {}
         self._sources: dict[int, tuple[tuple[SeriesId, ...], Rows, Rows]] = {}
         self._usual: tuple[int, Usual] | None = None
+
+    def recall(self, block: HourBlock) -> None:
+        """Take in hours of budgets that reach further back than anything else, in order and before
+        the first minute. Only objectives remember them."""
+        at = {name: row for row, name in enumerate(block.series)}
+        held = [(row, at[name]) for name, row in self._burn_row.items() if name in at]
+        rows, given = (np.array(numbers, np.intp) for numbers in zip(*held, strict=True))
+        for hour in range(block.bad.shape[1]):
+            start = (block.start + hour) * MINUTES_PER_HOUR
+            if not self.burn.ring.end:
+                self.burn.begin(start)
+            # Which minute of it a call belongs to no longer matters: exact windows are younger.
+            counts = np.zeros((MINUTES_PER_HOUR, 2, len(self._burn_row)), np.uint32)
+            counts[0, :, rows] = np.stack([block.bad[given, hour], block.total[given, hour]], 1)
+            self.burn.put(start, counts)
 
     def advance(self, block: MinuteBlock) -> int:
         """Take in the minutes of `block`; says how many were too old to be taken.
@@ -138,8 +157,10 @@ class Window:
     def _begin(self, minute: int) -> None:
         self.start = self.end = minute
         self._learned = minute // MINUTES_PER_HOUR
-        for held in (self.burn, self.scan, self.baseline, self.pace, self.latency):
+        for held in (self.scan, self.baseline, self.pace, self.latency):
             held.begin(minute)
+        if self.burn.ring.end != minute:  # nothing was recalled
+            self.burn.begin(minute)
 
     def _nothing(self, width: int) -> tuple[Counts, Counts, Counts, Counts]:
         services = len(self.services)
@@ -245,9 +266,18 @@ def _period_counts(methods: Sequence[object], rows: int) -> PeriodCounts:
     if reach > MAX_WINDOW or max(periods, default=0) > MAX_PERIOD:
         raise ValueError(
             f"burn windows reach at most {MAX_WINDOW} minutes (3 d), objectives at most "
-            f"{MAX_PERIOD} (90 d); asked for {max(reach, *periods)}"
+            f"{MAX_PERIOD} (366 d); asked for {max(reach, *periods)}"
         )
-    return PeriodCounts(rows, reach, -(-max(periods, default=0) // MINUTES_PER_HOUR))
+    calendars = {o.calendar for o in objectives if o.calendar}
+    long = [calendar for calendar in calendars if calendar.length.minutes > reach]
+
+    def boundaries(start: int, stop: int) -> Iterator[int]:
+        return (minute for calendar in long for minute in calendar.boundaries(start, stop))
+
+    held = [o.window_minutes for o in objectives if o.calendar is None]
+    # What a calendar's period will bring is told by the last week, however short it is.
+    held += [max(min(c.length.minutes, _RESTATABLE), WEEK) for c in calendars]
+    return PeriodCounts(rows, reach, -(-max(held, default=0) // MINUTES_PER_HOUR), boundaries)
 
 
 def _hours(start: int, stop: int) -> list[tuple[int, int]]:

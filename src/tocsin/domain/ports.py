@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from tocsin.domain.findings import Alert, Incident, LedgerEvent, NewEffect
-from tocsin.domain.series import Change, MinuteBlock, Ratio, SeriesId
+from tocsin.domain.series import Change, HourBlock, MinuteBlock, Ratio, SeriesId
 
 
 class MinuteSource(Protocol):
@@ -26,6 +26,14 @@ class MinuteSource(Protocol):
 
     def changes(self, start: int, stop: int) -> Sequence[Change]:
         """Deploys and other changes in [start, stop), oldest first."""
+        ...
+
+
+class History(MinuteSource, Protocol):
+    """A source of minutes that also knows what was long ago, by the hour."""
+
+    def hours(self, monitored: Mapping[SeriesId, Ratio], start: int, stop: int) -> HourBlock:
+        """Counts of every series in epoch hours [start, stop): the sums of their minutes."""
         ...
 
 

@@ -70,6 +70,16 @@ class MinuteBlock:
 
 
 @dataclass(frozen=True, slots=True)
+class HourBlock:
+    """Counts of consecutive epoch hours from `start` on: bad, total int64 [series, hour]."""
+
+    start: int
+    series: tuple[SeriesId, ...]
+    bad: npt.NDArray[np.int64]
+    total: npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
 class Change:
     """Something somebody did: a deploy, a prompt version, a model switch, a configuration."""
 

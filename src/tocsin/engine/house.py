@@ -16,12 +16,13 @@ import structlog
 from tocsin.alerts import responder
 from tocsin.alerts.changes import IncidentChange
 from tocsin.alerts.responder import Refused
-from tocsin.assess.slo import ObjectiveStatus, objective_statuses
+from tocsin.assess.budget import ObjectiveStatus, objective_statuses
+from tocsin.assess.monitor import Objective
 from tocsin.assess.window import Window
 from tocsin.domain.clock import Clock, from_minute, to_minute
 from tocsin.domain.errors import Conflict, TocsinError
 from tocsin.domain.findings import Incident, LedgerEvent, Verdict
-from tocsin.domain.ports import MinuteSource
+from tocsin.domain.ports import History, MinuteSource
 from tocsin.engine.breakdown import Breakdowns
 from tocsin.engine.commit import respond
 from tocsin.engine.evidence import Witness
@@ -30,14 +31,15 @@ from tocsin.engine.naming import Renamed
 from tocsin.engine.rules import Rules, compile_desired
 from tocsin.engine.tick import Decided, tick
 from tocsin.spec.desired import Desired
+from tocsin.spec.retention import WARM_UP_DAYS
 from tocsin.store.row_kinds import segment_kinds
 from tocsin.store.state import StateStore
 from tocsin.store.telemetry import Telemetry
 
 log = structlog.get_logger(__name__)
 
-WARM_UP_DAYS = 30
 WARM_UP_STEP = 360
+RECALL_STEP = 14 * 24  # hours
 MOST_MISSED = 24 * 60
 RESTATE_OVERLAP = timedelta(minutes=5)
 LAST_MINUTE = "engine.last_minute"
@@ -99,7 +101,7 @@ class House:
         window = Window(rules.monitors.monitors, rules.watched.services)
         resume = self._resume_at() if start is None else start
         if start is None:
-            self._warm_up(window, rules, source, resume)
+            self._warm_up(window, rules, source, afresh, resume)
         with self._lock:
             self.rules: Rules = rules
             self.window = window
@@ -243,16 +245,35 @@ class House:
                 stop = min(60 * (hour + 1), self._feed.position)
                 self.window.restate(self._afresh.minutes(rated, (), 60 * hour, stop))
 
-    def _warm_up(self, window: Window, rules: Rules, source: MinuteSource, stop: int) -> None:
-        """Read what the windows reach back to, hours at a time, without judging it again."""
+    def _warm_up(
+        self, window: Window, rules: Rules, source: MinuteSource, history: History, stop: int
+    ) -> None:
+        """Read what the windows reach back to, without judging it again: long budgets by the hour,
+        then everything by the minute, hours at a time."""
         first = self.telemetry.reads.first_minute()
         if first is None:
             return
-        start = max(first, stop - WARM_UP_DAYS * 24 * 60)
+        start = max(first, stop - WARM_UP_DAYS * 24 * 60) // 60 * 60
+        self._recall(window, rules, history, first, start, stop)
         for begin in range(start, stop, WARM_UP_STEP):
             end = min(begin + WARM_UP_STEP, stop)
             block = source.minutes(rules.watched.series, rules.watched.services, begin, end)
             window.advance(block)
+
+    def _recall(
+        self, window: Window, rules: Rules, history: History, first: int, start: int, stop: int
+    ) -> None:
+        """Read the hours [first, start) of the series whose budgets reach back there."""
+        begins = [
+            (monitor.method.period_at(stop)[0], monitor.series)
+            for monitor in rules.monitors.monitors
+            if isinstance(monitor.method, Objective) and monitor.series is not None
+        ]
+        long = {series: rules.watched.series[series] for begin, series in begins if begin < start}
+        oldest = max(min((begin for begin, _ in begins), default=start), first) // 60
+        for begin in range(oldest, start // 60, RECALL_STEP):
+            end = min(begin + RECALL_STEP, start // 60)
+            window.recall(history.hours(long, begin, end))
 
 
 def settled(answer: Incident | Refused) -> Incident:

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from tocsin.domain.ports import MinuteSource
-from tocsin.domain.series import Change, MinuteBlock, Ratio, SeriesId
+from tocsin.domain.ports import History
+from tocsin.domain.series import Change, HourBlock, MinuteBlock, Ratio, SeriesId
 
 
 class Renamed:
-    """A MinuteSource asked by configured names and answered by `service.name` of the telemetry.
+    """A History asked by configured names and answered by `service.name` of the telemetry.
 
     names: configured name -> service.name; names that are missing are the same.
     """
 
-    def __init__(self, inner: MinuteSource, names: Mapping[str, str]) -> None:
+    def __init__(self, inner: History, names: Mapping[str, str]) -> None:
         self._inner = inner
         self._names = {mine: theirs for mine, theirs in names.items() if mine != theirs}
         self._back = {theirs: mine for mine, theirs in self._names.items()}
@@ -24,15 +24,14 @@ class Renamed:
         self, monitored: Mapping[SeriesId, Ratio], services: Sequence[str], start: int, stop: int
     ) -> MinuteBlock:
         """As `MinuteSource.minutes`, in configured names."""
-        if not self._names:
-            return self._inner.minutes(monitored, services, start, stop)
-        theirs = {
-            replace(series, service=self._names.get(series.service, series.service)): ratio
-            for series, ratio in monitored.items()
-        }
         asked = [self._names.get(name, name) for name in services]
-        block = self._inner.minutes(theirs, asked, start, stop)
+        block = self._inner.minutes(self._theirs(monitored), asked, start, stop)
         return replace(block, series=tuple(monitored), services=tuple(services))
+
+    def hours(self, monitored: Mapping[SeriesId, Ratio], start: int, stop: int) -> HourBlock:
+        """As `History.hours`, in configured names."""
+        block = self._inner.hours(self._theirs(monitored), start, stop)
+        return replace(block, series=tuple(monitored))
 
     def changes(self, start: int, stop: int) -> Sequence[Change]:
         """As `MinuteSource.changes`, in configured names."""
@@ -40,3 +39,11 @@ class Renamed:
             replace(change, service=self._back.get(change.service, change.service))
             for change in self._inner.changes(start, stop)
         ]
+
+    def _theirs(self, monitored: Mapping[SeriesId, Ratio]) -> Mapping[SeriesId, Ratio]:
+        if not self._names:
+            return monitored
+        return {
+            replace(series, service=self._names.get(series.service, series.service)): ratio
+            for series, ratio in monitored.items()
+        }

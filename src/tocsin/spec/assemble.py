@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from tocsin.assess.burn import DAY
 from tocsin.assess.monitor import Guards, Monitor, Objective
 from tocsin.domain.errors import Problem
 from tocsin.domain.redaction import EVERYBODY, Owner, Redactions
@@ -205,12 +206,18 @@ def _objectives(
     policy = _policy_of(assembly, document)
     if sli is None or spec.service not in known:
         return
+    window = spec.time_window[0]
+    if window.calendar is None and window.duration.unit in "MQY":
+        days = window.duration.minutes // DAY
+        message = f"{window.duration} without a calendar rolls: it is the last {days} days"
+        place = ("spec", "timeWindow", 0, "duration")
+        assembly.warnings.append(document.problem(place, message, f"write {days}d"))
     for i, objective in enumerate(spec.objectives):
         found, problems = measure(sli, objective, source.located, place)
         assembly.problems += problems
         if found is None:
             continue
-        period = spec.time_window[0].duration
+        period = spec.time_window[0].duration.minutes
         try:
             steps = policy.spec.build(period) if policy else BurnRatePolicyShape().build(period)
         except ValueError as error:
@@ -237,6 +244,7 @@ def _objectives(
                 steps=steps,
                 guards=_guards(policy, found),
                 metric=indicator.metric,
+                calendar=spec.time_window[0].build(),
             ),
             labels={
                 **service.labels,

@@ -5,26 +5,16 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Annotated, Literal
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, AwareDatetime, Field, model_validator
 
 from tocsin.routing import policy
 from tocsin.routing.cron import CronError, parse_cron
 from tocsin.routing.oncall import ScheduleError, on_call
-from tocsin.spec.shape import Condition, Duration, OneOrMany, SnakeShape, Text
+from tocsin.spec.shape import Condition, Duration, OneOrMany, SnakeShape, Text, Zone
 
 _ANY_DAY = datetime(2026, 1, 5, 12, tzinfo=UTC)
-
-
-def _check_zone(zone: str) -> str:
-    try:
-        ZoneInfo(zone)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise ValueError(
-            f"{zone!r} is not an IANA time zone; write one such as UTC or Europe/Berlin"
-        ) from None
-    return zone
 
 
 def _check_cron(cron: str) -> str:
@@ -42,7 +32,6 @@ def _check_people(people: tuple[str, ...]) -> tuple[str, ...]:
     return people
 
 
-Zone = Annotated[str, AfterValidator(_check_zone)]
 People = Annotated[OneOrMany, AfterValidator(_check_people)]
 
 

@@ -1,35 +1,57 @@
 """Documents about service levels: OpenSLO's SLO and SLI, and our BurnRatePolicy.
 
 OpenSLO documents are read as they are: fields Tocsin has no use for are warnings. Fields that say
-something Tocsin cannot honour yet (another budgeting method, a calendar window) are errors, because
-a promise that is half kept is worse than one that is refused.
+something Tocsin cannot honour yet (another budgeting method) are errors, because a promise that is
+half kept is worse than one that is refused.
 """
 
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from datetime import datetime
+from typing import Annotated, Any, Literal, cast
 
-from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PlainValidator,
+    WithJsonSchema,
+    model_validator,
+)
 
 from tocsin.assess.burn import presets
 from tocsin.assess.monitor import BurnStep, Guards, Severity
-from tocsin.spec.shape import Name, OneOrMany, Shape, Text
+from tocsin.assess.period import Calendar, Length, Unit
+from tocsin.assess.window import MAX_PERIOD
+from tocsin.spec.shape import Name, OneOrMany, Shape, Text, Zone
 
-_UNITS = {"m": 1, "h": 60, "d": 1440, "w": 10080}
-_WINDOW = r"([1-9][0-9]*)([mhdwMQY])"
+_LENGTH = r"([1-9][0-9]*)([mhdwMQY])"
 _PRESET = {"1h": 60, "24h": 1440, "7d": 10080, "28d": 40320, "30d": 43200, "90d": 129600}
 
 
-def _read_window(text: object) -> int:
-    found = re.fullmatch(_WINDOW, text) if isinstance(text, str) else None
+def _read_length(text: object) -> Length:
+    found = re.fullmatch(_LENGTH, text) if isinstance(text, str) else None
     if found is None:
-        raise ValueError(f"must be a duration such as 1h, 7d or 28d, not {text!r}")
-    if found[2] not in _UNITS:
+        raise ValueError(f"must be a duration such as 1h, 7d or 1M, not {text!r}")
+    return Length(int(found[1]), cast(Unit, found[2]))
+
+
+def _read_minutes(text: object) -> int:
+    length = _read_length(text)
+    if length.unit in "MQY":
+        raise ValueError(f"{text!r} is a length of the calendar; write days (30d)")
+    return length.minutes
+
+
+def _read_start(text: str) -> datetime:
+    try:
+        start = datetime.strptime(text, "%Y-%m-%d %H:%M:%S")  # noqa: DTZ007 (in its own zone)
+    except ValueError:
         raise ValueError(
-            f"{text!r} is a length of the calendar, which is not supported yet; write days (30d)"
-        )
-    return int(found[1]) * _UNITS[found[2]]
+            f"must be a local time such as 2026-01-01 00:00:00, not {text!r}"
+        ) from None
+    return start.replace(second=0)
 
 
 def _check_method(method: str) -> str:
@@ -38,16 +60,19 @@ def _check_method(method: str) -> str:
     return method
 
 
-def _check_rolling(is_rolling: bool) -> bool:
-    if not is_rolling:
-        raise ValueError("calendar windows are not supported yet; use isRolling: true")
-    return is_rolling
-
-
+_DURATION_SCHEMA = {"type": "string", "pattern": f"^{_LENGTH}$"}
 Window = Annotated[
-    int,
-    BeforeValidator(_read_window),
-    WithJsonSchema({"type": "string", "pattern": f"^{_WINDOW}$", "examples": ["28d"]}),
+    int, BeforeValidator(_read_minutes), WithJsonSchema({**_DURATION_SCHEMA, "examples": ["28d"]})
+]
+WindowLength = Annotated[
+    Length,
+    PlainValidator(_read_length),
+    WithJsonSchema({**_DURATION_SCHEMA, "examples": ["28d", "1M"]}),
+]
+LocalTime = Annotated[
+    datetime,
+    PlainValidator(_read_start),
+    WithJsonSchema({"type": "string", "examples": ["2026-01-01 00:00:00"]}),
 ]
 
 
@@ -122,11 +147,42 @@ class InlineIndicator(Shape):
     spec: SLIShape
 
 
-class TimeWindow(Shape):
-    """The period of the error budget."""
+class CalendarShape(Shape):
+    """Where the periods of a calendar window begin: one of them, in local time."""
 
-    duration: Window
-    is_rolling: Annotated[bool, AfterValidator(_check_rolling)] = True
+    start_time: LocalTime
+    time_zone: Zone
+
+
+class TimeWindow(Shape):
+    """The period of the error budget: the last days (isRolling), or calendar periods."""
+
+    duration: WindowLength
+    is_rolling: bool | None = None
+    calendar: CalendarShape | None = None
+
+    @model_validator(mode="after")
+    def _fits_a_year(self) -> TimeWindow:
+        if self.duration.minutes > MAX_PERIOD:
+            raise ValueError(f"a budget lasts at most a year, not {self.duration}")
+        return self
+
+    @model_validator(mode="after")
+    def _rolls_or_not(self) -> TimeWindow:
+        if self.calendar is not None and self.is_rolling:
+            raise ValueError("a window that rolls has no calendar; remove one of the two")
+        if self.calendar is None and self.is_rolling is False:
+            raise ValueError(
+                "a window that does not roll needs calendar: {startTime: "
+                "2026-01-01 00:00:00, timeZone: Europe/Berlin}"
+            )
+        return self
+
+    def build(self) -> Calendar | None:
+        """The calendar of the window, None when it rolls."""
+        if self.calendar is None:
+            return None
+        return Calendar(self.duration, self.calendar.start_time, self.calendar.time_zone)
 
 
 class ObjectiveShape(Shape):

@@ -12,7 +12,7 @@ from tocsin.assess.monitor import Monitor, Objective
 from tocsin.spec.shape import Duration, Shape
 from tocsin.store.schema import Retention
 
-_MINUTES_A_DAY = 1440
+WARM_UP_DAYS = 30  # read by the minute when a process starts
 _COUNTED = {"failed", "error", "truncated"}  # columns of a ratio that the rollup answers
 
 
@@ -77,9 +77,17 @@ def shortfalls(retention: Retention, monitors: Sequence[Monitor]) -> Iterator[tu
         if not isinstance(monitor.method, Objective) or monitor.ratio is None:
             continue
         column = monitor.ratio.column
-        needed = -(-monitor.method.window_minutes // _MINUTES_A_DAY)
+        needed = monitor.method.longest_days
         if column in _COUNTED:
-            name, kept = "minutes", retention.minutes_days
+            # Beyond what is read by the minute at a start, budgets are read by the hour.
+            by_minute = retention.minutes_days and retention.minutes_days < min(
+                needed, WARM_UP_DAYS
+            )
+            name, kept = (
+                ("minutes", retention.minutes_days)
+                if by_minute
+                else ("hours", retention.hours_days)
+            )
         elif column == "feedback_negative":
             name, kept = "scores", scores
         elif column == "empty_result":

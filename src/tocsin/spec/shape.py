@@ -16,6 +16,7 @@ from datetime import timedelta
 from functools import cache
 from types import MappingProxyType
 from typing import Annotated, Any, TypeVar
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import (
     AfterValidator,
@@ -68,6 +69,16 @@ def read_duration(text: object) -> timedelta:
     return timedelta(seconds=int(found[1].removesuffix(found[2])) * _SECONDS[found[2]])
 
 
+def _check_zone(zone: str) -> str:
+    try:
+        ZoneInfo(zone)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError(
+            f"{zone!r} is not an IANA time zone; write one such as UTC or Europe/Berlin"
+        ) from None
+    return zone
+
+
 def _read_condition(condition: dict[str, Any]) -> dict[str, Any]:
     try:
         compile_condition(condition)
@@ -93,6 +104,7 @@ Duration = Annotated[
         {"type": "string", "pattern": f"^{_DURATION}$", "examples": ["30s", "15m", "28d"]}
     ),
 ]
+Zone = Annotated[str, AfterValidator(_check_zone)]
 Name = Annotated[str, StringConstraints(pattern=f"^{_NAME}$", max_length=253)]
 Text = Annotated[str, StringConstraints(min_length=1)]
 OneOrMany = Annotated[

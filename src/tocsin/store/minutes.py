@@ -1,4 +1,4 @@
-"""Counts per minute for any number of series in at most five queries, whatever their number.
+"""Counts per minute or hour for any number of series in at most five queries, however many.
 
 Ratios that a rollup can answer come from `calls_1m`; thresholds on durations, costs and tokens
 come from raw `calls`, exact; feedback comes from `scores`; histograms from `calls_1m`. A query
@@ -31,7 +31,7 @@ import numpy.typing as npt
 
 from tocsin.domain.buckets import LATENCY, PACE, Scale
 from tocsin.domain.errors import StoreError
-from tocsin.domain.series import Change, MinuteBlock, Ratio, SeriesId
+from tocsin.domain.series import Change, HourBlock, MinuteBlock, Ratio, SeriesId
 from tocsin.store import scores
 from tocsin.store.clickhouse import DATABASE, ClickHouse, literal
 from tocsin.store.schema import ANSWERED, DOCUMENTS, ENDED
@@ -54,6 +54,8 @@ MEASURED = {
 }
 _CODES = {column: code for code, column in enumerate(MEASURED, start=1)}
 _SPLIT = "\x1f"
+_MINUTE, _HOUR = 60, 3600
+_ROLLUP = {_MINUTE: "calls_1m", _HOUR: "calls_1h"}
 # place, column, whether `ge`, threshold, segment's name and value, model
 _RULE = "UInt32, UInt8, UInt8, Float64, String, String, String"
 
@@ -68,22 +70,8 @@ class MinuteReader:
         self, monitored: Mapping[SeriesId, Ratio], services: Sequence[str], start: int, stop: int
     ) -> MinuteBlock:
         """Counts of every series and histograms of every service, epoch minutes [start, stop)."""
-        if stop < start:
-            raise StoreError(f"minutes run forward: [{start}, {stop})")
-        series = list(monitored.items())
-        bad = np.zeros((len(series), stop - start), np.int64)
-        total = np.zeros_like(bad)
-        window = {"start": start, "stop": stop}
-        sources: list[tuple[Callable[..., None], Callable[[Ratio], bool]]] = [
-            (self._counted, lambda ratio: ratio.column in _COUNTED and not ratio.model),
-            (self._counted, lambda ratio: ratio.column in _COUNTED and ratio.model != ""),
-            (self._measured, lambda ratio: ratio.column in MEASURED),
-            (self._feedback, lambda ratio: ratio.column == "feedback_negative"),
-        ]
-        for read, belongs in sources:
-            chosen = [(i, item[0], item[1]) for i, item in enumerate(series) if belongs(item[1])]
-            if chosen and stop > start:
-                read(chosen, window, bad, total)
+        window = {"start": start, "stop": stop, "grain": _MINUTE}
+        bad, total = self._counts(monitored, window)
         return MinuteBlock(
             start,
             tuple(monitored),
@@ -94,12 +82,42 @@ class MinuteReader:
             self._histogram("p", PACE, services, window),
         )
 
+    def hours(self, monitored: Mapping[SeriesId, Ratio], start: int, stop: int) -> HourBlock:
+        """Counts of every series in epoch hours [start, stop), the same as those of their minutes.
+
+        Rollups are read by the hour, which reaches back further and costs a sixtieth.
+        """
+        window = {"start": start, "stop": stop, "grain": _HOUR}
+        return HourBlock(start, tuple(monitored), *self._counts(monitored, window))
+
+    def _counts(
+        self, monitored: Mapping[SeriesId, Ratio], window: Mapping[str, int]
+    ) -> tuple[_Counts, _Counts]:
+        """(bad, total) [series, minute or hour] of a window."""
+        start, stop = window["start"], window["stop"]
+        if stop < start:
+            raise StoreError(f"time runs forward: [{start}, {stop})")
+        series = list(monitored.items())
+        bad = np.zeros((len(series), stop - start), np.int64)
+        total = np.zeros_like(bad)
+        sources: list[tuple[Callable[..., None], Callable[[Ratio], bool]]] = [
+            (self._counted, lambda ratio: ratio.column in _COUNTED and not ratio.model),
+            (self._counted, lambda ratio: ratio.column in _COUNTED and ratio.model != ""),
+            (self._measured, lambda ratio: ratio.column in MEASURED),
+            (self._feedback, lambda ratio: ratio.column == "feedback_negative"),
+        ]
+        for read, belongs in sources:
+            chosen = [(i, item[0], item[1]) for i, item in enumerate(series) if belongs(item[1])]
+            if chosen and stop > start:
+                read(chosen, window, bad, total)
+        return bad, total
+
     def changes(self, start: int, stop: int) -> Sequence[Change]:
         """Changes in epoch minutes [start, stop), oldest first."""
         rows = self._engine.rows(
             "SELECT intDiv(toUnixTimestamp(ts), 60), service, kind, title, labels"
             f" FROM {DATABASE}.changes WHERE {_between('ts')} ORDER BY ts, title",
-            {"start": start, "stop": stop},
+            {"start": start, "stop": stop, "grain": _MINUTE},
         )
         return [Change(int(row[0]), *row[1:]) for row in rows]
 
@@ -114,9 +132,10 @@ class MinuteReader:
         ]
         keys = {name: place for place, name in enumerate(dict.fromkeys(names))}
         columns = self._engine.arrays(
-            f"SELECT {_lookup(*by)} - 1 AS k, {_minute('t')} AS m,"
+            f"SELECT {_lookup(*by)} - 1 AS k, {_step('t')} AS m,"
             " toInt64(sum(n)), toInt64(sum(errors)), toInt64(sum(failed)), toInt64(sum(truncated))"
-            f" FROM {DATABASE}.calls_1m WHERE {_between('t')} AND k >= 0 GROUP BY k, m",
+            f" FROM {DATABASE}.{_ROLLUP[window['grain']]}"
+            f" WHERE {_between('t')} AND k >= 0 GROUP BY k, m",
             {**window, **_keys(keys)},
         )
         table = np.zeros((4, len(keys), bad.shape[1]), np.int64)
@@ -149,7 +168,7 @@ class MinuteReader:
         self._add(
             f"""SELECT rule.1 AS k, m, count(), countIf(if(rule.3 = 1, x >= rule.4, x > rule.4))
             FROM (
-              SELECT {_lookup("calls.service", "calls.kind")} AS g, {_minute(ENDED)} AS m,
+              SELECT {_lookup("calls.service", "calls.kind")} AS g, {_step(ENDED)} AS m,
                 [{", ".join(values)}] AS value, [{", ".join(known)}] AS is_known{dims}
               FROM {DATABASE}.calls AS calls WHERE {_ended_between()} AND g > 0
             ) ARRAY JOIN arrayElement(
@@ -170,7 +189,7 @@ class MinuteReader:
             groups.setdefault(sid.service, []).append((i, *sid.segment))
         self._add(
             f"""SELECT rule.1 AS k, m, count(), countIf(value <= 0) FROM (
-              SELECT {_lookup("service")} AS g, {_minute("at")} AS m, value, dims
+              SELECT {_lookup("service")} AS g, {_step("at")} AS m, value, dims
               FROM ({scores.current(f"{_between('ts')} AND name = 'feedback'")})
               WHERE {_between("at")} AND name = 'feedback' AND NOT isNaN(value) AND g > 0
             ) ARRAY JOIN arrayElement(
@@ -199,7 +218,7 @@ class MinuteReader:
         if not services or not width:
             return dense
         service, minute, bucket, count = self._engine.arrays(
-            f"SELECT {_lookup('service')} - 1 AS s, {_minute('t')} AS m,"
+            f"SELECT {_lookup('service')} - 1 AS s, {_step('t')} AS m,"
             " toInt64(b), toInt64(sum(c))"
             f" FROM {DATABASE}.calls_1m"
             f" ARRAY JOIN mapKeys({column}) AS b, mapValues({column}) AS c"
@@ -211,26 +230,30 @@ class MinuteReader:
 
 
 def _between(column: str) -> str:
-    """SQL: `column` lies in the epoch minutes [start, stop)."""
+    """SQL: `column` lies in the epoch minutes, or hours, [start, stop)."""
     precise = column in {"ts", "at"}
     cast, scale = ("toDateTime64", " 6,") if precise else ("toDateTime", "")
-    start, stop = (f"{cast}({{{end}:Int64}} * 60,{scale} 'UTC')" for end in ("start", "stop"))
+    start, stop = (
+        f"{cast}({{{end}:Int64}} * {{grain:Int64}},{scale} 'UTC')" for end in ("start", "stop")
+    )
     return f"{column} >= {start} AND {column} < {stop}"
 
 
 def _ended_between() -> str:
     """SQL: a call ended in [start, stop). Partitions are chosen by where it began: none that takes
     longer than a day is counted."""
-    start, stop = (f"toDateTime64({{{end}:Int64}} * 60, 6, 'UTC')" for end in ("start", "stop"))
+    start, stop = (
+        f"toDateTime64({{{end}:Int64}} * {{grain:Int64}}, 6, 'UTC')" for end in ("start", "stop")
+    )
     return (
         f"{ENDED} >= {start} AND {ENDED} < {stop}"
         f" AND calls.ts >= {start} - INTERVAL 1 DAY AND calls.ts < {stop}"
     )
 
 
-def _minute(column: str) -> str:
-    """SQL: minutes since the start of the window."""
-    return f"toInt64(intDiv(toUnixTimestamp({column}), 60)) - {{start:Int64}}"
+def _step(column: str) -> str:
+    """SQL: minutes, or hours, since the start of the window."""
+    return f"toInt64(intDiv(toUnixTimestamp({column}), {{grain:Int64}})) - {{start:Int64}}"
 
 
 def _lookup(*columns: str) -> str:

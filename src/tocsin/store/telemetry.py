@@ -23,7 +23,7 @@ import structlog
 
 from tocsin.domain.clock import Clock, from_minute, iso
 from tocsin.domain.errors import StoreError
-from tocsin.domain.series import Change, MinuteBlock, Ratio, SeriesId
+from tocsin.domain.series import Change, HourBlock, MinuteBlock, Ratio, SeriesId
 from tocsin.store import ddl, fitness, prices, schema
 from tocsin.store.call_detail import CallDetail, call_detail
 from tocsin.store.clickhouse import ClickHouse
@@ -243,6 +243,10 @@ class Telemetry:
     ) -> MinuteBlock:
         """See `domain.ports.MinuteSource`."""
         return self._minutes.minutes(monitored, services, start, stop)
+
+    def hours(self, monitored: Mapping[SeriesId, Ratio], start: int, stop: int) -> HourBlock:
+        """See `domain.ports.History`."""
+        return self._minutes.hours(monitored, start, stop)
 
     def call(self, trace_id: str, span_id: str) -> CallDetail | None:
         """One call with all that is kept about it, None when there is none."""

@@ -140,6 +140,11 @@ def span(length: timedelta) -> str:
     return f"{minutes} min"
 
 
+def lasting(minutes: float | None) -> str:
+    """A number of minutes as `span` puts it."""
+    return UNKNOWN if minutes is None else span(timedelta(minutes=minutes))
+
+
 def plural(number: int, one: str, many: str = "") -> str:
     """1 -> "1 page", 2 -> "2 pages"."""
     return f"{number:,} {one if number == 1 else many or one + 's'}"

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tocsin.assess.band import expected_band
+from tocsin.assess.budget import ObjectiveStatus
 from tocsin.assess.burn import span
-from tocsin.assess.slo import ObjectiveStatus
 from tocsin.domain.calls import Call
 from tocsin.domain.clock import from_minute
 from tocsin.domain.findings import Incident, Judgement, Verdict
@@ -47,7 +47,7 @@ def objective_view(status: ObjectiveStatus, verdict: Verdict | None) -> Objectiv
         service=status.service,
         tone=tone,
         target=status.target,
-        window=span(status.period_minutes),
+        window=status.period_name,
         sli=status.sli,
         bad=status.bad,
         total=status.total,
@@ -65,6 +65,13 @@ def objective_view(status: ObjectiveStatus, verdict: Verdict | None) -> Objectiv
             for burn in status.burns
         ),
         reason=reason,
+        standing=status.standing,
+        period_from=from_minute(status.period[0]),
+        period_to=from_minute(status.period[1]),
+        budget_left_projected=status.remaining_projected if status.is_calendar else None,
+        exhausted_in_minutes=status.minutes_to_exhaustion,
+        exhausted_earliest=status.forecast.earliest if status.forecast else None,
+        exhausted_latest=status.forecast.latest if status.forecast else None,
     )
 
 

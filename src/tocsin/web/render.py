@@ -149,6 +149,7 @@ def _environment() -> Environment:
         clock=fmt.clock,
         count=fmt.count,
         iso=iso,
+        lasting=fmt.lasting,
         milliseconds=fmt.milliseconds,
         moment=fmt.moment,
         percent=fmt.percent,

@@ -138,7 +138,13 @@ class BurnView:
 
 @dataclass(frozen=True, slots=True)
 class ObjectiveView:
-    """One SLO now. budget_left: 1 untouched, 0 spent, negative overspent, None unknown."""
+    """One SLO now. budget_left: 1 untouched, 0 spent, negative overspent, None unknown.
+
+    period_from, period_to: of the budget; one that rolls ends now. budget_left_projected: of what a
+    calendar's period will have at its end. standing: what the counts prove (met, breached,
+    inconclusive, no_data). exhausted_in_minutes: at the present speed, with its 95 % bounds; None
+    is not in this period, or never.
+    """
 
     name: str
     title: str
@@ -154,6 +160,13 @@ class ObjectiveView:
     slots: tuple[Tone, ...] = ()
     slots_from: datetime | None = None
     reason: str = ""
+    standing: str = "no_data"
+    period_from: datetime | None = None
+    period_to: datetime | None = None
+    budget_left_projected: float | None = None
+    exhausted_in_minutes: float | None = None
+    exhausted_earliest: float | None = None
+    exhausted_latest: float | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

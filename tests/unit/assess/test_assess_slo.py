@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from tocsin.assess.budget import objective_status, objective_statuses, standing
 from tocsin.assess.burn import presets
 from tocsin.assess.judge import compile_monitors, judge
 from tocsin.assess.monitor import BurnStep, Guards, Objective
-from tocsin.assess.slo import objective_status, objective_statuses, standing
 from tocsin.assess.window import Window
 from tocsin.domain.findings import Judgement
 
