@@ -13,10 +13,11 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
-from benchmarks import gates, ingest, paging, redaction, rootcause, sdk
+from benchmarks import gates, ingest, paging, paths, redaction, rootcause, sdk
 
 BENCHMARKS = {
     "ingest": ingest.run,
+    "paths": paths.run,
     "paging": paging.run,
     "sdk": sdk.run,
     "redaction": redaction.run,
@@ -45,7 +46,9 @@ def main(names: list[str]) -> int:
     RESULTS.mkdir(exist_ok=True)
     for name in names or list(BENCHMARKS):
         where = machine()
-        result = {"benchmark": name, "machine": where, **BENCHMARKS[name]()}
+        found = BENCHMARKS[name]()
+        where["load_after"] = os.getloadavg()[0]
+        result = {"benchmark": name, "machine": where, **found}
         text = json.dumps(result, indent=2) + "\n"
         (RESULTS / f"{name}.json").write_text(text)
         print(text)

@@ -19,7 +19,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 SPANS = 512
 SERVICES = 25
-WORDS = 6000
+WORDS, PROSE_WORDS = 6000, 500_000
 MODELS = (
     ("openai", "gpt-4o"), ("openai", "gpt-4o-mini"), ("anthropic", "claude-sonnet-4-5"),
     ("anthropic", "claude-3-5-haiku"), ("azure.ai.openai", "gpt-4.1"), ("vllm", "llama-3.3-70b"),
@@ -30,20 +30,25 @@ _HEX = np.frombuffer(b"0123456789abcdef", np.uint8)
 
 
 class Text:
-    """Endless prose of made-up words with the frequencies of real ones."""
+    """Endless prose of made-up words with the frequencies of real ones; no letter is told twice."""
 
-    def __init__(self, rng: np.random.Generator, words: int = 500_000) -> None:
+    def __init__(self, rng: np.random.Generator) -> None:
         letters = rng.integers(97, 123, (WORDS, 10), np.uint8)
-        vocabulary = [bytes(row[: 2 + i % 9]) for i, row in enumerate(letters)]
+        self._vocabulary = [bytes(row[: 2 + i % 9]) for i, row in enumerate(letters)]
         rank = 1 / np.arange(1, WORDS + 1)
-        chosen = rng.choice(WORDS, words, p=rank / rank.sum())
-        self.letters = np.frombuffer(b" ".join(vocabulary[i] for i in chosen), np.uint8)
+        self._shares = rank / rank.sum()
         self._rng = rng
+        self._letters = np.zeros(0, np.uint8)
+        self._at = 0
 
     def piece(self, size: int) -> npt.NDArray[np.uint8]:
-        """`size` letters from somewhere."""
-        at = int(self._rng.integers(len(self.letters) - size))
-        return self.letters[at : at + size]
+        """The next `size` letters."""
+        if self._at + size > len(self._letters):
+            chosen = self._rng.choice(WORDS, PROSE_WORDS, p=self._shares)
+            prose = b" ".join([self._vocabulary[i] for i in chosen])
+            self._letters, self._at = np.frombuffer(prose, np.uint8), 0
+        self._at += size
+        return self._letters[self._at - size : self._at]
 
 
 class Template:
@@ -75,6 +80,16 @@ class Template:
         for at, size in self._texts:
             body[at : at + size] = self._text.piece(size)
         return body.tobytes()
+
+
+def unlike_bodies(count: int, start_ns: int, *, content: bool, seed: int = 11) -> Iterator[bytes]:
+    """`count` request bodies of which each was made for itself: no two share a value by being
+    copies. What is stored of them is as large as what strangers send."""
+    rng = np.random.default_rng(seed)
+    text = Text(rng)
+    for number in range(count):
+        maker = _Maker(rng, text, start_ns + number * 20_000_000, content=content)
+        yield maker.request().SerializeToString()
 
 
 def bodies(
@@ -116,7 +131,7 @@ class _Maker:
         resource = request.resource_spans.add()
         service = f"svc-{self._pick(SERVICES):02d}"
         resource.resource.attributes.extend(
-            _attribute(key, value)
+            attribute(key, value)
             for key, value in {
                 "service.name": service,
                 "service.namespace": "prod",
@@ -167,7 +182,7 @@ class _Maker:
             )
             at += took + 1
             attributes = {"openinference.span.kind": kind, **shared, **self._details(span, kind)}
-            span.attributes.extend(_attribute(*item) for item in attributes.items())
+            span.attributes.extend(attribute(*item) for item in attributes.items())
             self._end(span)
             spans.append(span)
         return spans
@@ -239,10 +254,10 @@ class _Maker:
             return
         span.status.code = 2
         span.status.message = "rate limited"
-        span.attributes.append(_attribute("error.type", ("429", "500", "timeout")[self._pick(3)]))
+        span.attributes.append(attribute("error.type", ("429", "500", "timeout")[self._pick(3)]))
         event = span.events.add(name="exception", time_unix_nano=span.end_time_unix_nano)
-        event.attributes.append(_attribute("exception.type", "RateLimitError"))
-        event.attributes.append(_attribute("exception.message", self._text(12)))
+        event.attributes.append(attribute("exception.type", "RateLimitError"))
+        event.attributes.append(attribute("exception.message", self._text(12)))
 
     def _texts(self, asked: int, told: int) -> dict[str, str]:
         if not self._content:
@@ -263,7 +278,8 @@ class _Maker:
         return made
 
 
-def _attribute(key: str, value: str | bool | int | float | list[str]) -> KeyValue:
+def attribute(key: str, value: str | bool | int | float | list[str]) -> KeyValue:
+    """A pair of OTLP."""
     if isinstance(value, str):
         return KeyValue(key=key, value=AnyValue(string_value=value))
     if isinstance(value, int):

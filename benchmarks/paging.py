@@ -20,7 +20,7 @@ from typing import Any
 import httpx
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from benchmarks.ingest import server
+from benchmarks.running import tocsin
 
 SERVICES = [f"service-{number}" for number in range(8)]
 PER_SECOND = 2
@@ -37,8 +37,8 @@ def run() -> dict[str, Any]:
         config.mkdir()
         (config / "all.yaml").write_text("\n---\n".join(json.dumps(d) for d in documents()))
         secrets = {"HOOK_URL": receiver.url, "HOOK_SECRET": SECRET}
-        with server(Path(name) / "data", config=config, environment=secrets) as (_, port):
-            broken = asyncio.run(_traffic(port, receiver))
+        with tocsin(Path(name) / "data", config=config, environment=secrets) as server:
+            broken = asyncio.run(_traffic(server.port, receiver))
     receiver.close()
     seconds = sorted(receiver.told[s] - broken[s] for s in SERVICES if s in receiver.told)
     return {
