@@ -7,7 +7,8 @@ in the clock they give it and in how often they call `tick`.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -29,7 +30,7 @@ from tocsin.engine.evidence import Witness
 from tocsin.engine.feed import Feed
 from tocsin.engine.naming import Renamed
 from tocsin.engine.rules import Rules, compile_desired
-from tocsin.engine.tick import Decided, tick
+from tocsin.engine.tick import Decided, settle, tick
 from tocsin.spec.desired import Desired
 from tocsin.spec.retention import WARM_UP_DAYS
 from tocsin.store.row_kinds import segment_kinds
@@ -126,6 +127,20 @@ class House:
             minute = self._feed.position - 1
             self.standing = Standing(minute, {v.monitor: v for v in decided.verdicts})
         return decided
+
+    @contextmanager
+    def undisturbed(self) -> Iterator[None]:
+        """No tick runs meanwhile: a tick writes the alerts that it read when it began."""
+        with self._lock:
+            yield
+
+    def reconsider(self) -> Decided:
+        """Decide anew about every alert as it stands: others raised or ended some.
+
+        Nothing is judged; our own alerts stay as the last tick left them.
+        """
+        with self._lock:
+            return settle(self.rules, None, self.state, self.clock.now())
 
     def catch_up(self, now: datetime) -> list[Decided]:
         """One tick for each minute that became complete since the last, oldest first.

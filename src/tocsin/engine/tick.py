@@ -17,7 +17,7 @@ from tocsin.alerts.grouping import Routed
 from tocsin.alerts.incidents import fold_incidents
 from tocsin.alerts.inhibit import MARK as INHIBITED
 from tocsin.alerts.inhibit import lingering
-from tocsin.alerts.lifecycle import AlertChange, fold
+from tocsin.alerts.lifecycle import AlertChange, AlertChanges, fold
 from tocsin.alerts.silence import suppressions
 from tocsin.assess.judge import judge
 from tocsin.assess.window import Window
@@ -93,7 +93,20 @@ def tick(
     block = feed.up_to(minute + 1)
     if block is not None:
         window.advance(block)
-    verdicts = judge(rules.monitors, window, minute)
+    return settle(rules, judge(rules.monitors, window, minute), state, now, explain)
+
+
+def settle(
+    rules: Rules,
+    verdicts: Sequence[Verdict] | None,
+    state: State,
+    now: datetime,
+    explain: Explain = lambda alert, _: alert,
+) -> Decided:
+    """Decide about `verdicts` and commit it; see `decide`.
+
+    Raises Conflict if people change the same incidents faster than five attempts.
+    """
     for attempt in range(ATTEMPTS):
         incidents = state.incidents(live_only=False)
         decided = decide(
@@ -112,7 +125,7 @@ def tick(
 
 def decide(
     rules: Rules,
-    verdicts: Sequence[Verdict],
+    verdicts: Sequence[Verdict] | None,
     alerts: Mapping[str, Alert],
     incidents: Mapping[str, Incident],
     now: datetime,
@@ -120,10 +133,18 @@ def decide(
     messages_about: MessagesAbout = lambda _: (),
 ) -> Decided:
     """What is to be done about `verdicts`, given every unresolved alert and the latest incident of
-    every group, closed ones included."""
+    every group, closed ones included.
+
+    verdicts: None when nothing was judged now; our own alerts stay as they are, and what others
+    raised or ended is routed.
+    """
     names = {monitor.name for monitor in rules.monitors.monitors}
     removed = {alert.labels.get("monitor", "") for alert in alerts.values()} - names
-    folded = fold(alerts, verdicts, names, now, rules.lifecycle, removed)
+    folded = (
+        AlertChanges((), alerts)
+        if verdicts is None
+        else fold(alerts, verdicts, names, now, rules.lifecycle, removed)
+    )
     begun = {
         change.alert.fingerprint: explain(change.alert, now)
         for change in folded.changes
@@ -150,7 +171,7 @@ def decide(
     }
     return Decided(
         now=now,
-        verdicts=tuple(verdicts),
+        verdicts=tuple(verdicts or ()),
         alerts=tuple(written.values()),
         alert_changes=folded.transitions,
         incident_changes=changes,

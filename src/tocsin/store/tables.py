@@ -47,6 +47,18 @@ api_document = sa.Table(
     sa.Column("updated_by", sa.Text, nullable=False),
 )
 
+# What other monitors sent, as it came. state: new | done | refused (it cannot be read).
+inbox = sa.Table(
+    "inbox",
+    METADATA,
+    sa.Column("id", _id, primary_key=True, autoincrement=True),
+    sa.Column("source", sa.Text, nullable=False),
+    sa.Column("at", sa.BigInteger, nullable=False),
+    sa.Column("state", sa.Text, nullable=False, index=True),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("body", sa.LargeBinary, nullable=False),
+)
+
 alert = sa.Table(
     "alert",
     METADATA,

@@ -28,6 +28,7 @@ from tocsin.domain.errors import SpecError, StoreError, TocsinError
 from tocsin.engine import documents
 from tocsin.engine.definitions import Definitions
 from tocsin.engine.house import House
+from tocsin.engine.outside import Outside
 from tocsin.engine.scheduler import Scheduler
 from tocsin.engine.settings import STATE_FILE, Settings, secrets, with_secrets
 from tocsin.engine.sources import SourceRunner
@@ -43,6 +44,7 @@ from tocsin.store.row_kinds import segment_kinds
 from tocsin.store.state import StateStore
 from tocsin.store.telemetry import Telemetry
 from tocsin.web import exports
+from tocsin.web.alert_doors import AlertDoors
 from tocsin.web.app import create_app
 from tocsin.web.auth import AuthPolicy, hash_token
 from tocsin.web.connection import MOST_CONNECTIONS, BoundedConnection
@@ -69,6 +71,14 @@ class Stores:
         """Write what is pending and release the directory."""
         self.telemetry.close()
         self.state.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Doorway:
+    """Where alerts of other monitors come in, and who reads them."""
+
+    outside: Outside
+    doors: AlertDoors
 
 
 def open_stores(
@@ -196,12 +206,13 @@ def web_app(
     desk: LiveDesk | None = None,
     sources: SourceRunner | None = None,
     sink_app: ASGIApp | None = None,
+    alerts: AlertDoors | None = None,
 ) -> ASGIApp:
     """Every page and endpoint of one process."""
     return create_app(
         desk or LiveDesk(house, sources=sources.statuses if sources else tuple),
         definer=Definitions(house) if desk is None else None,
-        intake_routes=intake_routes(intake),
+        intake_routes=[*intake_routes(intake), *(alerts.routes() if alerts else [])],
         sink_app=sink_app,
         routers=[exports.routes(house.telemetry, house.clock)],
         auth=auth_policy(settings),
@@ -299,15 +310,18 @@ async def serve(settings: Settings, clock: Clock, rng: Random) -> None:
             kept_days=lambda: keeping.raw_days,
         )
         sources = SourceRunner(intake, stores.state, stores.telemetry, clock)
+        outside = Outside(house)
+        alerts = AlertDoors(outside)
         auth = auth_policy(settings)
         admit = admission(auth.accepts if auth.needs_login else None)
         async with (
             http_client() as http,
             open_doors(settings, intake, admit) as doors,
             served_store(settings, stores.telemetry),
-            running(house, http, settings, rng, resolve, sources),
+            running(house, http, settings, rng, resolve, sources, Doorway(outside, alerts)),
         ):
-            server = http_server(web_app(house, intake, settings, sources=sources), settings)
+            app = web_app(house, intake, settings, sources=sources, alerts=alerts)
+            server = http_server(app, settings)
             log.info(
                 "serving", url=settings.base_url, services=len(desired.services),
                 otlp_grpc=doors.grpc or "off", arrow_flight=doors.flight or "off",
@@ -325,8 +339,9 @@ async def running(
     rng: Random,
     resolve: Secrets,
     sources: SourceRunner | None = None,
+    doorway: Doorway | None = None,
 ) -> AsyncIterator[Sequence[asyncio.Task[None]]]:
-    """The heartbeat, the courier and the sources of a house, for as long as the block lasts."""
+    """The heartbeat, the courier, the sources and the inbox of a house, while the block lasts."""
     stop = asyncio.Event()
     courier = courier_for(house, http, settings, rng, offload=True)
     scheduler = Scheduler(
@@ -343,11 +358,16 @@ async def running(
     if sources is not None:
         sources.use(house.desired.sources)
         tasks.append(asyncio.create_task(sources.run(stop), name="sources"))
+    if doorway is not None:
+        doorway.outside.then(courier.wake)
+        tasks.append(asyncio.create_task(doorway.doors.run(stop), name="inbox"))
     try:
         yield tasks
     finally:
         stop.set()
         courier.wake()
+        if doorway is not None:
+            doorway.doors.stop_waiting()
         await asyncio.wait(tasks, timeout=timedelta(seconds=15).total_seconds())
 
 

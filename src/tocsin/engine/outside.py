@@ -1,0 +1,194 @@
+"""Alerts of other monitors: kept as they came, understood, and decided with all others.
+
+    request -> inbox (committed, answered) -> alerts of state -> the same `decide` as every tick
+
+An alert from outside is an alert like any other, with the label `source` of its sender; classify,
+inhibit, route and tests apply to it. It is decided at once, not at the next minute. What its sender
+does not say again is not judged here: it stays until it is told to be over, or until its `ends`.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import structlog
+
+from tocsin.domain.clock import iso, parse_iso
+from tocsin.domain.errors import IntakeError
+from tocsin.domain.findings import Alert, AlertState, LedgerEvent, fingerprint
+from tocsin.engine.house import House
+from tocsin.intake.alerts import FORMATS
+from tocsin.intake.alerts.incoming import Incoming
+from tocsin.store import inbox
+from tocsin.store.inbox import Letter
+from tocsin.store.transaction import Transaction
+
+log = structlog.get_logger(__name__)
+_ENDS, _STARTS = "ends_at", "starts_at"
+
+
+class Outside:
+    """Takes in what other monitors say. Threads may share it."""
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+        self._wake: Callable[[], None] = lambda: None
+        self._lock = threading.Lock()
+
+    def then(self, wake: Callable[[], None]) -> None:
+        """Call `wake` whenever something was decided, so that nobody waits for the courier."""
+        self._wake = wake
+
+    def accept(self, source: str, body: bytes) -> int:
+        """Keep a request; it is on disk when this returns.
+
+        IntakeError 404 for an unknown source.
+        """
+        if source not in FORMATS:
+            raise IntakeError(
+                404, f"there is no source of alerts {source!r}; known: {', '.join(FORMATS)}"
+            )
+        with self._house.state.transaction() as tx:
+            return inbox.put(tx, source, self._house.clock.now(), body)
+
+    def work(self) -> int:
+        """Read everything in the inbox and decide; returns how many alerts changed.
+
+        A request that cannot be read is kept with the reason; it does not hold up the others.
+        """
+        changed = 0
+        with self._lock:
+            while letters := self._unread():
+                for letter in letters:
+                    changed += self._read(letter)
+            changed += self._expire()
+            if changed:
+                self._house.reconsider()
+                self._wake()
+        return changed
+
+    def refused(self) -> list[Letter]:
+        """The latest requests that could not be read."""
+        with self._house.state.transaction() as tx:
+            return list(inbox.refused(tx))
+
+    def _unread(self) -> list[Letter]:
+        with self._house.state.transaction() as tx:
+            return list(inbox.unread(tx))
+
+    def _read(self, letter: Letter) -> int:
+        try:
+            told = FORMATS[letter.source](json.loads(letter.body), letter.at)
+        except (IntakeError, ValueError, RecursionError) as error:
+            log.warning("alert_refused", source=letter.source, letter=letter.id, error=str(error))
+            with self._house.state.transaction() as tx:
+                inbox.settle(tx, letter, reason=str(error)[:1000] or type(error).__name__)
+            return 0
+        with self._house.undisturbed(), self._house.state.transaction() as tx:
+            held = self._house.state.alerts()
+            changed = 0
+            for one in told:
+                alert = self._alert(letter, one, held)
+                if alert is not None:
+                    self._put(tx, alert, held.get(alert.fingerprint), letter)
+                    held = {**held, alert.fingerprint: alert}
+                    changed += 1
+            inbox.settle(tx, letter)
+            inbox.tidy(tx, letter.at)
+        return changed
+
+    def _alert(self, letter: Letter, one: Incoming, held: Mapping[str, Alert]) -> Alert | None:
+        """The alert as it is to be kept, None when nothing changes."""
+        key = fingerprint({"source": letter.source, "key": one.key})
+        known = held.get(key)
+        is_over = one.state == "resolved"
+        if known is None or known.state is AlertState.RESOLVED:
+            if is_over:
+                return None  # over before anybody heard of it
+            known = None
+        elif is_over and one.ends is not None and one.ends < known.since:
+            return None  # an end that was held up: the alert began again since
+        since = known.since if known else min(one.starts, letter.at)
+        return Alert(
+            fingerprint=key,
+            labels=self._labels(letter.source, one),
+            state=AlertState.RESOLVED if is_over else AlertState.FIRING,
+            since=since,
+            updated=letter.at,
+            severity=one.severity,
+            value=one.value,
+            reason=one.summary or one.description or f"{one.name}, as {letter.source} tells it",
+            evidence=self._evidence(one),
+            incident_id=known.incident_id if known else "",
+            last_breach=letter.at if not is_over else known.last_breach if known else None,
+        )
+
+    def _labels(self, source: str, one: Incoming) -> dict[str, str]:
+        """What it says of itself, over what is known of its service."""
+        service = self._house.desired.services.get(one.service)
+        known: Mapping[str, str] = service.labels if service else {}
+        signal = one.labels.get("signal") or _snake(one.name)
+        named = {"source": source, "monitor": one.name, "service": one.service, "env": one.env,
+                 "signal": signal, "severity": one.severity}  # fmt: skip
+        told = {name: text for name, text in named.items() if text}
+        return {**known, **one.labels, **told}
+
+    def _evidence(self, one: Incoming) -> dict[str, Any]:
+        found: dict[str, Any] = {_STARTS: iso(one.starts)}
+        if one.ends is not None and one.state == "firing":
+            found[_ENDS] = iso(one.ends)
+        texts = {"description": one.description, "link": one.link, "runbook": one.runbook}
+        found |= {name: text for name, text in texts.items() if text}
+        return found | ({"details": dict(one.details)} if one.details else {})
+
+    def _expire(self) -> int:
+        """End alerts whose sender promised to tell again and did not."""
+        now = self._house.clock.now()
+        with self._house.undisturbed():
+            over = [
+                alert
+                for alert in self._house.state.alerts().values()
+                if _ENDS in alert.evidence and parse_iso(str(alert.evidence[_ENDS])) <= now
+            ]
+            if over:
+                with self._house.state.transaction() as tx:
+                    for alert in over:
+                        ended = replace(alert, state=AlertState.RESOLVED, updated=now)
+                        self._put(tx, ended, alert, None)
+        return len(over)
+
+    def _put(
+        self, tx: Transaction, alert: Alert, before: Alert | None, letter: Letter | None
+    ) -> None:
+        tx.put_alert(alert)
+        if before is not None and before.state is alert.state:
+            return
+        why = "its sender has not told it again" if letter is None else alert.reason
+        tx.append(
+            LedgerEvent(
+                alert.updated,
+                "alert.received",
+                f"source:{alert.labels.get('source', '')}",
+                alert.fingerprint,
+                why,
+                {
+                    "state": alert.state.value,
+                    "labels": dict(alert.labels),
+                    "letter": None if letter is None else letter.id,
+                },
+            )
+        )
+
+
+def _snake(name: str) -> str:
+    """HighErrorRate -> high_error_rate: a name as a signal that routing can match."""
+    out = []
+    for i, letter in enumerate(name.strip()):
+        if letter.isupper() and i and not name[i - 1].isupper() and name[i - 1].isalnum():
+            out.append("_")
+        out.append(letter.lower() if letter.isalnum() else "_")
+    return "_".join(part for part in "".join(out).split("_") if part)

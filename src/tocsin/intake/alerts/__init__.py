@@ -1,0 +1,21 @@
+"""Alerts of other monitors: one module a format, each from a JSON body to `Incoming`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+from tocsin.intake.alerts.alertmanager import pushed, webhook
+from tocsin.intake.alerts.datadog import datadog
+from tocsin.intake.alerts.generic import generic
+from tocsin.intake.alerts.incoming import Incoming
+
+Format = Callable[[Any, datetime], list[Incoming]]
+FORMATS: Mapping[str, Format] = {
+    "alertmanager": webhook,
+    "prometheus": pushed,
+    "grafana": webhook,
+    "datadog": datadog,
+    "generic": generic,
+}

@@ -1,0 +1,91 @@
+"""An alert that another monitor raised, before it is known whose service it is about."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+from tocsin.domain.clock import parse_iso
+from tocsin.domain.errors import IntakeError
+
+State = Literal["firing", "resolved"]
+
+_PAGES = frozenset({"critical", "page", "p1", "sev1", "emergency", "fatal", "error", "high"})
+_SERVICE = ("service", "service_name", "app", "application", "job")
+_ENV = ("env", "environment", "deployment_environment")
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """One alert as its monitor tells it.
+
+    key: what makes it the same alert next time, within its source. labels: as told. starts, ends:
+    when it began and, once known, when it is over; an `ends` to come is until when it holds without
+    being told again. value: what was measured, where it is told.
+    """
+
+    key: str
+    name: str
+    state: State
+    labels: Mapping[str, str]
+    starts: datetime
+    ends: datetime | None = None
+    value: float | None = None
+    summary: str = ""
+    description: str = ""
+    link: str = ""
+    runbook: str = ""
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def service(self) -> str:
+        """The service it is about, "" when it does not say."""
+        return _first(self.labels, _SERVICE)
+
+    @property
+    def env(self) -> str:
+        """The environment, "" when it does not say."""
+        return _first(self.labels, _ENV)
+
+    @property
+    def severity(self) -> str:
+        """page | ticket: what its monitor asks for. Routing may raise or lower it."""
+        told = self.labels.get("severity", self.labels.get("priority", "")).lower()
+        return "page" if told in _PAGES else "ticket"
+
+
+def _first(labels: Mapping[str, str], names: tuple[str, ...]) -> str:
+    return next((labels[name] for name in names if labels.get(name)), "")
+
+
+def as_object(value: Any, where: str) -> Mapping[str, Any]:
+    """A JSON object. IntakeError 400 for anything else."""
+    if not isinstance(value, Mapping):
+        raise IntakeError(400, f"{where} must be an object")
+    return value
+
+
+def as_labels(value: Any, where: str) -> dict[str, str]:
+    """A mapping to texts; empty ones are left out. IntakeError 400 for anything else."""
+    found = {}
+    for name, text in as_object(value or {}, where).items():
+        if not isinstance(text, str | int | float | bool):
+            raise IntakeError(400, f"{where}.{name} must be text")
+        if text != "":
+            found[str(name)] = str(text).lower() if isinstance(text, bool) else str(text)
+    return found
+
+
+def as_instant(value: Any, where: str, default: datetime) -> datetime:
+    """An RFC 3339 instant; `default` for nothing and for Go's zero time."""
+    if value in (None, "") or str(value).startswith("0001-01-01"):
+        return default
+    try:
+        return parse_iso(str(value))
+    except ValueError:
+        raise IntakeError(400, f"{where} must be an RFC 3339 time, not {value!r}") from None
+
+
+LONGEST_AHEAD = timedelta(days=30)

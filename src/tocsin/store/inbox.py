@@ -1,0 +1,80 @@
+"""The inbox: what other monitors sent, kept as it came before anybody tries to understand it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+
+from tocsin.store import tables
+from tocsin.store.ledger import clean
+from tocsin.store.rows import from_us, to_us
+from tocsin.store.transaction import Transaction
+
+KEPT = timedelta(days=7)
+_AT_ONCE = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """One request. state: new, done, or refused with the reason why it cannot be read."""
+
+    id: int
+    source: str
+    at: datetime
+    state: str
+    reason: str
+    body: bytes
+
+
+def put(tx: Transaction, source: str, at: datetime, body: bytes) -> int:
+    """Keep a request; returns its number."""
+    done = tx.connection.execute(
+        sa.insert(tables.inbox).values(
+            source=source, at=to_us(at), state="new", reason="", body=body
+        )
+    )
+    assert done.inserted_primary_key is not None  # noqa: S101 (an insert of one row has one)
+    return int(done.inserted_primary_key[0])
+
+
+def unread(tx: Transaction) -> Sequence[Letter]:
+    """The oldest requests that nobody has read yet, a few hundred at a time."""
+    table = tables.inbox
+    query = sa.select(table).where(table.c.state == "new").order_by(table.c.id).limit(_AT_ONCE)
+    return [_letter(row) for row in tx.connection.execute(query).mappings()]
+
+
+def refused(tx: Transaction, limit: int = 100) -> Sequence[Letter]:
+    """The latest requests that could not be read."""
+    table = tables.inbox
+    query = (
+        sa.select(table).where(table.c.state == "refused").order_by(table.c.id.desc()).limit(limit)
+    )
+    return [_letter(row) for row in tx.connection.execute(query).mappings()]
+
+
+def settle(tx: Transaction, letter: Letter, *, reason: str = "") -> None:
+    """Say what became of a request: done, or refused for a reason."""
+    tx.connection.execute(
+        sa.update(tables.inbox)
+        .where(tables.inbox.c.id == letter.id)
+        .values(state="refused" if reason else "done", reason=clean(reason))
+    )
+
+
+def tidy(tx: Transaction, now: datetime) -> None:
+    """Forget what was read or refused over a week ago."""
+    tx.connection.execute(
+        sa.delete(tables.inbox).where(
+            tables.inbox.c.state != "new", tables.inbox.c.at < to_us(now - KEPT)
+        )
+    )
+
+
+def _letter(row: sa.RowMapping) -> Letter:
+    return Letter(
+        row["id"], row["source"], from_us(row["at"]), row["state"], row["reason"], row["body"]
+    )

@@ -1,0 +1,110 @@
+"""The doors for alerts of other monitors: kept, answered, and only then understood.
+
+POST /api/v1/alerts/{source}   a webhook of that format: 202 with the number it is kept under
+POST /api/v2/alerts            what Prometheus sends to an Alertmanager: 200, nothing in it
+GET  /api/v1/inbox             the latest requests that could not be read, and why
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Protocol
+
+import structlog
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from tocsin.domain.clock import iso
+from tocsin.domain.errors import IntakeError
+from tocsin.store.inbox import Letter
+from tocsin.web.guard import problem
+
+log = structlog.get_logger(__name__)
+LARGEST = 4 << 20
+_PREVIEW = 2000
+_EVERY_S = 5.0
+
+
+class AlertTaker(Protocol):
+    """What these doors ask of the engine; see `tocsin.engine.outside.Outside`."""
+
+    def accept(self, source: str, body: bytes) -> int:
+        """Keep a request; IntakeError for an unknown source."""
+        ...
+
+    def work(self) -> int:
+        """Read what is in the inbox, and decide."""
+        ...
+
+    def refused(self) -> list[Letter]:
+        """Requests that could not be read."""
+        ...
+
+
+class AlertDoors:
+    """The routes, and the task that reads the inbox behind them."""
+
+    def __init__(self, taker: AlertTaker) -> None:
+        self._taker = taker
+        self._arrived = asyncio.Event()
+
+    def routes(self) -> Sequence[BaseRoute]:
+        """To be mounted at the root, before the API."""
+        return [
+            Route("/api/v1/alerts/{source}", self._webhook, methods=["POST"]),
+            Route("/api/v2/alerts", self._pushed, methods=["POST"]),
+            Route("/api/v1/inbox", self._inbox, methods=["GET"]),
+        ]
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Until `stop` is set: read what arrived at once, and look for what has expired."""
+        while not stop.is_set():
+            self._arrived.clear()
+            try:
+                await asyncio.to_thread(self._taker.work)
+            except Exception:  # worker loop: what is in the inbox is tried again
+                log.exception("inbox_not_read")
+            try:
+                await asyncio.wait_for(self._arrived.wait(), _EVERY_S)
+            except TimeoutError:
+                continue
+
+    def stop_waiting(self) -> None:
+        """Let `run` notice that it is to stop."""
+        self._arrived.set()
+
+    async def _webhook(self, request: Request) -> Response:
+        return await self._take(request, request.path_params["source"], 202)
+
+    async def _pushed(self, request: Request) -> Response:
+        return await self._take(request, "prometheus", 200)
+
+    async def _take(self, request: Request, source: str, status: int) -> Response:
+        body = bytearray()
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > LARGEST:
+                return problem(413, f"a request with alerts is at most {LARGEST} bytes")
+        try:
+            number = await run_in_threadpool(self._taker.accept, source, bytes(body))
+        except IntakeError as error:
+            return problem(error.status, str(error))
+        self._arrived.set()
+        return JSONResponse({"kept": number} if status == 202 else {}, status)
+
+    async def _inbox(self, _: Request) -> Response:
+        found = await run_in_threadpool(self._taker.refused)
+        items = [
+            {
+                "id": letter.id,
+                "source": letter.source,
+                "at": iso(letter.at),
+                "reason": letter.reason,
+                "body": letter.body[:_PREVIEW].decode("utf-8", "replace"),
+            }
+            for letter in found
+        ]
+        return JSONResponse({"total": len(items), "items": items})

@@ -1,0 +1,207 @@
+"""Alerts of other monitors: kept first, then decided like every other alert."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tocsin.domain.clock import ManualClock, iso
+from tocsin.domain.errors import IntakeError
+from tocsin.domain.findings import Incident, IncidentState
+from tocsin.engine.house import House
+from tocsin.engine.outside import Outside
+from tocsin.spec.desired import load_text
+from tocsin.store.otlp_kinds import TABLES
+from tocsin.store.row_kinds import segment_kinds
+from tocsin.store.state import StateStore
+from tocsin.store.telemetry import Telemetry
+
+NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
+CONFIG = """
+apiVersion: tocsin/v1
+kind: Service
+metadata: {name: chat}
+spec: {team: cx, exposure: customer, regulated: false}
+---
+apiVersion: tocsin/v1
+kind: Receiver
+metadata: {name: pager}
+spec: {type: none}
+---
+apiVersion: tocsin/v1
+kind: Receiver
+metadata: {name: board}
+spec: {type: none}
+---
+apiVersion: tocsin/v1
+kind: Routing
+metadata: {name: main}
+spec:
+  defaults:
+    unmatched: {tier: 3, receivers: [board]}
+    on_rule_error: {tier: 3, receivers: [board]}
+  classify:
+    - {if: {severity: page}, set: {tier: 1}}
+    - {if: {}, set: {tier: 3}, when_unset: true}
+  routes:
+    - {name: loud, if: {tier: 1, team: cx}, receivers: [pager]}
+    - {name: all, receivers: [board]}
+"""
+
+
+class Bench:
+    """A house without telemetry, and its inbox."""
+
+    def __init__(self, path: Path) -> None:
+        self.clock = ManualClock(NOW)
+        self.state = StateStore.open(path / "state.db")
+        self.telemetry = Telemetry.open(
+            path, self.clock, kinds=segment_kinds(), tables=TABLES, memory_bytes=1_000_000_000
+        )
+        self.house = House(
+            self.telemetry, self.state, self.clock, load_text(CONFIG), lateness=timedelta(0)
+        )
+        self.outside = Outside(self.house)
+        self.woken = 0
+        self.outside.then(self._wake)
+
+    def _wake(self) -> None:
+        self.woken += 1
+
+    def tell(self, source: str, body: Any) -> int:
+        self.outside.accept(source, json.dumps(body).encode())
+        return self.outside.work()
+
+    def incidents(self) -> list[Incident]:
+        return sorted(self.state.incidents(live_only=False).values(), key=lambda one: one.title)
+
+    def later(self, **by: int) -> None:
+        self.clock.advance(timedelta(**by))
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    made = Bench(tmp_path)
+    yield made
+    made.telemetry.close()
+    made.state.close()
+
+
+def group(*alerts: dict[str, Any]) -> dict[str, Any]:
+    """A webhook of Alertmanager, version 4."""
+    return {
+        "version": "4", "groupKey": "{}:{}", "status": "firing", "receiver": "tocsin",
+        "groupLabels": {}, "commonLabels": {}, "commonAnnotations": {},
+        "externalURL": "http://alertmanager:9093", "truncatedAlerts": 0, "alerts": list(alerts),
+    }  # fmt: skip
+
+
+def alert(name: str = "HighErrorRate", status: str = "firing", **labels: str) -> dict[str, Any]:
+    return {
+        "status": status,
+        "labels": {"alertname": name, "service": "chat", "severity": "critical", **labels},
+        "annotations": {"summary": "one call in four fails", "runbook_url": "https://x.test/r"},
+        "startsAt": iso(NOW - timedelta(minutes=3)),
+        "endsAt": iso(NOW) if status == "resolved" else "0001-01-01T00:00:00Z",
+        "generatorURL": "http://prometheus:9090/graph",
+        "fingerprint": "c0ffee",
+    }
+
+
+def test_an_alert_is_decided_at_once_with_what_is_known_of_its_service(bench: Bench) -> None:
+    assert bench.tell("alertmanager", group(alert())) == 1
+    (found,) = bench.incidents()
+    assert (found.state, found.tier, found.receivers) == (IncidentState.TRIGGERED, 1, ("pager",))
+    assert found.labels["signal"] == "high_error_rate"
+    assert found.labels["team"] == "cx"  # of the Service document
+    assert found.labels["source"] == "alertmanager"
+    assert found.reason == "one call in four fails"
+    assert bench.woken == 1
+
+
+def test_ticks_leave_it_alone_and_its_sender_ends_it(bench: Bench) -> None:
+    bench.tell("alertmanager", group(alert()))
+    for _ in range(20):
+        bench.later(minutes=1)
+        bench.house.catch_up(bench.clock.now())
+    assert bench.incidents()[0].state is IncidentState.TRIGGERED
+    ended = {**alert(status="resolved"), "endsAt": iso(bench.clock.now())}
+    assert bench.tell("alertmanager", group(ended)) == 1
+    assert bench.incidents()[0].state is IncidentState.RESOLVED
+    assert not bench.state.alerts()
+
+
+def test_telling_twice_changes_nothing_and_order_does_not_matter(bench: Bench) -> None:
+    bench.tell("alertmanager", group(alert(), alert(region="eu")))
+    before = bench.incidents()
+    bench.tell("alertmanager", group(alert(region="eu"), alert()))
+    assert [one.id for one in bench.incidents()] == [one.id for one in before]
+    assert len(bench.state.alerts()) == 2
+    assert bench.tell("alertmanager", group(alert("Other", status="resolved"))) == 0
+    late = {**alert(status="resolved"), "endsAt": iso(NOW - timedelta(hours=1))}
+    assert bench.tell("alertmanager", group(late)) == 0
+
+
+def test_what_prometheus_pushes_holds_until_it_is_not_told_again(bench: Bench) -> None:
+    until = NOW + timedelta(minutes=4)
+    pushed = [{"labels": alert()["labels"], "startsAt": iso(NOW), "endsAt": iso(until)}]
+    assert bench.tell("prometheus", pushed) == 1
+    bench.later(minutes=3)
+    assert bench.outside.work() == 0
+    pushed[0]["endsAt"] = iso(until + timedelta(minutes=4))
+    bench.tell("prometheus", pushed)
+    bench.later(minutes=3)
+    assert bench.outside.work() == 0
+    bench.later(minutes=3)
+    assert bench.outside.work() == 1
+    assert bench.incidents()[0].state is IncidentState.RESOLVED
+
+
+def test_what_cannot_be_read_is_kept_with_its_reason_and_holds_up_nothing(bench: Bench) -> None:
+    bench.outside.accept("alertmanager", b"{not json")
+    bench.outside.accept("alertmanager", b'{"alerts": [{"labels": {}}]}')
+    bench.outside.accept("generic", b'{"name": "x", "colour": "red"}')
+    assert bench.tell("generic", {"name": "Queue is long", "service": "chat", "value": 3}) == 1
+    reasons = [letter.reason for letter in bench.outside.refused()]
+    assert len(reasons) == 3
+    assert "colour is no field of an alert" in reasons[0]
+    assert "labels is empty" in reasons[1]
+    with pytest.raises(IntakeError, match="no source of alerts 'carrier-pigeon'"):
+        bench.outside.accept("carrier-pigeon", b"{}")
+
+
+def test_what_was_accepted_before_a_crash_is_read_after_it(bench: Bench) -> None:
+    bench.outside.accept("generic", b'{"name": "Down", "service": "chat", "severity": "page"}')
+    again = Outside(bench.house)
+    assert again.work() == 1
+    assert bench.incidents()[0].tier == 1
+
+
+def test_datadog_and_grafana(bench: Bench) -> None:
+    told = {
+        "id": "42", "title": "[Triggered] p95 of chat", "transition": "Triggered", "priority": "P1",
+        "scope": "service:chat,region:eu", "tags": "team:cx,env:prod", "message": "slow",
+        "link": "https://app.datadoghq.example/monitors/42", "metric": "p95", "cycle": "1",
+    }  # fmt: skip
+    assert bench.tell("datadog", told) == 1
+    assert bench.incidents()[0].tier == 1
+    assert bench.tell("datadog", {**told, "transition": "Recovered"}) == 1
+    assert bench.incidents()[0].state is IncidentState.RESOLVED
+    with_value = {**alert("Slow"), "values": {"A": 4.5}, "panelURL": "https://grafana.example/d/1"}
+    bench.tell("grafana", {**group(with_value), "orgId": 1, "title": "t", "state": "alerting"})
+    (held,) = bench.state.alerts().values()
+    assert held.value == 4.5
+    assert held.evidence["link"] == "https://grafana.example/d/1"
+
+
+def test_the_ledger_tells_who_raised_and_who_ended_it(bench: Bench) -> None:
+    bench.tell("alertmanager", group(alert()))
+    bench.tell("alertmanager", group(alert(status="resolved")))
+    entries = [e for e in bench.state.ledger_entries() if e.kind == "alert.received"]
+    assert [e.data["state"] for e in entries] == ["firing", "resolved"]
+    assert {e.actor for e in entries} == {"source:alertmanager"}
