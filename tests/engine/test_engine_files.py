@@ -13,8 +13,9 @@ import pytest
 from tocsin.domain.buckets import LATENCY
 from tocsin.domain.errors import SpecError
 from tocsin.domain.series import Ratio, SeriesId
+from tocsin.engine.counts import CountsFile
 from tocsin.engine.feed import Feed, ReadAhead, Watched
-from tocsin.engine.files import CallsFile, CountsFile, open_source
+from tocsin.engine.files import CallsFile, open_source
 
 FAILURES = SeriesId("chat", "availability")
 SLOW = SeriesId("chat", "latency_under_2s")

@@ -21,7 +21,8 @@ from tocsin.domain.clock import iso, parse_iso
 from tocsin.domain.findings import Alert, AlertState, Judgement, Labels, Verdict, fingerprint
 
 _WORSE = {Judgement.OK: 0, Judgement.UNKNOWN: 1, Judgement.BREACH: 2}
-_MARKS = ("quiet_since", "unknown_since")
+# In the evidence of an alert whose monitor did not breach in the last minute: since when.
+MARKS = ("quiet_since", "unknown_since")
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +221,7 @@ def _breach(
         unit=verdict.unit,
         score=verdict.score,
         reason=verdict.reason,
-        evidence={n: v for n, v in verdict.evidence.items() if n not in _MARKS},
+        evidence={n: v for n, v in verdict.evidence.items() if n not in MARKS},
         incident_id="" if alert is None else alert.incident_id,
         last_breach=now,
     )
@@ -267,7 +268,7 @@ def _resolve(alert: Alert, now: datetime, why: str) -> tuple[Alert, str]:
 
 
 def _without_marks(alert: Alert) -> dict[str, Any]:
-    return {name: value for name, value in alert.evidence.items() if name not in _MARKS}
+    return {name: value for name, value in alert.evidence.items() if name not in MARKS}
 
 
 def _gathered(

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from tocsin.assess.budget import ObjectiveStatus, objective_status
 from tocsin.assess.burn import burns_faster, span
-from tocsin.assess.monitor import BurnStep, Monitor, Objective
+from tocsin.assess.monitor import BurnStep, Monitor, Objective, Severity
 from tocsin.assess.ring import Counts, Rows
 from tocsin.assess.tails import clopper_pearson_lower
 from tocsin.assess.window import Window
@@ -93,13 +93,19 @@ class ObjectiveGroup:
     def _breach(
         self, window: Window, minute: int, mine: npt.NDArray[np.intp], long: Counts, short: Counts
     ) -> Verdict:
-        thin = long[1, mine] < self._min_events[mine]
-        urgent = mine[self._is_page[mine] & ~thin]
-        chosen = int(urgent[0]) if urgent.size else int(mine[0])
+        pages = self._is_page[mine] & (long[1, mine] >= self._min_events[mine])
+        firsts = {"page": mine[pages][:1], "ticket": mine[~pages][:1]}
+        severity: Severity = "page" if pages.any() else "ticket"
+        chosen = int(firsts[severity][0])
         monitor = self.monitors[self._monitor[chosen]]
         step, bad, total = self._steps[chosen], int(long[0, chosen]), int(long[1, chosen])
         status = objective_status(window, monitor, minute)
         burn = bad / total / self._budget[chosen]
+        reasons = {
+            name: _reason(monitor, self._steps[at], int(long[0, at]), int(long[1, at]), status)
+            for name, first in firsts.items()
+            for at in first
+        }
         evidence: dict[str, Any] = {
             "bad": bad,
             "total": total,
@@ -115,8 +121,9 @@ class ObjectiveGroup:
                 f"{span(s.long_minutes)} / {span(s.short_minutes)} {s.severity}"
                 for s in (self._steps[index] for index in mine)
             ],
+            "rules": reasons,
         }
-        if not urgent.size and self._is_page[chosen]:
+        if severity == "ticket" and self._is_page[chosen]:
             evidence["lowered"] = f"fewer than {self._min_events[chosen]} calls: a ticket, no page"
         return Verdict(
             monitor=monitor.name,
@@ -124,12 +131,12 @@ class ObjectiveGroup:
             signal=monitor.signal,
             judgement=Judgement.BREACH,
             minute=minute,
-            severity="page" if urgent.size else "ticket",
+            severity=severity,
             value=burn,
             expected=step.factor,
             unit="x budget",
             window=(minute + 1 - step.long_minutes, minute + 1),
-            reason=_reason(monitor, step, bad, total, burn, status),
+            reason=reasons[severity],
             labels=monitor.labels,
             evidence=evidence,
         )
@@ -167,9 +174,8 @@ def _by_monitor(
     return np.split(steps, np.flatnonzero(np.diff(monitor[steps])) + 1)
 
 
-def _reason(
-    monitor: Monitor, step: BurnStep, bad: int, total: int, burn: float, status: ObjectiveStatus
-) -> str:
+def _reason(monitor: Monitor, step: BurnStep, bad: int, total: int, status: ObjectiveStatus) -> str:
+    burn = bad / total / round(1.0 - status.target, 12)
     allowed = percent(round(1.0 - status.target, 12))
     text = (
         f"{counted(bad, total, monitor.ratio)} in {span(step.long_minutes)} "

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from tocsin.alerts.changes import IncidentChange
+from tocsin.alerts.holding import RuleChange, has_rules
 from tocsin.alerts.lifecycle import AlertChange
 from tocsin.domain.clock import iso, parse_iso
 from tocsin.engine.tick import Decided
@@ -17,7 +18,10 @@ _KINDS = {1: "page", 2: "notify", 3: "digest"}
 
 @dataclass(frozen=True, slots=True)
 class AlertLine:
-    """An alert began to fire or was resolved. object: the monitor."""
+    """An alert began to fire or was resolved. object: the monitor.
+
+    Of a monitor with rules, such as an objective: a rule of that severity began or ceased to hold.
+    """
 
     at: str
     object: str
@@ -67,10 +71,13 @@ Line = AlertLine | DecisionLine
 
 
 def lines(decided: Decided) -> Iterator[Line]:
-    """Every alert that began or ended, then every decision about an incident, in order."""
+    """Every alert and rule that began or ended, then every decision about an incident, in order."""
     at = iso(decided.now)
+    for rule_change in decided.rule_changes:
+        yield _rule_line(at, rule_change)
     for alert_change in decided.alert_changes:
-        yield from _alert_line(at, alert_change)
+        if not has_rules(alert_change.alert):
+            yield from _alert_line(at, alert_change)
     for change, result in zip(decided.incident_changes, decided.outcomes, strict=True):
         receivers = [e.receiver for e in result.effects if e.kind == "notify"]
         digests = [e.receiver for e in result.effects if e.kind == "digest"]
@@ -105,6 +112,17 @@ def _alert_line(at: str, change: AlertChange) -> Iterator[AlertLine]:
             state="firing" if begins else "resolved",
             reason=change.reason,
         )
+
+
+def _rule_line(at: str, change: RuleChange) -> AlertLine:
+    return AlertLine(
+        at=at,
+        object=change.labels.get("monitor", ""),
+        service=change.labels.get("service", ""),
+        severity=change.severity,
+        state="firing" if change.holds else "resolved",
+        reason=change.reason,
+    )
 
 
 def _kind(change: IncidentChange, *, told: bool, digested: bool) -> str:

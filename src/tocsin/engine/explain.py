@@ -17,7 +17,7 @@ from tocsin.assess.breakdown.cells import Cells
 from tocsin.assess.breakdown.ratio import Counts
 from tocsin.domain.clock import parse_iso
 from tocsin.domain.errors import Problem, SpecError
-from tocsin.engine.files import read_table
+from tocsin.engine.columns import read_table
 
 Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from tocsin.assess.gates.evidence import Sums
 from tocsin.assess.gates.gate import Batch, GateResult, run
 from tocsin.domain.errors import Problem, SpecError
-from tocsin.engine.files import minutes_of, read_table
+from tocsin.engine.columns import minutes_of, read_table
 from tocsin.spec.explain import suggest
 from tocsin.spec.gates import BASELINE, CANDIDATE, Condition, GateShape
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from tocsin.domain.clock import Clock, from_minute
 from tocsin.domain.errors import Problem, SpecError
-from tocsin.domain.ports import MinuteSource
 from tocsin.engine import documents
 from tocsin.engine.backtest import backtest
+from tocsin.engine.counts import CountsFile, bind
 from tocsin.engine.decisions import DecisionLine, Line, lines
-from tocsin.engine.files import open_source
+from tocsin.engine.files import CallsFile, open_source
 from tocsin.engine.rules import compile_desired
 from tocsin.engine.settings import STATE_FILE, Settings
 from tocsin.spec.apply import Application, ConfigVersion, prepare
@@ -81,7 +81,7 @@ def in_force(settings: Settings) -> Desired | None:
 def backtest_lines(settings: Settings, history: Path) -> Iterator[Line]:
     """Every decision that `--config` would have made over a file, in order."""
     source = open_source(history)
-    yield from _decisions(desired_of(settings), source, source.span)
+    yield from _decisions(desired_of(settings), source)
 
 
 def replay_over(history: Path) -> PageReplay:
@@ -89,8 +89,8 @@ def replay_over(history: Path) -> PageReplay:
     source = open_source(history)
 
     def replay(before: Desired | None, after: Desired) -> PageDiff:
-        old = [] if before is None else _pages(before, source, source.span)
-        new = _pages(after, source, source.span)
+        old = [] if before is None else _pages(before, source)
+        new = _pages(after, source)
         known_old, known_new = {_identity(p) for p in old}, {_identity(p) for p in new}
         start, stop = source.span
         return PageDiff(
@@ -103,15 +103,17 @@ def replay_over(history: Path) -> PageReplay:
     return replay
 
 
-def _decisions(desired: Desired, source: MinuteSource, span: tuple[int, int]) -> Iterator[Line]:
-    for decided in backtest(compile_desired(desired), source, span):
+def _decisions(desired: Desired, source: CountsFile | CallsFile) -> Iterator[Line]:
+    if isinstance(source, CountsFile):
+        desired, source = bind(desired, source)
+    for decided in backtest(compile_desired(desired), source, source.span):
         yield from lines(decided)
 
 
-def _pages(desired: Desired, source: MinuteSource, span: tuple[int, int]) -> list[Page]:
+def _pages(desired: Desired, source: CountsFile | CallsFile) -> list[Page]:
     return [
         _page(line)
-        for line in _decisions(desired, source, span)
+        for line in _decisions(desired, source)
         if isinstance(line, DecisionLine) and line.kind == "page"
     ]
 

@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 
 from tocsin.alerts.changes import IncidentChange
 from tocsin.alerts.grouping import Routed
+from tocsin.alerts.holding import RuleChange, rule_changes
 from tocsin.alerts.incidents import fold_incidents
 from tocsin.alerts.inhibit import MARK as INHIBITED
 from tocsin.alerts.inhibit import lingering
@@ -58,13 +59,15 @@ LEAD_FACTS = ("monitor", "value", "expected", "unit", "reason", "since")
 class Decided:
     """Everything one tick decided, before anything of it was written.
 
-    alerts: those to be written, their incident assigned. outcomes: one per incident change.
+    alerts: those to be written, their incident assigned. rule_changes: the rules behind alerts,
+    which begin and end at once. outcomes: one per incident change.
     """
 
     now: datetime
     verdicts: tuple[Verdict, ...]
     alerts: tuple[Alert, ...]
     alert_changes: tuple[AlertChange, ...]
+    rule_changes: tuple[RuleChange, ...]
     incident_changes: tuple[IncidentChange, ...]
     outcomes: tuple[Outcome, ...]
 
@@ -174,6 +177,7 @@ def decide(
         verdicts=tuple(verdicts or ()),
         alerts=tuple(written.values()),
         alert_changes=folded.transitions,
+        rule_changes=() if verdicts is None else rule_changes(alerts, verdicts, rules.lifecycle),
         incident_changes=changes,
         outcomes=outcomes(rules, changes, routed, now, messages_about),
     )
