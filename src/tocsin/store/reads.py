@@ -27,6 +27,7 @@ CALL_COLUMNS = (
     " release, prompt_version, dims"
 )
 _PROVIDER_WINDOW_MIN = 24 * 60
+_PAGE_WINDOWS_S = (3600, 24 * 3600, 30 * 24 * 3600)  # looked through before all of history is
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,18 +94,37 @@ class Reads:
             filters.append(FAILED)
         matching = f"FROM {DATABASE}.calls AS calls WHERE {' AND '.join(filters)}"
         total = self._engine.rows(f"SELECT count() {matching}", values)[0][0]
-        page = ""
-        if before:
-            values["at"], values["span"] = _parse_cursor(before)
-            page = (
-                " AND (ts, span_id) < (fromUnixTimestamp64Micro({at:Int64}, 'UTC'), {span:String})"
-            )
-        rows = self._engine.records(
-            f"SELECT {CALL_COLUMNS} {matching}{page}"
-            " ORDER BY ts DESC, span_id DESC LIMIT {limit:UInt32}",
-            values,
-        )
+        oldest, newest = self._engine.rows(
+            "SELECT toUnixTimestamp64Micro(min(ts)), toUnixTimestamp64Micro(max(ts))"
+            f" FROM {DATABASE}.calls"  # answered from what the engine knows of its parts
+        )[0]
+        values["at"], values["span"] = _parse_cursor(before) if before else (newest + 1, "")
+        rows = self._newest(matching, values, max(oldest, values.get("since", oldest)))
         return int(total), [call_of(row) for row in rows]
+
+    def _newest(self, matching: str, values: dict[str, Any], oldest: int) -> list[dict[str, Any]]:
+        """The newest `limit` rows of `matching` before the cursor `at`, `span`; none of them is
+        older than `oldest`, in microseconds.
+
+        Time is the last of the table's order, so that finding the newest of all means reading every
+        time there is. A page is found in the latest hour or day as a rule; only when it is not full
+        is more looked through, and all of history at last.
+        """
+        for window_s in (*_PAGE_WINDOWS_S, None):
+            values["from"] = oldest
+            if window_s is not None:
+                values["from"] = max(oldest, values["at"] - window_s * 1_000_000)
+            rows = self._engine.records(
+                f"SELECT {CALL_COLUMNS} {matching}"
+                " AND ts >= fromUnixTimestamp64Micro({from:Int64}, 'UTC')"
+                " AND ts <= fromUnixTimestamp64Micro({at:Int64}, 'UTC')"
+                " AND (ts, span_id) < (fromUnixTimestamp64Micro({at:Int64}, 'UTC'), {span:String})"
+                " ORDER BY ts DESC, span_id DESC LIMIT {limit:UInt32}",
+                values,
+            )
+            if len(rows) == values["limit"] or values["from"] == oldest:
+                break
+        return rows
 
     def timeline(
         self, service: str, start: int, stop: int, step_minutes: int = 1, kind: str = "llm"
