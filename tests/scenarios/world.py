@@ -31,6 +31,7 @@ from tocsin.domain.clock import ManualClock, from_minute, to_minute
 from tocsin.domain.findings import Incident
 from tocsin.domain.ports import MinuteSource
 from tocsin.domain.series import Change
+from tocsin.engine.answers import Answers
 from tocsin.engine.feed import ReadAhead
 from tocsin.engine.house import House
 from tocsin.engine.scheduler import Scheduler
@@ -42,7 +43,7 @@ from tocsin.store.schema import Retention
 from tocsin.store.state import StateStore
 from tocsin.store.telemetry import Telemetry
 from tocsin.web.live import LiveDesk
-from tocsin.web.server import courier_for, web_app
+from tocsin.web.server import channels, courier_for, web_app
 
 CONFIG = Path(__file__).with_name("config.yaml")
 FOREVER = Retention(0, 0, 0)  # this traffic does not move with the wall clock
@@ -51,6 +52,8 @@ ZERO = to_minute(T0)
 HISTORY = 8 * 60  # minutes of traffic before T0: enough for every detector to know what is usual
 LATENESS = timedelta(seconds=2)
 
+WEBHOOK_SECRET = "the secret of a subscription"
+SIGNING_SECRET = "8f742231b10e8888abcd99yyyzzz85a5"
 _SECRET = "whsec_" + base64.b64encode(b"a secret of thirty-two bytes ok!").decode()
 _SINKS = "http://127.0.0.1/sinks"
 Columns = Mapping[str, np.ndarray]
@@ -252,8 +255,10 @@ class World:
             self.house, interval=timedelta(minutes=1), lateness=LATENESS, wake=lambda: None
         )
         self.desk = LiveDesk(self.house)
+        self.answers = Answers(self.house)
+        self.answers.use(channels(self.house.desired))
         app = web_app(self.house, Intake(self.telemetry.writer, self.clock), settings,
-                      desk=self.desk)  # fmt: skip
+                      desk=self.desk, answers=self.answers)  # fmt: skip
         self.web = TestClient(cast(Any, app), base_url="http://localhost")
 
     def stop(self) -> None:
@@ -341,6 +346,8 @@ class World:
             "ROUTING_KEY": "0123456789abcdef0123456789abcdef",
             "PRIMARY_URL": f"{_SINKS}/pagerduty/pagerduty/v2/enqueue",
             "SECONDARY_URL": f"{_SINKS}/pagerduty/secondary/v2/enqueue",
+            "WEBHOOK_SECRET": WEBHOOK_SECRET,
+            "SIGNING_SECRET": SIGNING_SECRET,
             "SLACK_TOKEN": "xoxb-of-this-test",
             "SLACK_URL": f"{_SINKS}/slack/slack/api",
             "FINANCE_URL": f"{_SINKS}/slack/finance/api",

@@ -34,6 +34,7 @@ SECRETS = {
     "CREDO_URL": "https://credo.example.com",
     "CREDO_WHSEC": "whsec_" + "QUFB" * 11,
     "SMTP_HOST": "mail.example.com",
+    "MAIL_PASSWORD": "p",
     "JIRA": "t",
     "JIRA_TOKEN": "t",
     "LINEAR": "lin_api_1",

@@ -19,12 +19,14 @@ class Answer:
     """One thing that somebody did at a receiver.
 
     actor: who, as the ledger shows it ("pagerduty:Ana"). subject: what the receiver calls the
-    incident (`Answering.name_of`); "" from a poll, which was about one incident.
+    incident (`Answering.name_of`); "" from a poll, which was about one incident. id: of the event,
+    by which one that is told again, or replayed, is recognised.
     """
 
     action: Literal["acknowledge", "resolve"]
     actor: str
     subject: str = ""
+    id: str = ""
 
 
 class NotAuthentic(Exception):

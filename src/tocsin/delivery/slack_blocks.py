@@ -7,10 +7,11 @@ escaped: it can neither mention a channel nor hide a link.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
 
-from tocsin.delivery.message import Message, truncate
+from tocsin.delivery.answers import Answer
+from tocsin.delivery.message import Message, short_key, truncate
 from tocsin.domain.clock import iso
 
 MOST_BLOCKS = 50
@@ -20,6 +21,10 @@ LONGEST_TOTAL = 12_000
 _LONGEST_HEADER = 150
 _LONGEST_FIELD = 2000
 _MOST_FIELDS = 10
+_BUTTONS: Mapping[str, tuple[Literal["acknowledge", "resolve"], str]] = {
+    "tocsin_acknowledge": ("acknowledge", "Acknowledge"),
+    "tocsin_resolve": ("resolve", "Resolve"),
+}
 _ICONS = {"critical": "🔴", "warning": "🟠", "info": "🔵"}
 
 
@@ -28,17 +33,39 @@ def headline(message: Message) -> str:
     return truncate(f"{_icon(message)} {escape(message.heading)}", LONGEST_TEXT)
 
 
-def blocks_of(message: Message) -> list[dict[str, Any]]:
-    """The whole message as blocks; what does not fit is left out and said to be."""
+def blocks_of(message: Message, *, has_buttons: bool = False) -> list[dict[str, Any]]:
+    """The whole message as blocks; what does not fit is left out and said to be.
+
+    has_buttons: whether somebody listens to buttons that acknowledge and resolve.
+    """
+    buttons = list(_answers(message)) if has_buttons else []
     blocks: list[dict[str, Any]] = []
-    room = LONGEST_TOTAL
+    room = LONGEST_TOTAL - sum(len(str(block)) for block in buttons)
     for block in _blocks(message):
         room -= len(str(block))
-        if len(blocks) == MOST_BLOCKS - 1 or room < 0:
+        if len(blocks) + len(buttons) == MOST_BLOCKS - 1 or room < 0:
             blocks.append(_context("More than fits here: see the incident."))
             break
         blocks.append(block)
-    return blocks
+    return blocks + buttons
+
+
+def button_value(incident_id: str) -> str:
+    """What a button about an incident holds (at most 2000 characters)."""
+    return short_key(incident_id, 500)
+
+
+def answers_of(payload: Mapping[str, Any]) -> tuple[Answer, ...]:
+    """What the press of a button says (an interaction payload of the type block_actions)."""
+    if payload["type"] != "block_actions":
+        return ()
+    user = payload["user"]
+    who = f"slack:{user.get('username') or user.get('name') or user['id']}"
+    return tuple(
+        Answer(_BUTTONS[each["action_id"]][0], who, str(each["value"]), str(each["action_ts"]))
+        for each in payload["actions"]
+        if each.get("action_id") in _BUTTONS
+    )
 
 
 def escape(text: str) -> str:
@@ -82,6 +109,29 @@ def _blocks(message: Message) -> Iterator[dict[str, Any]]:
     ]
     if buttons:
         yield {"type": "actions", "elements": buttons[:5]}
+
+
+def _answers(message: Message) -> Iterator[dict[str, Any]]:
+    """Buttons for what can still be done about the incident."""
+    if message.action in {"resolve", "digest"} or not message.subject:
+        return
+    elements = [
+        {
+            "type": "button",
+            "action_id": action_id,
+            "value": button_value(message.subject),
+            "text": {"type": "plain_text", "text": text},
+        }
+        for action_id, (action, text) in _BUTTONS.items()
+        if action != message.action
+    ]
+    elements[-1]["confirm"] = {
+        "title": {"type": "plain_text", "text": "Is it over?"},
+        "text": {"type": "plain_text", "text": "Everybody who was told will be told so."},
+        "confirm": {"type": "plain_text", "text": "It is over"},
+        "deny": {"type": "plain_text", "text": "Not yet"},
+    }
+    yield {"type": "actions", "block_id": "tocsin_answers", "elements": elements}
 
 
 def _list(label: str, items: tuple[str, ...]) -> Iterator[dict[str, Any]]:

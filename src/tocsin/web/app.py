@@ -18,10 +18,12 @@ from starlette.types import ASGIApp
 
 from tocsin.domain.clock import Clock
 from tocsin.domain.errors import TocsinError
+from tocsin.engine.answers import Answers
 from tocsin.web.actions import Actions
 from tocsin.web.api import create_api, status_of
 from tocsin.web.assets import Assets
 from tocsin.web.auth import AuthPolicy
+from tocsin.web.callbacks import Callbacks
 from tocsin.web.definitions import Definer
 from tocsin.web.desk import Desk
 from tocsin.web.guard import SAFE_HEADERS, Guard, SecurityHeaders, problem
@@ -47,6 +49,7 @@ def create_app(
     intake_routes: Sequence[BaseRoute] = (),
     sink_app: ASGIApp | None = None,
     routers: Sequence[APIRouter] = (),
+    answers: Answers | None = None,
     auth: AuthPolicy,
     clock: Clock,
 ) -> Starlette:
@@ -54,7 +57,7 @@ def create_app(
 
     definer: takes definitions of objectives and health scores. routers: more of the API.
     intake_routes: come first, so that no page can shadow them. sink_app: the demo's receivers,
-    mounted under /sinks.
+    mounted under /sinks. answers: takes what services of receivers send.
     """
     assets = Assets()
     renderer = Renderer(desk, auth, assets, clock)
@@ -65,6 +68,7 @@ def create_app(
         Route("/static/{name}", assets.serve, methods=["GET"]),
         Mount("/api", create_api(desk, definer, routers)),
         *([Mount("/sinks", sink_app)] if sink_app is not None else []),
+        *(Callbacks(answers).routes() if answers is not None else []),
         *Actions(desk, renderer, auth, clock).routes(),
         *Pages(desk, renderer).routes(),
     ]

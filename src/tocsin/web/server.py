@@ -26,6 +26,7 @@ from tocsin.delivery.worker import Courier
 from tocsin.domain.clock import Clock
 from tocsin.domain.errors import SpecError, StoreError, TocsinError
 from tocsin.engine import documents
+from tocsin.engine.answers import Answers
 from tocsin.engine.definitions import Definitions
 from tocsin.engine.house import House
 from tocsin.engine.outside import Outside
@@ -47,6 +48,7 @@ from tocsin.web import exports
 from tocsin.web.alert_doors import AlertDoors
 from tocsin.web.app import create_app
 from tocsin.web.auth import AuthPolicy, hash_token
+from tocsin.web.callbacks import PATH
 from tocsin.web.connection import MOST_CONNECTIONS, BoundedConnection
 from tocsin.web.doors import open_doors
 from tocsin.web.live import LiveDesk
@@ -207,6 +209,7 @@ def web_app(
     sources: SourceRunner | None = None,
     sink_app: ASGIApp | None = None,
     alerts: AlertDoors | None = None,
+    answers: Answers | None = None,
 ) -> ASGIApp:
     """Every page and endpoint of one process."""
     return create_app(
@@ -215,6 +218,7 @@ def web_app(
         intake_routes=[*intake_routes(intake), *(alerts.routes() if alerts else [])],
         sink_app=sink_app,
         routers=[exports.routes(house.telemetry, house.clock)],
+        answers=answers,
         auth=auth_policy(settings),
         clock=house.clock,
     )
@@ -223,7 +227,9 @@ def web_app(
 def auth_policy(settings: Settings) -> AuthPolicy:
     """Who may use this server. AuthError when its address would leave it open."""
     token = hash_token(settings.token) if settings.token else None
-    return AuthPolicy.for_bind(settings.host, token_hash=token, public_url=settings.public_url)
+    return AuthPolicy.for_bind(
+        settings.host, token_hash=token, public_url=settings.public_url, open_paths=(PATH,)
+    )
 
 
 class _Server(uvicorn.Server):
@@ -313,14 +319,17 @@ async def serve(settings: Settings, clock: Clock, rng: Random) -> None:
         outside = Outside(house)
         alerts = AlertDoors(outside)
         auth = auth_policy(settings)
+        answers = Answers(house)
         admit = admission(auth.accepts if auth.needs_login else None)
         async with (
             http_client() as http,
             open_doors(settings, intake, admit) as doors,
             served_store(settings, stores.telemetry),
-            running(house, http, settings, rng, resolve, sources, Doorway(outside, alerts)),
+            running(
+                house, http, settings, rng, resolve, sources, Doorway(outside, alerts), answers
+            ),
         ):
-            app = web_app(house, intake, settings, sources=sources, alerts=alerts)
+            app = web_app(house, intake, settings, sources=sources, alerts=alerts, answers=answers)
             server = http_server(app, settings)
             log.info(
                 "serving", url=settings.base_url, services=len(desired.services),
@@ -340,6 +349,7 @@ async def running(
     resolve: Secrets,
     sources: SourceRunner | None = None,
     doorway: Doorway | None = None,
+    answers: Answers | None = None,
 ) -> AsyncIterator[Sequence[asyncio.Task[None]]]:
     """The heartbeat, the courier, the sources and the inbox of a house, while the block lasts."""
     stop = asyncio.Event()
@@ -349,12 +359,15 @@ async def running(
         interval=settings.interval,
         lateness=settings.lateness,
         wake=courier.wake,
-        refresh=lambda: _refresh(house, courier, resolve, sources),
+        refresh=lambda: _refresh(house, courier, resolve, sources, answers),
     )
     tasks = [
         asyncio.create_task(scheduler.run(stop), name="scheduler"),
         asyncio.create_task(courier.run(stop), name="courier"),
     ]
+    if answers is not None:
+        answers.use(channels(house.desired), courier.wake)
+        tasks.append(asyncio.create_task(answers.run(http, stop), name="answers"))
     if sources is not None:
         sources.use(house.desired.sources)
         tasks.append(asyncio.create_task(sources.run(stop), name="sources"))
@@ -372,7 +385,11 @@ async def running(
 
 
 def _refresh(
-    house: House, courier: Courier, resolve: Secrets, sources: SourceRunner | None
+    house: House,
+    courier: Courier,
+    resolve: Secrets,
+    sources: SourceRunner | None,
+    answers: Answers | None,
 ) -> None:
     """Adopt a configuration that `tocsin apply` stored since the last tick."""
     versions = house.state.config_versions(1)
@@ -380,6 +397,8 @@ def _refresh(
         return
     desired = restore(versions[0]["body"]["text"], resolve)
     house.adopt(desired)
+    if answers is not None:
+        answers.use(channels(desired), courier.wake)
     courier.use(channels(desired), desired.routing.defaults.unmatched.receivers)
     if sources is not None:
         sources.use(desired.sources)

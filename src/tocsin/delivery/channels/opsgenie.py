@@ -9,15 +9,20 @@ answered 202 and carried out afterwards.
 from __future__ import annotations
 
 import hashlib
+import json
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, ClassVar, Literal
 
 import httpx
 
+from tocsin.delivery.answers import Answer
 from tocsin.delivery.http import call, json_object
 from tocsin.delivery.message import Message, short_key, truncate
 from tocsin.delivery.outcome import Delivered, Outcome, Rejected
+from tocsin.delivery.proof import check_bearer, keys
 from tocsin.domain.secret import Secret, secret
 
 ADDRESSES = {
@@ -37,6 +42,10 @@ MOST_RESPONDERS = 50
 _PRIORITIES = {"critical": "P1", "warning": "P3", "info": "P5"}
 _RESPONDERS = {"team", "user", "escalation", "schedule"}
 _UNSAFE = re.compile(r"[^A-Za-z0-9._:-]")
+_ANSWERS: Mapping[str, Literal["acknowledge", "resolve"]] = {
+    "Acknowledge": "acknowledge",
+    "Close": "resolve",
+}
 _VERBS = {"update": "notes", "acknowledge": "acknowledge", "resolve": "close"}
 
 
@@ -47,6 +56,8 @@ class OpsgenieConfig:
     url: another address of the alerts resource, e.g. https://api.eu.opsgenie.com/v2/alerts.
     responders: who is told, each {type: team | user | escalation | schedule, id: ...} (Opsgenie
     takes name or username as well); none: the integration's own. tags: put on every alert.
+    callback_token: what its webhook integration sends as `Authorization: Bearer …`, to tell us of
+    acknowledgements; previous_callback_token: the one before, while it is being replaced.
     """
 
     key: Secret
@@ -54,8 +65,13 @@ class OpsgenieConfig:
     url: str = ""
     responders: tuple[dict[str, str], ...] = ()
     tags: tuple[str, ...] = ()
+    callback_token: Secret | None = None
+    previous_callback_token: Secret | None = None
 
     def __post_init__(self) -> None:
+        for name in ("callback_token", "previous_callback_token"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, secret(getattr(self, name)))
         object.__setattr__(self, "key", secret(self.key))
         if len(self.responders) > MOST_RESPONDERS:
             raise ValueError(f"responders: at most {MOST_RESPONDERS}")
@@ -100,6 +116,31 @@ class Opsgenie:
             return response
         request_id = (json_object(response) or {}).get("requestId", "")
         return Delivered({"alias": alias, "request_id": str(request_id)})
+
+    @property
+    def answers(self) -> bool:
+        """Whether a webhook integration is configured."""
+        return self.config.callback_token is not None
+
+    def name_of(self, incident_id: str) -> str:
+        """The alias of the incident's alert."""
+        return alias_of(incident_id)
+
+    def read(self, headers: Mapping[str, str], body: bytes, now: datetime) -> Sequence[Answer]:
+        """An outgoing webhook: {action, alert: {alias, username, updatedAt}}.
+
+        These are not signed: a header with a shared token proves them. What we did ourselves comes
+        back under our own name, and what a policy did has no person's.
+        """
+        check_bearer(keys(self.config.callback_token, self.config.previous_callback_token), headers)
+        event = json.loads(body)
+        action = _ANSWERS.get(event["action"])
+        alert = event.get("alert") or {}
+        who = str(alert.get("username") or "")
+        if action is None or not alert.get("alias") or who in {"", "Tocsin", "System"}:
+            return ()
+        told = f"{event['action']}:{alert.get('alertId', '')}:{alert.get('updatedAt', '')}"
+        return (Answer(action, f"opsgenie:{who}", str(alert["alias"]), told),)
 
     def _alert(self, message: Message, alias: str) -> dict[str, Any]:
         alert: dict[str, Any] = {

@@ -9,14 +9,18 @@ is refused; one that would be is sent without its details.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from datetime import datetime
+from typing import Any, ClassVar, Literal
 
 import httpx
 
+from tocsin.delivery.answers import Answer
 from tocsin.delivery.http import refusal, request
 from tocsin.delivery.message import Message, short_key, truncate
 from tocsin.delivery.outcome import Delivered, Outcome, Rejected
+from tocsin.delivery.proof import check_hmac, keys
 from tocsin.domain.clock import iso
 from tocsin.domain.secret import Secret, secret
 
@@ -27,6 +31,10 @@ LONGEST_KEY = 255
 LONGEST_LINK_TEXT = 200
 LONGEST_HREF = 2000
 MOST_LINKS = 50
+_ANSWERS: Mapping[str, Literal["acknowledge", "resolve"]] = {
+    "incident.acknowledged": "acknowledge",
+    "incident.resolved": "resolve",
+}
 _ACTIONS = {
     "trigger": "trigger",
     "update": "trigger",
@@ -39,15 +47,22 @@ _ACTIONS = {
 class PagerDutyConfig:
     """routing_key: the 32-character key of an Events API v2 integration.
 
-    url: https://events.eu.pagerduty.com/v2/enqueue for the EU service region.
+    url: https://events.eu.pagerduty.com/v2/enqueue for the EU service region. webhook_secret: of a
+    webhook subscription (v3) that tells us of acknowledgements; previous_webhook_secret: the one
+    before, while it is being replaced.
     """
 
     routing_key: Secret
     url: str = "https://events.pagerduty.com/v2/enqueue"
     client: str = "Tocsin"
+    webhook_secret: Secret | None = None
+    previous_webhook_secret: Secret | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "routing_key", secret(self.routing_key))
+        for name in ("webhook_secret", "previous_webhook_secret"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, secret(getattr(self, name)))
         if len(self.routing_key.reveal()) != 32:
             raise ValueError("routing_key: an Events API v2 integration key has 32 characters")
 
@@ -79,6 +94,35 @@ class PagerDuty:
             return response
         refused = refusal(response, message.at, [self.config.routing_key])
         return refused or Delivered({"dedup_key": dedup_key(message.subject)})
+
+    @property
+    def answers(self) -> bool:
+        """Whether a webhook subscription is configured."""
+        return self.config.webhook_secret is not None
+
+    def name_of(self, incident_id: str) -> str:
+        """The incident's dedup key, which PagerDuty calls incident_key."""
+        return dedup_key(incident_id)
+
+    def read(self, headers: Mapping[str, str], body: bytes, now: datetime) -> Sequence[Answer]:
+        """A webhook of version 3; what no person did there is no answer.
+
+        https://developer.pagerduty.com/docs/webhooks/: `X-PagerDuty-Signature` holds a signature
+        per secret, comma-separated. Our own events come back as those of an integration, and an
+        incident that PagerDuty closes by itself after some hours may still be burning.
+        """
+        secrets = keys(self.config.webhook_secret, self.config.previous_webhook_secret)
+        offered = [part.strip() for part in headers.get("x-pagerduty-signature", "").split(",")]
+        signatures = [part.removeprefix("v1=") for part in offered if part.startswith("v1=")]
+        check_hmac(secrets, body, signatures)
+        event = json.loads(body)["event"]
+        action = _ANSWERS.get(event["event_type"])
+        agent = event.get("agent") or {}
+        key = event["data"].get("incident_key") if action else None
+        if action is None or not key or not str(agent.get("type", "")).startswith("user"):
+            return ()
+        who = agent.get("summary") or agent.get("id") or "somebody"
+        return (Answer(action, f"pagerduty:{who}", str(key), str(event["id"])),)
 
     def _body(self, message: Message, action: str) -> bytes:
         event: dict[str, Any] = {

@@ -11,17 +11,20 @@ Slack answers HTTP 200 with ok:false for most errors.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, ClassVar
+from urllib.parse import parse_qs
 
 import httpx
 
+from tocsin.delivery.answers import Answer
 from tocsin.delivery.http import refusal, request, retry_after
 from tocsin.delivery.message import Message
 from tocsin.delivery.outcome import Ambiguous, Delivered, Outcome, Rejected, Retry
-from tocsin.delivery.slack_blocks import blocks_of, escape, headline
+from tocsin.delivery.proof import check_hmac, check_time, keys
+from tocsin.delivery.slack_blocks import answers_of, blocks_of, button_value, escape, headline
 from tocsin.domain.secret import Secret, scrub, secret
 
 EVENT_TYPE = "tocsin_effect"
@@ -39,15 +42,22 @@ class SlackConfig:
     """Either `token` (xoxb-…) and `channel`, or `url` of an incoming webhook.
 
     channel: the channel's id (C…); a name works too, but then an ambiguous send cannot be looked
-    up and is repeated. api_url: only to be changed for tests.
+    up and is repeated. api_url: only to be changed for tests. signing_secret: of the app, whose
+    interactivity points at us: messages get buttons to acknowledge and resolve.
+    previous_signing_secret: the one before, while it is being replaced.
     """
 
     token: Secret | None = None
     channel: str = ""
     url: Secret | None = None
     api_url: str = "https://slack.com/api"
+    signing_secret: Secret | None = None
+    previous_signing_secret: Secret | None = None
 
     def __post_init__(self) -> None:
+        for name in ("signing_secret", "previous_signing_secret"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, secret(getattr(self, name)))
         if (self.token is None) == (self.url is None):
             raise ValueError("set either token and channel (a bot), or url (an incoming webhook)")
         if self.token is not None:
@@ -81,7 +91,7 @@ class Slack:
             "chat.update",
             http,
             message,
-            {**thread, "text": headline(message), "blocks": blocks_of(message)},
+            {**thread, "text": headline(message), "blocks": self._blocks(message)},
         )
         if isinstance(updated, Rejected) and _error_of(updated) in _GONE:
             return await self._post(message, http, None, _ROOT_PART)
@@ -89,6 +99,29 @@ class Slack:
             return updated
         replied = await self._post(message, http, thread, _REPLY_PART)
         return Delivered(thread) if isinstance(replied, Delivered) else replied
+
+    @property
+    def answers(self) -> bool:
+        """Whether somebody listens to the buttons."""
+        return self.config.signing_secret is not None
+
+    def name_of(self, incident_id: str) -> str:
+        """What the buttons hold."""
+        return button_value(incident_id)
+
+    def read(self, headers: Mapping[str, str], body: bytes, now: datetime) -> Sequence[Answer]:
+        """A press of a button, sent to the app's interactivity address.
+
+        https://docs.slack.dev/authentication/verifying-requests-from-slack: the signature covers
+        the time, which must not be more than five minutes off.
+        """
+        stamp = headers.get("x-slack-request-timestamp", "")
+        check_time(stamp, now)
+        secrets = keys(self.config.signing_secret, self.config.previous_signing_secret)
+        signature = headers.get("x-slack-signature", "").removeprefix("v0=")
+        check_hmac(secrets, b"v0:" + stamp.encode() + b":" + body, [signature])
+        form = parse_qs(body.decode(), strict_parsing=True, max_num_fields=10)
+        return answers_of(json.loads(form["payload"][0]))
 
     async def reconcile(self, message: Message, http: httpx.AsyncClient) -> Delivered | None:
         """Look for the effect's key in what was posted to the channel, or to the thread."""
@@ -144,7 +177,7 @@ class Slack:
                 "reply_broadcast": message.action == "trigger",
             }
         else:
-            body["blocks"] = blocks_of(message)
+            body["blocks"] = self._blocks(message)
         answer = await self._call("chat.postMessage", http, message, body)
         if not isinstance(answer, dict):
             return answer
@@ -191,7 +224,9 @@ class Slack:
             "POST",
             url,
             headers={"Content-Type": "application/json"},
-            content=json.dumps({"text": headline(message), "blocks": blocks_of(message)}).encode(),
+            content=json.dumps(
+                {"text": headline(message), "blocks": self._blocks(message)}
+            ).encode(),
         )
         if not isinstance(response, httpx.Response):
             return response
@@ -199,6 +234,9 @@ class Slack:
         if refused is None and response.text.strip() != "ok":
             return Ambiguous("the incoming webhook did not answer ok")
         return refused or Delivered({})
+
+    def _blocks(self, message: Message) -> list[dict[str, Any]]:
+        return blocks_of(message, has_buttons=self.answers)
 
     def _headers(self) -> dict[str, str]:
         token = self.config.token.reveal() if self.config.token else ""

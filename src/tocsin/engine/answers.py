@@ -1,0 +1,163 @@
+"""Carries out what people did at receivers: an acknowledgement there is one here.
+
+An answer counts once. The id of each that was seen is kept, whether it changed anything or not, so
+that neither a replayed request nor a ticket that is merely *still* in progress can silence an
+incident that went on to escalate. An acknowledgement counts while somebody is called for, the end
+while the incident is live; anything else only goes to the log. A ticket that we closed ourselves
+is never read as the end of an incident that came back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from typing import Any
+
+import httpx
+import structlog
+
+from tocsin.alerts.responder import Refused
+from tocsin.delivery.answers import Answer, Answering, Polling
+from tocsin.delivery.channel import Channel
+from tocsin.domain.findings import EffectState, Incident, IncidentState, LedgerEvent
+from tocsin.engine.house import House
+
+log = structlog.get_logger(__name__)
+
+SEEN = "answers.seen"
+MOST_SEEN = 5_000
+INTERVAL = timedelta(seconds=30)
+_CALLED_FOR = (IncidentState.OPEN, IncidentState.TRIGGERED)
+
+
+class Answers:
+    """Takes answers for one house."""
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+        self._wake: Callable[[], None] = lambda: None
+        self._channels: Mapping[str, Channel] = {}
+        self._answering: Mapping[str, Answering] = {}
+
+    def use(self, channels: Mapping[str, Channel], wake: Callable[[], None] = lambda: None) -> None:
+        """Listen to these from now on.
+
+        wake: called when an answer changed something, so that everybody hears of it at once.
+        """
+        self._channels, self._wake = dict(channels), wake
+        every: Mapping[str, object] = channels
+        self._answering = {
+            name: channel
+            for name, channel in every.items()
+            if isinstance(channel, Answering) and channel.answers
+        }
+
+    def listens_to(self, receiver: str) -> bool:
+        """Whether requests of this receiver are taken."""
+        return receiver in self._answering
+
+    def take(self, receiver: str, headers: Mapping[str, str], body: bytes) -> int:
+        """Carry out what a request of a receiver's service says; how many answers counted.
+
+        Blocks. Raises NotAuthentic, and KeyError for one that is not listened to. An authentic
+        request that cannot be understood is kept in the ledger and counts nothing: the service must
+        not stop sending because of it.
+        """
+        channel = self._answering[receiver]
+        now = self._house.clock.now()
+        try:
+            answers = channel.read(headers, body, now)
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            reason = f"a request of {receiver} could not be read ({type(error).__name__})"
+            text = body[:4_000].decode(errors="replace")
+            with self._house.state.transaction() as tx:
+                event = LedgerEvent(
+                    now, "answer.unreadable", receiver, receiver, reason, {"body": text}
+                )
+                tx.append(event)
+            log.warning("answer_unreadable", receiver=receiver, error=type(error).__name__)
+            return 0
+        return sum(self._apply(receiver, each, self._named(channel, each)) for each in answers)
+
+    async def poll(self, http: httpx.AsyncClient) -> int:
+        """Ask the services that do not tell; how many answers counted."""
+        channels = {n: c for n, c in self._channels.items() if isinstance(c, Polling)}
+        if not channels:
+            return 0
+        live = [i for i in self._house.state.incidents().values() if i.state.is_live]
+        counted = 0
+        for incident in live:
+            references = await asyncio.to_thread(self._references, incident, channels)
+            for receiver, (reference, may_end) in references.items():
+                answer = await channels[receiver].poll(reference, self._house.clock.now(), http)
+                if answer is not None and (may_end or answer.action != "resolve"):
+                    counted += await asyncio.to_thread(self._apply, receiver, answer, incident)
+        return counted
+
+    async def run(self, http: httpx.AsyncClient, stop: asyncio.Event) -> None:
+        """Poll until `stop` is set."""
+        while not stop.is_set():
+            try:
+                await self.poll(http)
+            except Exception:  # worker loop: asked again in half a minute
+                log.exception("answers_not_polled")
+            try:
+                await asyncio.wait_for(stop.wait(), INTERVAL.total_seconds())
+            except TimeoutError:
+                continue
+
+    # --- private ---
+
+    def _named(self, channel: Answering, answer: Answer) -> Incident | None:
+        """The newest episode that the service calls by this name."""
+        incidents = self._house.state.incidents(live_only=False).values()
+        return next((i for i in incidents if channel.name_of(i.id) == answer.subject), None)
+
+    def _references(
+        self, incident: Incident, channels: Mapping[str, Channel]
+    ) -> dict[str, tuple[Mapping[str, Any], bool]]:
+        """What each receiver calls the incident, and whether an end there would be a person's."""
+        found: dict[str, tuple[Mapping[str, Any], bool]] = {}
+        closed = set()
+        for effect in self._house.state.effects(incident.id):
+            if effect.receiver in channels and effect.state is EffectState.DONE:
+                if effect.action == "resolve":
+                    closed.add(effect.receiver)
+                if effect.remote_ref:
+                    found[effect.receiver] = (effect.remote_ref, True)
+        return {name: (ref, name not in closed) for name, (ref, _) in found.items()}
+
+    def _apply(self, receiver: str, answer: Answer, incident: Incident | None) -> bool:
+        if incident is None:
+            log.info("answer_without_incident", receiver=receiver, action=answer.action)
+            return False
+        event = answer.id or f"{incident.id}:{answer.action}"
+        if not self._is_new(f"{receiver}:{event}"):
+            return False
+        incident = self._house.state.incident(incident.id) or incident
+        wanted = (
+            incident.state in _CALLED_FOR
+            if answer.action == "acknowledge"
+            else incident.state.is_live
+        )
+        if not wanted:
+            log.info("answer_too_late", receiver=receiver, incident=incident.id)
+            return False
+        if answer.action == "acknowledge":
+            result = self._house.acknowledge(incident.id, answer.actor)
+        else:
+            result = self._house.resolve(incident.id, answer.actor, f"resolved at {receiver}")
+        if isinstance(result, Refused):
+            return False
+        self._wake()
+        return True
+
+    def _is_new(self, event: str) -> bool:
+        """Whether this was never seen; from now on it was."""
+        with self._house.state.transaction() as tx:
+            seen = list(tx.get_meta(SEEN) or [])
+            if event in seen:
+                return False
+            tx.set_meta(SEEN, [*seen, event][-MOST_SEEN:])
+        return True

@@ -1,0 +1,52 @@
+"""Where the services of receivers send what people did there: POST /callbacks/<receiver>.
+
+Open without login, because each request is proven by its own signature or token. 401 is for what is
+not authentic, whatever is wrong with it; everything authentic is 200, understood or not, because a
+service that meets errors stops sending.
+"""
+
+from __future__ import annotations
+
+import structlog
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from tocsin.delivery.answers import NotAuthentic
+from tocsin.engine.answers import Answers
+from tocsin.web.guard import problem
+
+log = structlog.get_logger(__name__)
+
+PATH = "/callbacks/"
+LARGEST_BODY = 1_000_000
+
+
+class Callbacks:
+    """The handler of all receivers' requests."""
+
+    def __init__(self, answers: Answers) -> None:
+        self._answers = answers
+
+    def routes(self) -> list[Route]:
+        """Its one address."""
+        return [Route(f"{PATH}{{receiver}}", self.take, methods=["POST"])]
+
+    async def take(self, request: Request) -> Response:
+        """Verify, carry out, answer."""
+        receiver = request.path_params["receiver"]
+        if not self._answers.listens_to(receiver):
+            return problem(404, "no receiver of this name listens to requests")
+        body = bytearray()
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > LARGEST_BODY:
+                return problem(413, f"a request is at most {LARGEST_BODY} bytes")
+        headers = dict(request.headers.items())
+        try:
+            await run_in_threadpool(self._answers.take, receiver, headers, bytes(body))
+        except NotAuthentic as error:
+            log.warning("callback_refused", receiver=receiver, reason=str(error))
+            return problem(401, str(error))
+        return Response()

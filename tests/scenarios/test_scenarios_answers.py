@@ -1,0 +1,208 @@
+"""Somebody answers at PagerDuty, presses a button in Slack, closes a ticket: it counts here."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import json
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import httpx
+import pytest
+from world import SIGNING_SECRET, WEBHOOK_SECRET, Phase, World, usual
+
+from tocsin.delivery.answers import Answer
+from tocsin.delivery.message import Message
+from tocsin.delivery.outcome import Delivered, Outcome
+from tocsin.domain.findings import Incident, IncidentState
+
+PHASES = [*usual("chat", until=120), Phase("chat", 5, 120, failing=0.7)]
+
+
+def signed(body: bytes, secret: str = WEBHOOK_SECRET) -> str:
+    return "v1=" + hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
+
+
+def told(incident_id: str, kind: str = "incident.acknowledged", **changes: Any) -> bytes:
+    event = {
+        "id": "01CH754SM17TWPE2V2H4VPBRO7",
+        "event_type": kind,
+        "resource_type": "incident",
+        "occurred_at": "2026-11-16T09:20:00.000Z",
+        "agent": {"id": "PLH1HKV", "type": "user_reference", "summary": "Ana Acosta"},
+        "data": {"id": "PGR0VU2", "type": "incident", "incident_key": incident_id},
+    }
+    return json.dumps({"event": {**event, **changes}}).encode()
+
+
+def pagerduty(made: World, body: bytes, signature: str | None = None) -> int:
+    headers = {"X-PagerDuty-Signature": signature or signed(body)}
+    return int(made.web.post("/callbacks/pagerduty", content=body, headers=headers).status_code)
+
+
+def press(made: World, action: str, incident_id: str, at: str = "1") -> int:
+    payload = {
+        "type": "block_actions",
+        "user": {"id": "U1", "username": "ana"},
+        "actions": [{"action_id": f"tocsin_{action}", "value": incident_id, "action_ts": at}],
+    }
+    body = urlencode({"payload": json.dumps(payload)}).encode()
+    stamp = str(int(made.clock.now().timestamp()))
+    digest = hmac.new(SIGNING_SECRET.encode(), f"v0:{stamp}:".encode() + body, hashlib.sha256)
+    headers = {
+        "X-Slack-Request-Timestamp": stamp,
+        "X-Slack-Signature": f"v0={digest.hexdigest()}",
+        "Content-Type": "application/x-www-form-urlencoded",
+    }
+    return int(made.web.post("/callbacks/slack", content=body, headers=headers).status_code)
+
+
+def incident(made: World, before: Incident) -> Incident:
+    found = made.state.incident(before.id)
+    assert found is not None
+    return found
+
+
+def test_an_acknowledgement_at_the_pager_stops_the_escalation(tmp_path: Path) -> None:
+    with World(tmp_path, PHASES) as made:
+        made.play(12)
+        page = made.incident("chat")
+        assert page.state is IncidentState.TRIGGERED
+        body = told(page.id)
+        assert pagerduty(made, body, "v1=" + "0" * 64) == 401
+        assert incident(made, page).state is IncidentState.TRIGGERED
+        assert pagerduty(made, body) == 200
+        now = incident(made, page)
+        assert (now.state, now.acknowledged_by) == (
+            IncidentState.ACKNOWLEDGED,
+            "pagerduty:Ana Acosta",
+        )
+        made.play(40)
+        assert not made.of("secondary"), "nobody else is called"
+        assert "Acknowledged" in json.dumps(made.of("slack")[-1].body)
+
+
+def test_what_is_told_again_or_replayed_counts_once(tmp_path: Path) -> None:
+    with World(tmp_path, PHASES) as made:
+        made.play(12)
+        page = made.incident("chat")
+        body = told(page.id)
+        assert [pagerduty(made, body) for _ in range(3)] == [200] * 3
+        acknowledged = incident(made, page)
+        with made.state.transaction() as tx:  # its acknowledgement ran out
+            again = replace(acknowledged, state=IncidentState.TRIGGERED, acknowledged_by="")
+            tx.put_incident(again, expect_version=acknowledged.version)
+        assert pagerduty(made, body) == 200
+        assert incident(made, page).state is IncidentState.TRIGGERED, "a replay silences nothing"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"agent": {"type": "inbound_integration_reference", "summary": "Events API V2"}},
+        {"agent": None},
+        {"event_type": "incident.escalated"},
+        {"data": {"incident_key": "somebody/else-1"}},
+        {"data": {}},
+    ],
+)
+def test_what_no_person_did_to_ours_is_no_answer(tmp_path: Path, changes: dict[str, Any]) -> None:
+    with World(tmp_path, PHASES) as made:
+        made.play(12)
+        page = made.incident("chat")
+        assert pagerduty(made, told(page.id, **{"kind": "incident.resolved", **changes})) == 200
+        assert incident(made, page).state is IncidentState.TRIGGERED
+
+
+def test_an_authentic_request_that_cannot_be_read_is_kept_and_answered_200(tmp_path: Path) -> None:
+    with World(tmp_path, PHASES) as made:
+        for body in (b"no json", b"[]", b'{"event": 5}', b"\xff\xfe", b'{"event": {"data": []}}'):
+            assert pagerduty(made, body) == 200
+        kept = [e for e in made.state.ledger_entries() if e.kind == "answer.unreadable"]
+        assert len(kept) == 5
+
+
+def test_buttons_in_slack_acknowledge_and_resolve(tmp_path: Path) -> None:
+    with World(tmp_path, PHASES) as made:
+        made.play(12)
+        page = made.incident("chat")
+        shown = json.dumps(made.of("slack")[0].body)
+        assert "tocsin_acknowledge" in shown
+        assert press(made, "acknowledge", page.id) == 200
+        assert incident(made, page).acknowledged_by == "slack:ana"
+        assert press(made, "resolve", page.id, "2") == 200
+        assert incident(made, page).state is IncidentState.RESOLVED
+        made.deliver()
+        assert made.of("pagerduty", "resolve"), "everybody who was told hears of it"
+
+
+def test_only_receivers_that_listen_have_an_address(tmp_path: Path) -> None:
+    with World(tmp_path, usual("chat", until=5)) as made:
+        for name in ("secondary", "mail", "nobody", "../pagerduty"):
+            assert made.web.post(f"/callbacks/{name}", content=b"{}").status_code == 404
+        assert made.web.get("/callbacks/pagerduty").status_code == 405
+        large = b"x" * 1_000_001
+        assert pagerduty(made, large) == 413
+
+
+class Tracker:
+    """A tracker in which a person does something."""
+
+    is_idempotent = True
+    rate_per_s = 1.0
+    Config = None
+
+    def __init__(self) -> None:
+        self.answer: Answer | None = None
+
+    async def send(self, message: Message, http: httpx.AsyncClient) -> Outcome:
+        return Delivered({"key": "OPS-1"})
+
+    async def poll(self, reference: Any, at: Any, http: httpx.AsyncClient) -> Answer | None:
+        assert reference == {"key": "OPS-1"}
+        return self.answer
+
+
+def test_a_ticket_that_is_still_in_progress_acknowledges_once(tmp_path: Path) -> None:
+    with World(tmp_path, PHASES) as made:
+        tracker: Any = Tracker()
+        channels = {"slack": tracker, "pagerduty": tracker, "secondary": tracker, "mail": tracker}
+        made.courier.use(channels)
+        made.answers.use(channels)
+        made.play(12)
+        page = made.incident("chat")
+        tracker.answer = Answer("acknowledge", "jira:Ana")
+        assert asyncio.run(made.answers.poll(made.http)) == 1
+        assert incident(made, page).acknowledged_by == "jira:Ana"
+        until = incident(made, page).acknowledged_until
+        assert until is not None
+        made.play(int((until - made.clock.now()) / timedelta(minutes=1)) + 15)
+        assert incident(made, page).state is IncidentState.TRIGGERED
+        assert asyncio.run(made.answers.poll(made.http)) == 0
+        tracker.answer = Answer("resolve", "jira:Ana")
+        assert asyncio.run(made.answers.poll(made.http)) == 1
+        assert incident(made, page).state is IncidentState.RESOLVED
+
+
+def test_a_ticket_that_we_closed_does_not_end_an_incident_that_came_back(tmp_path: Path) -> None:
+    with World(tmp_path, PHASES) as made:
+        tracker: Any = Tracker()
+        channels = {"slack": tracker, "pagerduty": tracker, "secondary": tracker, "mail": tracker}
+        made.courier.use(channels)
+        made.answers.use(channels)
+        made.play(12)
+        page = made.incident("chat")
+        made.house.resolve(page.id, "ana", "it looks better")
+        made.deliver()
+        over = incident(made, page)
+        with made.state.transaction() as tx:
+            back = replace(over, state=IncidentState.TRIGGERED, resolved=None)
+            tx.put_incident(back, expect_version=over.version)
+        tracker.answer = Answer("resolve", "jira:Tocsin")
+        assert asyncio.run(made.answers.poll(made.http)) == 0
+        assert incident(made, page).state is IncidentState.TRIGGERED
