@@ -123,6 +123,9 @@ class IncidentResource:
     objective: str
     budget_left: float | None
     burn: float | None
+    source: str
+    description: str
+    link: str
     runbook: str
     first_steps: tuple[str, ...]
     told: tuple[ToldView, ...]

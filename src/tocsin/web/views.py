@@ -371,6 +371,9 @@ class IncidentView:
     budget_left: float | None = None
     burn: float | None = None
     chart: ChartView | None = None
+    source: str = ""
+    description: str = ""
+    link: str = ""
     runbook: str = ""
     first_steps: tuple[str, ...] = ()
     told: tuple[ToldView, ...] = ()
