@@ -1,0 +1,65 @@
+"""A page budget: the evidence that so many false pages a week correspond to, over all monitors.
+
+Nobody can promise that; it is an empirical, backtested rate. What is assumed: evidence is -log10 of
+a calibrated probability, so that its tail falls tenfold per unit. What is read off the history: how
+often an hour of a monitor, all its looks together, reaches a level that incidents hardly touch.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+
+AIM = 0.6  # of the budget: tails wander, and a budget that is met half of the time is not held
+MIN_BLOCKS = 100
+WEEK_S = 7 * 86_400
+_BODY = 0.8  # quantile of the hourly maxima where the tail is pinned
+_TAIL_PEAKS = 20  # confirmed calm maxima above the pin that let the measured tail speak
+
+
+def threshold(
+    maxima: npt.ArrayLike,
+    per_week: float,
+    blocks_per_week: float,
+    steps_per_week: float,
+    *,
+    reviewed: bool = False,
+) -> float:
+    """The evidence to ask for, so that false pages come at about 0.6 of `per_week`.
+
+    maxima: the highest evidence of each block (an hour of one monitor), pooled over all monitors.
+    blocks_per_week, steps_per_week: of all monitors together. reviewed: incidents have been cut out
+    of `maxima` and false pages left in, so that the upper tail itself can be trusted: then it is
+    fitted instead of assumed. With fewer than a hundred blocks: Bonferroni over all steps.
+
+    Papers: Efron, "Size, power and false discovery rates", Annals of Statistics 35 (2007), on the
+    empirical null; Coles, "An Introduction to Statistical Modeling of Extreme Values" (2001) on
+    block maxima.
+    """
+    if per_week <= 0:
+        raise ValueError(f"a page budget is above 0 pages a week, not {per_week:g}")
+    seen = np.asarray(maxima, np.float64)
+    seen = seen[np.isfinite(seen)]
+    if len(seen) < MIN_BLOCKS:
+        return math.log10(max(steps_per_week, 1.0) / per_week)
+    rate = min(AIM * per_week / max(blocks_per_week, 1e-9), 1.0 - _BODY)
+    if reviewed:
+        return _measured(seen, rate)
+    pin = float(np.quantile(seen, _BODY))
+    return pin + math.log10((1.0 - _BODY) / rate)
+
+
+def _measured(seen: Floats, rate: float) -> float:
+    """The quantile itself while history holds some peaks above it, an exponential tail beyond."""
+    ordered = np.sort(seen)[::-1]
+    wanted = rate * len(ordered)
+    if wanted >= _TAIL_PEAKS:
+        return float(ordered[int(wanted) - 1])
+    base = float(ordered[min(_TAIL_PEAKS, len(ordered)) - 1])
+    excess = ordered[: _TAIL_PEAKS - 1] - base
+    scale = max(float(excess.mean()), 1.0 / math.log(10.0) / 2.0)
+    return base + scale * math.log(_TAIL_PEAKS / max(wanted, 1e-9))
