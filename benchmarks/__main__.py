@@ -13,9 +13,10 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
-from benchmarks import gates, ingest, paging, paths, redaction, rootcause, sdk
+from benchmarks import accuracy, gates, ingest, paging, paths, redaction, rootcause, sdk
 
 BENCHMARKS = {
+    "accuracy": accuracy.run,
     "ingest": ingest.run,
     "paths": paths.run,
     "paging": paging.run,

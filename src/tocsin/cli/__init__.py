@@ -37,6 +37,7 @@ app.add_typer(gate, name="gate")
 app.command("import")(files.import_)
 app.command()(files.export)
 app.command()(files.costs)
+app.command()(analyse.detect)
 app.command()(analyse.explain)
 
 

@@ -11,7 +11,56 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from tocsin.cli.terminal import Output, out, told
+from tocsin.cli.terminal import Output, err, out, told
+
+
+def detect(
+    file: Annotated[Path, typer.Argument(help="CSV, JSONL or Parquet: a timestamp and a value")],
+    key: Annotated[
+        str, typer.Option(help="column that tells several series apart; one series without")
+    ] = "",
+    budget: Annotated[
+        float | None,
+        typer.Option(min=0.001, help="false alerts a week to tolerate, over all series"),
+    ] = None,
+    evidence: Annotated[
+        float | None, typer.Option(min=1.0, help="-log10 p to ask for, instead of a budget [3.5]")
+    ] = None,
+    timestamp: Annotated[str, typer.Option(help="column of times")] = "timestamp",
+    value: Annotated[str, typer.Option(help="column of values")] = "value",
+    output: Output = Output.TEXT,
+) -> None:
+    """What would have rung over a file of values, each judged only by what lay before it.
+
+    One line an alert: series, start (when it rings), end, score (-log10 p at its strongest), p,
+    reason.
+
+    Exit code: 0 done, alerts or not; 1 the file cannot be used.
+    """
+    from dataclasses import asdict
+
+    from tocsin.engine.detecting import detect as alerts_of
+    from tocsin.engine.value_files import read_values
+
+    if budget is not None and evidence is not None:
+        raise typer.BadParameter("give --budget or --evidence, not both")
+    with told():
+        series = read_values(file, key=key, timestamp=timestamp, value=value)
+        repeated = sum(one.repeated for one in series)
+        if repeated:
+            err.print(f"{repeated:,} rows repeat a time; the later one counts", highlight=False)
+        found = list(alerts_of(series, budget=budget, evidence=evidence))
+    if output is Output.JSON:
+        sys.stdout.write(json.dumps([asdict(one) for one in found]) + "\n")
+    elif output is Output.JSONL:
+        sys.stdout.writelines(json.dumps(asdict(one)) + "\n" for one in found)
+    else:
+        for one in found:
+            text = f"{one.start}  {one.series}  {one.score:.1f}  {one.reason}"
+            out.print(text, markup=False, highlight=False, soft_wrap=True)
+        points = sum(len(one.values) for one in series)
+        text = f"{len(found):,} alerts in {len(series):,} series, {points:,} values"
+        err.print(text, highlight=False)
 
 
 def explain(

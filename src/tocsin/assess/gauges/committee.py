@@ -1,4 +1,4 @@
-"""The committee: four baselines, each calibrated in its own tail, and the median of what they say."""
+"""The committee: four baselines, each calibrated in its own tail, and their median."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ RUN_WORTH = 1.75
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """What the committee says of some steps: evidence is -log10 p [step, row], NaN where unknown."""
+    """What the committee says of some steps: evidence is -log10 p [step, row], NaN if unknown."""
 
     evidence: Floats
     deviations: Deviations
@@ -30,8 +30,8 @@ class Judged:
 class Committee:
     """Judges `rows` gauges on one grid, and learns from them block by block.
 
-    sides: +1 where only values above the expected count [row], -1 below, 0 both. Memory is constant:
-    about 13 kB a series at steps of a minute.
+    sides: +1 where only values above the expected count [row], -1 below, 0 both. Memory is
+    constant: about 13 kB a series at steps of a minute.
     """
 
     def __init__(self, rows: int, grid: Grid, sides: Floats | None = None) -> None:

@@ -24,13 +24,14 @@ class Peaks:
     """Tail probabilities of non-negative scores [kind, series], each in its own history.
 
     Counts per logarithmic bucket (9 % wide), halved every four weeks, hold the history in constant
-    memory. Above the 98th percentile, lower where that leaves fewer than thirty peaks, a generalised
-    Pareto distribution is fitted by probability-weighted moments. Its shape is never below 0: a
-    bounded tail would call everything beyond its end equally impossible and lose all ranking.
+    memory. Above the 98th percentile, lower where that leaves fewer than thirty peaks, a
+    generalised Pareto distribution is fitted by probability-weighted moments. Its shape is never
+    below 0: a bounded tail would call everything beyond its end equally impossible and lose all
+    ranking.
 
     Paper: Hosking and Wallis, "Parameter and quantile estimation for the generalized Pareto
-    distribution", Technometrics 29 (1987); Siffer et al., "Anomaly detection in streams with extreme
-    value theory", KDD 2017.
+    distribution", Technometrics 29 (1987); Siffer et al., "Anomaly detection in streams with
+    extreme value theory", KDD 2017.
     """
 
     def __init__(self, kinds: int, rows: int) -> None:
@@ -64,7 +65,7 @@ class Peaks:
         """Count scores [kind, step, row] over `days`, without those that were incidents, and fit
         every tail anew."""
         kept = np.isfinite(scores) & ~(evidence >= NOT_LEARNED)
-        kinds, rows = self._start.shape
+        rows = self._start.shape[1]
         self._counts *= np.float32(0.5 ** (days / _HALF_LIFE_DAYS))
         k, _, r = np.nonzero(kept)
         flat = (k * rows + r) * _BUCKETS + _bucket(scores[kept])

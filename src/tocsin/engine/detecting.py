@@ -1,0 +1,202 @@
+"""`tocsin detect`: what would have rung over a file of values, judged as time went by.
+
+Every value is judged by what lay before it. With a budget the evidence to ask for is found anew
+each day from what was seen until then, over all series of the file together.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import numpy as np
+import numpy.typing as npt
+
+from tocsin.assess.gauges.budget import WEEK_S, threshold
+from tocsin.assess.gauges.committee import Committee, Judged, sustained
+from tocsin.assess.gauges.episodes import episodes, quiet_steps
+from tocsin.assess.gauges.grid import DAY_S, Grid
+from tocsin.engine.value_files import ValueSeries
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+DEFAULT_EVIDENCE = 3.5
+_BASELINES = ("the week", "the time of day", "the last hour", "the last three hours")
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """One alert: when it rang, its last moment above the threshold, and why."""
+
+    series: str
+    start: str
+    start_epoch: int
+    end: str
+    score: float
+    p: float
+    reason: str
+
+
+@dataclass(slots=True)
+class Scored:
+    """A series on its grid: evidence and what was expected, a step at a time."""
+
+    series: ValueSeries
+    grid: Grid
+    steps: Ints
+    evidence: Floats
+    expected: Floats
+    by: npt.NDArray[np.int8]
+
+
+def detect(
+    series: Sequence[ValueSeries], *, budget: float | None = None, evidence: float | None = None
+) -> Iterator[Alert]:
+    """Alerts of every series, one series after the other.
+
+    budget: false alerts a week that are tolerated over all series together. evidence: -log10 p to
+    ask for instead. ValueError for a budget that is not above 0.
+    """
+    if budget is not None and budget <= 0:
+        raise ValueError(f"a budget is above 0 alerts a week, not {budget:g}")
+    scored = score(series)
+    limits = None if budget is None else _Limits(scored, budget)
+    for one in scored:
+        asked = DEFAULT_EVIDENCE if evidence is None else evidence
+        limit = np.full(len(one.steps), asked) if limits is None else limits.of(one)
+        yield from _alerts(one, limit)
+
+
+def score(series: Sequence[ValueSeries]) -> list[Scored]:
+    """Evidence for every series. Series of one step that overlap are judged together."""
+    found = {}
+    for step_s, members in _together(series):
+        for scored in _score_group(members, Grid(step_s)):
+            found[scored.series.name] = scored
+    return [found[one.name] for one in series]
+
+
+def _together(series: Sequence[ValueSeries]) -> Iterator[tuple[int, list[ValueSeries]]]:
+    """Series of one step, as long as each begins before those before it have ended."""
+    by_start = sorted(series, key=lambda one: (one.step_s, int(one.seconds[0])))
+    members: list[ValueSeries] = []
+    end = 0
+    for one in by_start:
+        if members and (one.step_s != members[0].step_s or one.seconds[0] > end):
+            yield members[0].step_s, members
+            members, end = [], 0
+        members.append(one)
+        end = max(end, int(one.seconds[-1]))
+    if members:
+        yield members[0].step_s, members
+
+
+def _score_group(members: list[ValueSeries], grid: Grid) -> list[Scored]:
+    places = [one.seconds // grid.step_s for one in members]
+    begin = min(int(steps[0]) for steps in places)
+    begin -= begin % grid.block
+    length = max(int(steps[-1]) for steps in places) + 1 - begin
+    values = np.full((grid.lead + length, len(members)), np.nan)
+    for row, (one, steps) in enumerate(zip(members, places, strict=True)):
+        values[grid.lead + steps - begin, row] = one.values
+    evidence = np.full((length, len(members)), np.nan)
+    expected = np.full((length, len(members)), np.nan)
+    by = np.zeros((length, len(members)), np.int8)
+    committee = Committee(len(members), grid)
+    for start in range(0, length, grid.block):
+        stop = min(start + grid.block, length)
+        recent = values[start : stop + grid.lead]
+        judged = committee.judge(recent, begin + start)
+        evidence[start:stop] = judged.evidence
+        expected[start:stop] = judged.deviations.expected
+        by[start:stop] = _strongest(judged)
+        committee.learn((begin + start) // grid.block, recent[grid.lead :], judged)
+    evidence = sustained(evidence)
+    return [
+        Scored(one, grid, steps, evidence[at, row], expected[at, row], by[at, row])
+        for row, (one, steps) in enumerate(zip(members, places, strict=True))
+        for at in [steps - begin]
+    ]
+
+
+def _strongest(judged: Judged) -> npt.NDArray[np.int8]:
+    return np.asarray(np.nan_to_num(judged.each, nan=-1.0).argmax(axis=0), np.int8)
+
+
+class _Limits:
+    """The evidence to ask for, per day, from all series together."""
+
+    def __init__(self, scored: Sequence[Scored], budget: float) -> None:
+        self._budget = budget
+        blocks = [_block_maxima(one) for one in scored]
+        self._seconds = np.concatenate([seconds for seconds, _ in blocks])
+        self._maxima = np.concatenate([maxima for _, maxima in blocks])
+        order = np.argsort(self._seconds, kind="stable")
+        self._seconds, self._maxima = self._seconds[order], self._maxima[order]
+        steps = [WEEK_S / one.grid.step_s for one in scored]
+        self._per_week = sum(s / one.grid.block for s, one in zip(steps, scored, strict=True))
+        self._steps_per_week = sum(steps)
+        self._days: dict[int, float] = {}
+
+    def of(self, one: Scored) -> Floats:
+        days = one.steps * one.grid.step_s // DAY_S
+        each, place = np.unique(days, return_inverse=True)
+        return np.array([self._on(int(day)) for day in each])[place]
+
+    def _on(self, day: int) -> float:
+        if day not in self._days:
+            seen = int(np.searchsorted(self._seconds, day * DAY_S))
+            self._days[day] = threshold(
+                self._maxima[:seen], self._budget, self._per_week, self._steps_per_week
+            )
+        return self._days[day]
+
+
+def _block_maxima(one: Scored) -> tuple[Ints, Floats]:
+    """The end of every block that could be judged, in seconds, and its highest evidence."""
+    known = np.isfinite(one.evidence)
+    blocks = one.steps[known] // one.grid.block
+    if not len(blocks):
+        return np.zeros(0, np.int64), np.zeros(0)
+    each, begin = np.unique(blocks, return_index=True)
+    maxima = np.maximum.reduceat(one.evidence[known], begin)
+    return (each + 1) * one.grid.block * one.grid.step_s, maxima
+
+
+def _alerts(one: Scored, limit: Floats) -> Iterator[Alert]:
+    # Quiet is counted in steps of the grid, which may have gaps.
+    length = int(one.steps[-1] - one.steps[0]) + 1
+    at = one.steps - one.steps[0]
+    evidence = np.full(length, np.nan)
+    limits = np.full(length, math.inf)
+    evidence[at], limits[at] = one.evidence, limit
+    row_of = np.zeros(length, np.intp)
+    row_of[at] = np.arange(len(at))
+    for episode in episodes(evidence, limits, quiet_steps(one.grid.step_s)):
+        start, stop, peak = (int(row_of[i]) for i in (episode.start, episode.stop, episode.peak))
+        strongest = float(one.evidence[peak])
+        yield Alert(
+            series=one.series.name,
+            start=_iso(one.series.seconds[start]),
+            start_epoch=int(one.series.seconds[start]),
+            end=_iso(one.series.seconds[stop]),
+            score=round(strongest, 2),
+            p=float(f"{10.0 ** -min(strongest, 300.0):.3g}"),
+            reason=_reason(one, start),
+        )
+
+
+def _reason(one: Scored, row: int) -> str:
+    value, expected = float(one.series.values[row]), float(one.expected[row])
+    side = "above" if value > expected else "below"
+    return (
+        f"{value:.4g}, {side} the expected {expected:.4g}; "
+        f"furthest from {_BASELINES[int(one.by[row])]}"
+    )
+
+
+def _iso(seconds: np.int64) -> str:
+    return datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
