@@ -13,7 +13,7 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
-from benchmarks import accuracy, gates, ingest, paging, paths, redaction, rootcause, sdk
+from benchmarks import accuracy, drift, gates, ingest, paging, paths, redaction, rootcause, sdk
 
 BENCHMARKS = {
     "accuracy": accuracy.run,
@@ -24,6 +24,7 @@ BENCHMARKS = {
     "redaction": redaction.run,
     "gates": gates.run,
     "rootcause": rootcause.run,
+    "drift": drift.run,
 }
 RESULTS = Path(__file__).with_name("results")
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from test_cli_commands import tocsin
 
@@ -90,3 +93,87 @@ def test_a_file_that_cannot_be_used_is_told_where_and_why(
     assert done.returncode == 1
     assert told in done.stderr, done.stderr
     assert "cells.csv" in done.stderr
+
+
+def columns(seed: int, rows: int, **changed: object) -> dict[str, object]:
+    rng = np.random.default_rng(seed)
+    made: dict[str, object] = {
+        "tokens": rng.lognormal(5, 1, rows),
+        "model": rng.choice(["a", "b"], rows),
+        "prompt": [" ".join(rng.choice(["refund", "order", "late", "card"], 6))
+                   + f" {n}" for n in rng.integers(10_000, 99_999, rows)],
+        "vector": list(rng.normal(size=(rows, 8))),
+        "id": [f"{seed}-{n}" for n in range(rows)],
+    }  # fmt: skip
+    return made | changed
+
+
+def parquet(path: Path, made: dict[str, object]) -> Path:
+    pq.write_table(pa.table({k: pa.array(v) for k, v in made.items()}), path)
+    return path
+
+
+def test_drift_of_nothing_is_0_and_of_a_column_is_2(tmp_path: Path) -> None:
+    before = parquet(tmp_path / "a.parquet", columns(0, 800))
+    same = tocsin("drift", before, parquet(tmp_path / "b.parquet", columns(11, 300)))
+    assert same.returncode == 0, same.stdout + same.stderr
+    assert "no drift: 0 of 5 features drifted; 800 and 300 rows" in same.stdout
+    assert "id is not compared: nearly every value is its own" in same.stdout
+    made = columns(2, 300)
+    made["tokens"] = np.asarray(made["tokens"]) * 2
+    moved = tocsin("drift", before, parquet(tmp_path / "c.parquet", made), "--output", "json")
+    assert moved.returncode == 2
+    told = json.loads(moved.stdout)
+    assert (told["verdict"], told["drifted"]) == ("drift", ["tokens"])
+    by_name = {feature["name"]: feature for feature in told["features"]}
+    assert set(by_name) == {"tokens", "model", "prompt (length)", "prompt (words)", "vector"}
+    assert set(by_name["tokens"]["statistics"]) == {"psi", "jensen_shannon", "ks", "wasserstein"}
+    assert by_name["tokens"]["moved"][0].startswith("median ")
+    again = tocsin("drift", before, tmp_path / "c.parquet", "--output", "json")
+    assert again.stdout == moved.stdout
+
+
+def test_drift_reads_csv_and_jsonl_and_sees_what_is_missing(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    csv = "x,v\n" + "\n".join(f'{rng.normal()},"[{rng.normal()}, 1]"' for _ in range(200))
+    lines = "\n".join(
+        json.dumps({"x": None if n % 4 == 0 else float(rng.normal()),
+                    "v": [float(rng.normal()), 1.0]}) for n in range(200)
+    )  # fmt: skip
+    (tmp_path / "a.csv").write_text(csv)
+    (tmp_path / "b.jsonl").write_text(lines)
+    done = tocsin("drift", tmp_path / "a.csv", tmp_path / "b.jsonl", "--output", "json")
+    assert done.returncode == 2, done.stderr
+    assert json.loads(done.stdout)["drifted"] == ["x (missing)"]
+
+
+def test_a_column_that_goes_or_changes_its_kind_is_drift(tmp_path: Path) -> None:
+    a = parquet(tmp_path / "a.parquet", {"x": np.arange(100.0), "y": ["a", "b"] * 50})
+    b = parquet(tmp_path / "b.parquet", {"x": ["a", "b"] * 50, "z": np.arange(100.0)})
+    done = tocsin("drift", a, b, "--output", "json")
+    assert done.returncode == 2
+    assert json.loads(done.stdout)["schema"] == [
+        "column x held numbers and holds categories", "column y is gone", "column z is new",
+    ]  # fmt: skip
+
+
+def test_too_few_rows_are_unknown(tmp_path: Path) -> None:
+    a = parquet(tmp_path / "a.parquet", {"x": np.arange(100.0)})
+    b = parquet(tmp_path / "b.parquet", {"x": np.arange(9.0)})
+    done = tocsin("drift", a, b)
+    assert done.returncode == 3
+    assert "100 and 9 values; 20 of each are needed" in " ".join(done.stdout.split())
+
+
+def test_drift_says_what_is_wrong_with_a_file(tmp_path: Path) -> None:
+    a = parquet(tmp_path / "a.parquet", {"v": list(np.ones((30, 3)))})
+    b = parquet(tmp_path / "b.parquet", {"v": list(np.ones((30, 4)))})
+    done = tocsin("drift", a, b)
+    assert done.returncode == 1
+    assert "vectors of 3 and of 4 dimensions cannot be compared" in done.stderr
+    ragged = [[1.0, 2.0]] * 30 + [[1.0]]
+    c = parquet(tmp_path / "c.parquet", {"v": ragged})
+    assert "vector 31 has not 2 numbers" in tocsin("drift", c, a).stderr
+    assert "no column 'w'" in tocsin("drift", a, a, "--columns", "w").stderr
+    empty = parquet(tmp_path / "e.parquet", {"v": pa.array([], pa.float64())})  # type: ignore[dict-item]
+    assert "has no rows" in tocsin("drift", a, empty).stderr

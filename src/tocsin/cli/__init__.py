@@ -39,6 +39,7 @@ app.command()(files.export)
 app.command()(files.costs)
 app.command()(analyse.detect)
 app.command()(analyse.explain)
+app.command()(analyse.drift)
 
 
 def main() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
@@ -63,6 +63,10 @@ def detect(
         err.print(text, highlight=False)
 
 
+if TYPE_CHECKING:
+    from tocsin.engine.drift_files import DriftReport
+
+
 def explain(
     file: Annotated[Path, typer.Argument(help="CSV, JSONL or Parquet")],
     actual: Annotated[str, typer.Option(help="column of what happened [actual]")] = "",
@@ -117,3 +121,63 @@ def _show(account: dict[str, Any]) -> None:
         shown = ("-" if found[n] is None else f"{found[n]:,.4g}" for n in figures)
         table.add_row(escape(where), *shown)
     out.print(table)
+
+
+def drift(
+    reference: Annotated[Path, typer.Argument(help="what is usual: CSV, JSONL or Parquet")],
+    current: Annotated[Path, typer.Argument(help="what is compared with it")],
+    columns: Annotated[str, typer.Option(help="only these, with commas")] = "",
+    level: Annotated[
+        float, typer.Option(min=0.0001, max=0.5, help="how often a false alarm is acceptable")
+    ] = 0.05,
+    seed: Annotated[int, typer.Option(help="of the draws without drift")] = 0,
+    output: Output = Output.TEXT,
+) -> None:
+    """Whether one file of values is distributed like another, column by column.
+
+    Numbers, categories, texts and embeddings (lists of numbers) are told apart by themselves.
+    Thresholds come from dealing the values out anew at the very sizes of the two files.
+
+    Exit code: 0 no drift, 2 drift, 3 too few values to say, 1 a file cannot be used.
+    """
+    from tocsin.engine.drift_files import drift_of_files
+
+    with told():
+        names = [name.strip() for name in columns.split(",") if name.strip()]
+        report = drift_of_files(reference, current, columns=names, level=level, seed=seed)
+    if output is Output.TEXT:
+        _show_drift(report)
+    else:
+        indent = None if output is Output.JSONL else 2
+        sys.stdout.write(json.dumps(report.as_json(), ensure_ascii=False, indent=indent) + "\n")
+    raise typer.Exit({"no drift": 0, "drift": 2, "unknown": 3}[report.verdict])
+
+
+def _show_drift(report: DriftReport) -> None:
+    from tocsin.assess.drift.comparison import PRIMARY
+
+    table = Table(box=None, pad_edge=False)
+    for name in ("feature", "statistic", "value", "threshold", "p", "adjusted p", "verdict"):
+        right = name in ("value", "threshold", "p", "adjusted p")
+        table.add_column(name, justify="right" if right else "left")
+    table.add_column("what moved", overflow="fold")
+    for feature in report.features:
+        primary, verdict = feature.primary, "drift" if feature.drifted(report.level) else "-"
+        figures = (
+            ("", "", "", "")
+            if primary is None or feature.adjusted is None
+            else (f"{primary.value:.4g}", f"{primary.threshold:.4g}", f"{primary.p:.2g}",
+                  f"{feature.adjusted:.2g}")
+        )  # fmt: skip
+        moved = "\n".join(feature.moved) if verdict == "drift" else feature.unknown
+        named = PRIMARY[feature.kind] if primary else ""
+        table.add_row(escape(feature.name), named, *figures,
+                      "unknown" if feature.unknown else verdict, escape(moved))  # fmt: skip
+    out.print(table)
+    for line in report.schema:
+        out.print(escape(line), highlight=False)
+    for name, why in report.skipped.items():
+        out.print(f"[dim]{escape(name)} is not compared: {escape(why)}[/]", highlight=False)
+    rows = f"{report.rows[0]:,} and {report.rows[1]:,} rows"
+    found = f"{len(report.drifted)} of {len(report.features)} features drifted"
+    out.print(f"[bold]{report.verdict}[/]: {found}; {rows}", highlight=False)
