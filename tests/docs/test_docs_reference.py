@@ -10,6 +10,14 @@ import pytest
 from docs_pages import ROOT, blocks, commands, generator, name, pages
 
 from tocsin.engine.settings import Settings, from_environment
+from tocsin.indicators.catalogue import NAMES
+from tocsin.indicators.language.vocabulary import (
+    ENTRIES,
+    FIELDS,
+    FUNCTIONS,
+    LOOKUPS,
+    WORDS,
+)
 from tocsin.intake.bodies import BodyLimits
 from tocsin.intake.front import routes
 from tocsin.intake.rest import MAX_ROWS
@@ -101,3 +109,10 @@ def test_glossary_has_every_table_and_every_kind() -> None:
 def test_glossary_explains_a_word_once() -> None:
     words = re.findall(r"^\| ([^|]+?) \|", GLOSSARY.read_text("utf-8"), re.M)[1:]
     assert len(words) == len(set(words))
+
+
+def test_the_guide_of_indicators_has_every_field_and_every_function() -> None:
+    text = (REFERENCE.parent / "guides" / "indicators.md").read_text("utf-8")
+    told = set(re.findall(r"\w+", " ".join(re.findall(r"`([^`]*)`", text))))
+    assert {*FIELDS, *ENTRIES, *LOOKUPS, *FUNCTIONS, *WORDS} <= told
+    assert set(NAMES) <= told

@@ -16,6 +16,7 @@ from tocsin.domain.series import Ratio, SeriesId
 from tocsin.engine.counts import CountsFile
 from tocsin.engine.feed import Feed, ReadAhead, Watched
 from tocsin.engine.files import CallsFile, open_source
+from tocsin.indicators.custom import written
 
 FAILURES = SeriesId("chat", "availability")
 SLOW = SeriesId("chat", "latency_under_2s")
@@ -146,3 +147,34 @@ def test_the_feed_gives_each_minute_again_while_it_may_still_change(tmp_path: Pa
     assert (first.start, first.width) == (START, 5)
     assert (again.start, again.width) == (START + 2, 4)
     assert feed.up_to(START + 6) is None
+
+
+def test_conditions_are_counted_over_a_file_with_any_columns(tmp_path: Path) -> None:
+    table = pa.table({
+        "ts": [START * 60.0] * 6, "service": ["chat"] * 6,
+        "duration_ms": [900.0, 2500.0, None, 900.0, 900.0, 900.0],
+        "error_class": ["", "", "timeout", "content_filter", "", ""],
+        "env": ["prod", "prod", "prod", "prod", "", "dev"],
+        "tier": ["gold", None, "gold", "gold", "free", "gold"],
+        "score.judge": [0.9, 0.2, None, 0.9, None, 0.1],
+    })  # fmt: skip
+    path = tmp_path / "calls.parquet"
+    pyarrow.parquet.write_table(table, path)
+    counted = {
+        ("not failed and not policy_violation", ""): (2, 6),
+        ("latency < 2s", "env = 'prod'"): (1, 2),
+        ("score('judge') >= 50%", ""): (2, 4),
+        ("attributes['tier'] = 'gold'", ""): (1, 5),
+        ("dimensions['tier'] = 'gold' and status = 'ok'", ""): (3, 5),
+        ("attributes['nothing'] = 'x'", ""): (0, 0),
+        ("known(env)", ""): (1, 6),
+    }
+    series = {
+        SeriesId("chat", good): written(good=good, total=total).ratio for good, total in counted
+    }
+    block = open_source(path).minutes(series, (), START, START + 2)
+    found = {
+        (sid.indicator, ""): (int(block.bad[row, 0]), int(block.total[row, 0]))
+        for row, sid in enumerate(series)
+    }
+    assert found == {(good, ""): counts for (good, _), counts in counted.items()}

@@ -86,3 +86,55 @@ def test_late_and_corrected_labels_reach_the_running_objective_and_a_restart_agr
         world.restart()
         world.play(33)
         assert liked(world) == (5, 70)
+
+
+GROUNDED = """
+---
+apiVersion: tocsin/v1
+kind: Indicator
+metadata: {name: grounded}
+spec:
+  good: "score('faithfulness') >= 0.5 and not failed"
+  total: "known(score('faithfulness'))"
+---
+apiVersion: openslo/v1
+kind: SLO
+metadata: {name: chat-liked}
+spec:
+  service: chat
+  indicator:
+    metadata: {name: chat-grounded}
+    spec: {ratioMetric: {good: {metricSource: {type: Tocsin, spec: {use: grounded}}}}}
+  timeWindow: [{duration: 28d, isRolling: true}]
+  budgetingMethod: Occurrences
+  objectives: [{target: 0.7}]
+"""
+
+
+def test_a_judges_late_scores_count_where_their_calls_ended(tmp_path: Path) -> None:
+    """A call without a score does not count; a late one counts in the past."""
+    config = tmp_path / "config.yaml"
+    config.write_text(CONFIG.read_text() + GROUNDED)
+    with Live(tmp_path / "data", usual("chat", until=60), config=config) as world:
+        world.play(20)
+        assert liked(world) == (0, 0), "nothing is judged yet"
+        found = world.web.get("/api/v1/calls?service=chat&limit=1000").json()["items"]
+        past = [call for call in found if call["ts"] < ago(-15) and not call["error_class"]]
+        early = [call["span_id"] for call in past[:40]]
+        judge(world, early[:30], 0.9)
+        judge(world, early[30:], 0.1)
+        world.play(22)
+        assert liked(world) == (10, 40)
+        judge(world, early[35:], 0.8)  # a second look
+        world.play(24)
+        assert liked(world) == (5, 40)
+        world.restart()
+        world.play(25)
+        assert liked(world) == (5, 40)
+
+
+def judge(world: World, spans: list[str], value: float) -> None:
+    rows = [{"name": "faithfulness", "call_id": span, "value": value} for span in spans]
+    answer = world.web.post("/api/v1/scores", content="\n".join(json.dumps(r) for r in rows))
+    assert answer.json()["accepted"] == len(spans), answer.text
+    world.telemetry.flush()

@@ -16,7 +16,9 @@ from tocsin.assess.burn import presets
 from tocsin.assess.detectors import CountScanConfig, PaceShiftConfig
 from tocsin.assess.monitor import BurnStep, Guards, Objective
 from tocsin.domain.errors import SpecError
+from tocsin.domain.expressions import Condition
 from tocsin.domain.series import Ratio, SeriesId
+from tocsin.indicators.language.parser import parse
 from tocsin.routing.policy import BY_SEVERITY
 from tocsin.spec.desired import Desired, load, load_text, restore
 from tocsin.spec.explain import suggest
@@ -173,6 +175,19 @@ def test_several_routing_documents_are_one_in_the_order_of_their_names() -> None
          "{targetPercent: 90}", Ratio("error")),
         (share("{use: latency, under: 2 s}"), "{target: 0.9}",
          Ratio("duration_ms", "ge", 2000)),
+        (share("{count: latency < 2s}"), "{target: 0.9}", Ratio("duration_ms", "ge", 2000)),
+        (share(side='bad', spec="{count: ttft > 1s}"), "{target: 0.9}",
+         Ratio("ttft_ms", "gt", 1000)),
+        (share("{count: not policy_violation}", total="{count: env = 'prod'}"), "{target: 0.9}",
+         Ratio("condition", condition=Condition(
+             parse("policy_violation"), parse("env = 'prod'"),
+             "did not meet not policy_violation"))),
+        (below("{value: cost_usd}"), "{op: gte, value: 0.01, target: 0.9}",
+         Ratio("condition", condition=Condition(
+             parse("cost_usd < 0.01"), None, "did not meet cost_usd >= 0.01"))),
+        (below("{value: total_tokens / 1k}"), "{op: lt, value: 2, target: 0.9}",
+         Ratio("condition", condition=Condition(
+             parse("total_tokens / 1k >= 2"), None, "did not meet total_tokens / 1k < 2"))),
     ],
 )  # fmt: skip
 def test_what_an_objective_may_count(indicator: str, objective: str, ratio: Ratio) -> None:
@@ -185,8 +200,10 @@ def test_what_an_objective_may_count(indicator: str, objective: str, ratio: Rati
 @pytest.mark.parametrize(
     ("indicator", "objective", "message"),
     [
-        (below("{value: latency_ms}"),
-         "{op: gt, value: 5, target: 0.9}", "op 'gt' is not supported yet"),
+        (below("{value: latncy}"),
+         "{op: lt, value: 5, target: 0.9}", "there is no field 'latncy' (did you mean 'latency'?)"),
+        (below("{value: model}"),
+         "{op: lt, value: 5, target: 0.9}", "'model' is no number of a call"),
         (below("{value: latency_ms}"), "{target: 0.9}",
          "needs op and value"),
         (below("{value: latency_ms}"),
@@ -200,17 +217,18 @@ def test_what_an_objective_may_count(indicator: str, objective: str, ratio: Rati
         (share("{use: feedback, where: {model: x}}"), "{target: 0.9}",
          "feedback does not say which model it is about"),
         (share("{count: failed}"), "{target: 0.9}",
-         "counting 'failed' as good is not supported yet (did you mean 'not failed'?)"),
+         "counting 'failed' as good is the wrong way round (did you mean 'not failed'?)"),
         (share(side='bad', spec="{count: a and b}"), "{target: 0.9}",
-         "counting 'a and b' as bad is not supported yet"),
+         "column 1: there is no field 'a'"),
+        (share("{}"), "{target: 0.9}", "give use: an indicator, or count: a condition on a call"),
         (share(side='bad', spec="{label: hallucination}"), "{target: 0.9}",
          "labels of a judge (label) is not supported yet"),
         (share("{use: availabilty}"), "{target: 0.9}",
-         "unknown indicator 'availabilty'"),
+         "there is no indicator 'availabilty' (did you mean 'availability'?)"),
         (share("{use: availability}"),
          "{op: lt, value: 1, target: 0.9}", "op and value belong to a thresholdMetric"),
         (share("{use: availability}", total="{count: \"status != 'x'\"}"),
-         "{target: 0.9}", "as the total is not supported yet (use {count: all})"),
+         "{target: 0.9}", "availability says itself which calls count"),
         ("{ratioMetric: {good: " + source("{use: errors}") + ", bad: "
          + source("{use: errors}") + "}}",
          "{target: 0.9}", "give either good or bad"),
@@ -361,3 +379,48 @@ def test_suggestions_see_through_case_and_underscores() -> None:
     assert suggest("Tema", ["team", "owner"]) == "did you mean 'team'?"
     assert suggest("zzz", ["team", "owner"]) == "known: owner, team"
     assert suggest("zzz", []) == ""
+
+
+INDICATOR = (
+    "---\napiVersion: tocsin/v1\nkind: Indicator\nmetadata: {name: %s, displayName: Grounded}\n"
+    "spec: %s\n"
+)
+
+
+def test_an_indicator_of_ones_own_is_used_by_name() -> None:
+    own = INDICATOR % ("grounded", "{good: \"score('faithful') >= 0.5\", kind: chain}")
+    detector = (
+        "---\napiVersion: tocsin/v1\nkind: Detector\nmetadata: {name: d}\n"
+        "spec: {service: chat, use: count_scan, indicator: {use: grounded}}\n"
+    )
+    text = slo(share("{use: grounded}"), "{target: 0.9}") + "\n" + own + detector
+    objective, watcher = load_text(text).monitors
+    assert objective.ratio == watcher.ratio
+    assert objective.ratio is not None
+    assert (objective.ratio.kind, objective.ratio.scores) == ("chain", {"faithful"})
+    assert (watcher.signal, watcher.title) == ("quality", "chat: Grounded")
+    assert objective.series == SeriesId("chat", "grounded")
+
+
+@pytest.mark.parametrize(
+    ("name", "spec", "message"),
+    [
+        ("g", "{good: latncy < 2s}", "there is no field 'latncy' (did you mean 'latency'?)"),
+        ("g", "{good: error, bad: error}", "give either good or bad"),
+        ("g", "{good: error, kind: llms}", "did you mean 'llm'?"),
+        ("g", "{good: not error, total: latency}", "an indicator takes a truth value"),
+        ("latency", "{good: not error}", "an indicator named 'latency' is built in"),
+        ("g", "{good: not error, totl: error}", "unknown field 'totl'"),
+    ],
+)
+def test_an_indicator_that_makes_no_sense_is_refused(name: str, spec: str, message: str) -> None:
+    (found,) = problems_of((INDICATOR % (name, spec)).removeprefix("---\n"))
+    assert message in found
+
+
+def test_calls_that_count_only_because_they_are_bad_are_warned_of() -> None:
+    good = "{good: \"score('faithful') >= 0.5 and not failed\"%s}"
+    text = (INDICATOR % ("g", good % "")).removeprefix("---\n")
+    assert "calls without the score 'faithful' count" in str(load_text(text).warnings[0])
+    text = (INDICATOR % ("g", good % ", total: \"known(score('faithful'))\"")).removeprefix("---\n")
+    assert not load_text(text).warnings

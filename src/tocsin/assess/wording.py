@@ -45,6 +45,8 @@ def counted(bad: int, total: int, ratio: Ratio | None) -> str:
 def _predicate(ratio: Ratio | None) -> str:
     if ratio is None:
         return "were bad"
+    if ratio.condition is not None:
+        return ratio.condition.text or "were bad"
     if ratio.column in _FLAGS:
         return _FLAGS[ratio.column]
     limit = ratio.threshold

@@ -14,9 +14,11 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from tocsin.domain.expressions import Condition, fields
+
 Column = Literal[
     "duration_ms", "ttft_ms", "cost_usd", "input_tokens", "output_tokens", "failed", "error",
-    "truncated", "feedback_negative", "empty_result",
+    "truncated", "feedback_negative", "empty_result", "condition",
 ]  # fmt: skip
 
 
@@ -27,7 +29,7 @@ class Ratio:
     `bad` is one comparison on a typed column, so that it compiles to SQL without any text of the
     user in it. `failed` is a system failure or a truncated stream, `error` any failure at all.
     A call whose column is unknown (no price, no first token) is not in `total`. kind, model: only
-    such calls; model "" is any.
+    such calls; model "" is any. condition: what is counted when `column` says so.
     """
 
     column: Column
@@ -35,6 +37,17 @@ class Ratio:
     threshold: float = 0.0
     kind: str = "llm"
     model: str = ""
+    condition: Condition | None = None
+
+    def __post_init__(self) -> None:
+        if (self.column == "condition") != (self.condition is not None):
+            raise ValueError("a ratio of column `condition` has one, and no other has")
+
+    @property
+    def scores(self) -> frozenset[str]:
+        """Names of the scores that are looked up for every call."""
+        parts = self.condition.parts if self.condition else ()
+        return frozenset(f.key for f in fields(*parts) if f.name in ("score", "label"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ Two shapes of file, told apart by their columns; Parquet, CSV and JSON Lines ali
 
     counts  a time, and two of good, bad and total; see `tocsin.engine.counts`
     calls   ts, service [, kind, model, duration_ms, ttft_ms, input_tokens, output_tokens, cost_usd,
-            error_class, truncated, documents]
+            error_class, truncated, documents, and whatever conditions of indicators speak of]
 
 Calls count as `tocsin.store.minutes` counts them. `documents` is how many a retriever found. A call
 counts in the minute in which it ended, `ts` + `duration_ms`, as in the store.
@@ -23,7 +23,9 @@ import pyarrow.compute as pc
 
 from tocsin.domain.buckets import LATENCY, PACE, pace_us
 from tocsin.domain.calls import SYSTEM_FAILURES
+from tocsin.domain.expressions import Field
 from tocsin.domain.series import Change, MinuteBlock, Ratio, SeriesId
+from tocsin.engine import predicates
 from tocsin.engine.columns import Floats, Ints, floats, micros_of, read_table, texts, unusable
 from tocsin.engine.counts import CountsFile
 
@@ -32,6 +34,11 @@ Mask = npt.NDArray[np.bool_]
 _NUMBERS = (
     "duration_ms", "ttft_ms", "cost_usd", "input_tokens", "output_tokens", "documents",
 )  # fmt: skip
+
+_ANSWERED_ONLY = {
+    "latency": "duration_ms", "latency_ms": "duration_ms", "ttft": "ttft_ms", "ttft_ms": "ttft_ms",
+}  # fmt: skip
+_SUMS = {"total_tokens": ("input_tokens", "output_tokens"), "elapsed": ("duration_ms",)}
 
 
 def open_source(path: Path) -> CountsFile | CallsFile:
@@ -63,6 +70,7 @@ class CallsFile:
     error: Mask
     failed: Mask
     truncated: Mask
+    table: pa.Table
 
     @classmethod
     def of(cls, table: pa.Table, path: Path) -> CallsFile:
@@ -86,6 +94,7 @@ class CallsFile:
             error=np.asarray(error, dtype=np.bool_),
             failed=np.asarray(failed | truncated, dtype=np.bool_),
             truncated=truncated,
+            table=table,
         )
         return everything._rows(np.argsort(everything.minute, kind="stable"))
 
@@ -131,11 +140,16 @@ class CallsFile:
             self.error[which],
             self.failed[which],
             self.truncated[which],
+            self.table.slice(which.start, which.stop - which.start)
+            if isinstance(which, slice)
+            else self.table.take(which),
         )
 
     def _ratio(self, ratio: Ratio) -> tuple[Mask, Mask]:
         """Which calls count and which are bad, as `store.minutes` has it in SQL."""
         everything = np.ones(self.minute.shape, np.bool_)
+        if ratio.condition is not None:
+            return predicates.counted(ratio.condition, self._field, len(self.minute))
         flags = {"failed": self.failed, "error": self.error, "truncated": self.truncated}
         if ratio.column in flags:
             return everything, flags[ratio.column]
@@ -153,6 +167,25 @@ class CallsFile:
         if ratio.column == "ttft_ms":
             known &= values > 0
         return known, np.asarray(is_bad, dtype=np.bool_)
+
+    def _field(self, field: Field) -> pa.Array:
+        """A field of the language of indicators, null where it is unknown."""
+        found: pa.Array
+        if field.name in _ANSWERED_ONLY:
+            kept = self.numbers[_ANSWERED_ONLY[field.name]].copy()
+            kept[self.error | self.truncated | ~(self.numbers["duration_ms"] > 0)] = np.nan
+            kept[~(kept > 0)] = np.nan
+            found = pa.array(kept, from_pandas=True)
+        elif field.name in self.numbers or field.name in _SUMS:
+            parts = [self.numbers[name] for name in _SUMS.get(field.name, (field.name,))]
+            found = pa.array(np.sum(parts, axis=0), from_pandas=True)
+        elif field.name in ("error", "failed", "truncated"):
+            found = pa.array(getattr(self, field.name))
+        elif field.name == "status":
+            found = pa.array(np.where(self.error, "error", "ok"))
+        else:
+            found = predicates.told(self.table, field)
+        return found
 
     def _histograms(self, mine: Mask, start: int, latency: Ints, pace: Ints) -> None:
         duration_us = self.numbers["duration_ms"] * 1000.0

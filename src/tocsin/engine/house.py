@@ -7,7 +7,7 @@ in the clock they give it and in how often they call `tick`.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -24,6 +24,7 @@ from tocsin.domain.clock import Clock, from_minute, to_minute
 from tocsin.domain.errors import Conflict, TocsinError
 from tocsin.domain.findings import Incident, LedgerEvent, Verdict
 from tocsin.domain.ports import History, MinuteSource
+from tocsin.domain.series import Ratio, SeriesId
 from tocsin.engine.breakdown import Breakdowns
 from tocsin.engine.commit import respond
 from tocsin.engine.evidence import Witness
@@ -249,16 +250,20 @@ class House:
         """
         with self._lock:
             since, self._restated = self._restated - RESTATE_OVERLAP, now
-            rated = {
-                series: ratio
-                for series, ratio in self.rules.watched.series.items()
-                if ratio.column == "feedback_negative"
-            }
-            if not rated:
-                return
-            for hour in self.telemetry.restated(since, self._feed.position - self._reread):
-                stop = min(60 * (hour + 1), self._feed.position)
-                self.window.restate(self._afresh.minutes(rated, (), 60 * hour, stop))
+            before = self._feed.position - self._reread
+            watched = self.rules.watched.series
+            rated = {s: r for s, r in watched.items() if r.column == "feedback_negative"}
+            if rated:
+                self._restate_hours(rated, self.telemetry.restated(since, before))
+            judged = {s: r for s, r in watched.items() if r.scores}
+            if judged:
+                names = sorted(frozenset().union(*(r.scores for r in judged.values())))
+                self._restate_hours(judged, self.telemetry.judged(since, before, names))
+
+    def _restate_hours(self, series: Mapping[SeriesId, Ratio], hours: Iterable[int]) -> None:
+        for hour in hours:
+            stop = min(60 * (hour + 1), self._feed.position)
+            self.window.restate(self._afresh.minutes(series, (), 60 * hour, stop))
 
     def _warm_up(
         self, window: Window, rules: Rules, source: MinuteSource, history: History, stop: int

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from tocsin.domain.errors import TocsinError
+from tocsin.domain.expressions import Condition
 from tocsin.domain.series import Column, Ratio
+from tocsin.indicators.language.parser import parse
 
 
 class IndicatorError(TocsinError):
@@ -37,6 +39,18 @@ AVAILABILITY = Indicator(
 ERRORS = Indicator("errors", Ratio("error"), "error_rate", "errors", "Calls without any error")
 TRUNCATION = Indicator(
     "truncation", Ratio("truncated"), "error_rate", "truncation", "Answers that are not cut off"
+)
+SUCCESS = Indicator(
+    "success",
+    Ratio(
+        "condition",
+        condition=Condition(
+            parse("failed or policy_violation"), text="failed or were stopped by a policy"
+        ),
+    ),
+    "error_rate",
+    "success",
+    "Calls without system error or policy violation",
 )
 FEEDBACK = Indicator(
     "feedback", Ratio("feedback_negative"), "feedback", "feedback", "Rated calls not rated badly"
@@ -94,7 +108,15 @@ def _under(metric: str, column: Column, limit: float, signal: str) -> Indicator:
 
 _FIXED = {
     indicator.name: indicator
-    for indicator in (AVAILABILITY, ERRORS, TRUNCATION, FEEDBACK, RETRIEVAL, EMPTY_RETRIEVAL)
+    for indicator in (
+        AVAILABILITY,
+        ERRORS,
+        TRUNCATION,
+        SUCCESS,
+        FEEDBACK,
+        RETRIEVAL,
+        EMPTY_RETRIEVAL,
+    )
 }
 _LIMITED: Mapping[str, Callable[[Any], Indicator]] = {
     "latency": lambda under: latency_under(parse_milliseconds(under)),

@@ -14,11 +14,14 @@ from tocsin.assess.monitor import Guards, Monitor, Objective
 from tocsin.domain.errors import Problem
 from tocsin.domain.redaction import EVERYBODY, Owner, Redactions
 from tocsin.domain.series import SeriesId
+from tocsin.indicators.catalogue import NAMES, Indicator
+from tocsin.indicators.custom import selects_by_result
 from tocsin.routing.policy import BY_SEVERITY, Defaults, RoutingPolicy
 from tocsin.spec.detectors import DetectorShape
 from tocsin.spec.documents import OPENSLO, Document
 from tocsin.spec.gates import ON_DEMAND
 from tocsin.spec.health import NOT_JUDGED
+from tocsin.spec.indicators import Named, resolver
 from tocsin.spec.measures import Measure, measure
 from tocsin.spec.objectives import BurnRatePolicyShape, SLIShape, SLOShape
 from tocsin.spec.plugins import Secrets
@@ -71,9 +74,10 @@ def services(assembly: Assembly) -> dict[str, Service]:
 
 def monitors(assembly: Assembly, known: Mapping[str, Service]) -> tuple[Monitor, ...]:
     """Every objective and every detector, objectives first, each in the order of names."""
-    built = [m for slo in assembly.of("SLO") for m in _objectives(assembly, slo, known)]
+    named = resolver(_indicators(assembly))
+    built = [m for slo in assembly.of("SLO") for m in _objectives(assembly, slo, known, named)]
     for document in assembly.of("Detector"):
-        built += _detectors(assembly, document, known)
+        built += _detectors(assembly, document, known, named)
     return tuple(built)
 
 
@@ -198,8 +202,26 @@ def _check_matches(assembly: Assembly, known: Mapping[str, Service]) -> None:
             assembly.problems.append(document.problem(("spec", "match"), message, fix))
 
 
+def _indicators(assembly: Assembly) -> dict[str, Indicator]:
+    """Every Indicator document by name."""
+    found = {}
+    for document in assembly.of("Indicator"):
+        if document.name in NAMES:
+            message = f"an indicator named {document.name!r} is built in"
+            assembly.problems.append(document.problem(("metadata", "name"), message, "rename it"))
+            continue
+        built = document.spec.build(document.name, document.metadata.display_name)
+        score = selects_by_result(built.ratio.condition) if built.ratio.condition else ""
+        if score:
+            message = f"calls without the score {score!r} count when the rest decides alone"
+            fix = f"add total: known(score('{score}')), or leave the rest out"
+            assembly.warnings.append(document.problem(("spec",), message, fix))
+        found[document.name] = built
+    return found
+
+
 def _objectives(
-    assembly: Assembly, document: Document, known: Mapping[str, Service]
+    assembly: Assembly, document: Document, known: Mapping[str, Service], named: Named
 ) -> Iterator[Monitor]:
     spec: SLOShape = document.spec
     sli, place, source = _indicator_of(assembly, document)
@@ -213,7 +235,7 @@ def _objectives(
         place = ("spec", "timeWindow", 0, "duration")
         assembly.warnings.append(document.problem(place, message, f"write {days}d"))
     for i, objective in enumerate(spec.objectives):
-        found, problems = measure(sli, objective, source.located, place)
+        found, problems = measure(sli, objective, source.located, place, named)
         assembly.problems += problems
         if found is None:
             continue
@@ -296,13 +318,19 @@ def _guards(policy: Document | None, found: Measure) -> Guards:
 
 
 def _detectors(
-    assembly: Assembly, document: Document, known: Mapping[str, Service]
+    assembly: Assembly, document: Document, known: Mapping[str, Service], named: Named
 ) -> Iterator[Monitor]:
     spec: DetectorShape = document.spec
     method, problems = spec.config(document.located)
     assembly.problems += problems
-    indicator = spec.indicator.build() if spec.indicator else None
+    indicator = None
+    if spec.indicator is not None:
+        place: Place = ("spec", "indicator")
+        indicator, problems = spec.indicator.build(named, document.located, place)
+        assembly.problems += problems
     for name in _watched(spec, known):
+        if indicator is None and spec.indicator is not None:
+            continue
         if method is None or name not in known:
             continue
         service = known[name]

@@ -16,6 +16,7 @@ from tocsin.assess.monitor import DetectorConfig, Severity
 from tocsin.domain.errors import Problem
 from tocsin.indicators.catalogue import NAMES, Indicator, IndicatorError, indicator_from
 from tocsin.spec.explain import suggest
+from tocsin.spec.indicators import Named
 from tocsin.spec.shape import OneOrMany, Shape, fit, model_of
 from tocsin.spec.yaml import Located, Place
 
@@ -29,21 +30,33 @@ def _check_kind(use: str) -> str:
 class UseShape(Shape):
     """An indicator by name, with its limit if it has one: {use: latency, under: 2 s}."""
 
-    use: Annotated[str, WithJsonSchema({"type": "string", "enum": sorted(NAMES)})]
+    use: Annotated[
+        str, Field(description=f"{', '.join(sorted(NAMES))}, or the name of an Indicator document")
+    ]
     under: str | float | None = None
 
     @model_validator(mode="after")
-    def _names_an_indicator(self) -> UseShape:
+    def _fits_an_indicator(self) -> UseShape:
         try:
-            self.build()
+            if self.use in NAMES:
+                indicator_from(self.asked)
         except IndicatorError as error:
             raise ValueError(str(error)) from None
         return self
 
-    def build(self) -> Indicator:
-        """The indicator."""
-        limit = {} if self.under is None else {"under": self.under}
-        return indicator_from({"use": self.use, **limit})
+    @property
+    def asked(self) -> dict[str, object]:
+        """The mapping that names the indicator."""
+        return {"use": self.use} if self.under is None else {"use": self.use, "under": self.under}
+
+    def build(
+        self, named: Named, located: Located, place: Place
+    ) -> tuple[Indicator | None, list[Problem]]:
+        """The indicator, or that there is none."""
+        try:
+            return named(self.asked), []
+        except (IndicatorError, ValueError) as error:
+            return None, [located.problem((*place, "use"), str(error))]
 
 
 class DetectorShape(Shape):

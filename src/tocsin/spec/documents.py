@@ -13,6 +13,7 @@ from tocsin.spec.duty import DigestShape, EscalationShape, OnCallShape
 from tocsin.spec.explain import show, suggest
 from tocsin.spec.gates import GateShape
 from tocsin.spec.health import HealthScoreShape
+from tocsin.spec.indicators import IndicatorShape
 from tocsin.spec.objectives import BurnRatePolicyShape, SLIShape, SLOShape
 from tocsin.spec.prices import PriceBookShape
 from tocsin.spec.receivers import ReceiverShape
@@ -63,6 +64,7 @@ KINDS: tuple[Kind, ...] = (
     Kind(OPENSLO, "SLI", SLIShape, tolerant=True),
     Kind(OPENSLO, "Service", OpenSLOServiceShape, tolerant=True),
     Kind(TOCSIN, "BurnRatePolicy", BurnRatePolicyShape),
+    Kind(TOCSIN, "Indicator", IndicatorShape),
     Kind(TOCSIN, "Detector", DetectorShape),
     Kind(TOCSIN, "Receiver", ReceiverShape),
     Kind(TOCSIN, "OnCallSchedule", OnCallShape),
@@ -81,7 +83,7 @@ KINDS: tuple[Kind, ...] = (
 # Documents of OpenSLO that say how alerts are sent elsewhere; Tocsin has its own kinds for that.
 _IGNORED = ("DataSource", "AlertPolicy", "AlertCondition", "AlertNotificationTarget")
 _PLANNED = (
-    "Indicator", "CompositeSLO", "BudgetCorrection", "ErrorBudgetPolicy", "Evaluator",
+    "CompositeSLO", "BudgetCorrection", "ErrorBudgetPolicy", "Evaluator",
     "PageBudget", "Report", "StatusPage", "VendorAgreement", "Role",
     "BreachMonitor",
 )  # fmt: skip

@@ -1,10 +1,11 @@
 """What an objective counts: the `metricSource.spec` of type Tocsin becomes an indicator.
 
 thresholdMetric  {value: latency_ms}           with op and value of the objective
+                 {value: total_tokens / 1k}    any number in the language of indicators
                  {value: cost_usd, where: {kind: llm}, minEvents: 50}
-ratioMetric      good: {use: availability}     an indicator by its name
-                 bad: {count: truncated}       or a column of the calls
-                 good: {count: not error}, total: {count: all}
+ratioMetric      good: {use: availability}     an indicator by its name, built in or a document
+                 bad: {count: truncated}       or any condition of that language
+                 good: {count: not error}, total: {count: "env = 'prod'"}
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -24,12 +25,14 @@ from tocsin.indicators.catalogue import (
     IndicatorError,
     cost_under,
     first_token_under,
-    indicator_from,
     latency_under,
 )
+from tocsin.indicators.custom import beyond, signal_of, written
+from tocsin.indicators.language.faults import ExpressionError
 from tocsin.spec.explain import suggest
+from tocsin.spec.indicators import Named
 from tocsin.spec.objectives import ObjectiveShape, RatioMetric, SLIShape, ThresholdMetric
-from tocsin.spec.shape import Shape, fit
+from tocsin.spec.shape import Shape, Text, fit
 from tocsin.spec.yaml import Located, Place
 
 
@@ -51,7 +54,7 @@ class WhereShape(Shape):
 class ValueShape(Shape):
     """A value of each call."""
 
-    value: Literal["latency_ms", "ttft_ms", "cost_usd", "input_tokens", "output_tokens"]
+    value: Text
     where: WhereShape = WhereShape()
     min_events: Annotated[int, Field(ge=0)] | None = None
 
@@ -67,17 +70,20 @@ class CountShape(Shape):
 
 
 def measure(
-    sli: SLIShape, objective: ObjectiveShape, located: Located, place: Place
+    sli: SLIShape, objective: ObjectiveShape, located: Located, place: Place, named: Named
 ) -> tuple[Measure | None, list[Problem]]:
-    """The measure that `sli`, which stands at `place`, and `objective` describe together."""
+    """The measure that `sli`, which stands at `place`, and `objective` describe together.
+
+    named: finds indicators by their names.
+    """
     try:
         if sli.threshold_metric is not None:
             here = (*place, "thresholdMetric", "metricSource", "spec")
             return _threshold(sli.threshold_metric, objective, located, here)
         if sli.ratio_metric is not None:
             here = (*place, "ratioMetric")
-            return _ratio(sli.ratio_metric, objective, located, here)
-    except (IndicatorError, ValueError) as error:
+            return _ratio(sli.ratio_metric, objective, located, here, named)
+    except (IndicatorError, ExpressionError, ValueError) as error:
         return None, [located.problem(here, str(error))]
     raise AssertionError("an SLI has one of the two metrics")
 
@@ -93,7 +99,8 @@ _NOT_YET = {
 _FLAGS: tuple[Column, ...] = (
     "failed", "error", "truncated", "feedback_negative", "empty_result",
 )  # fmt: skip
-_ALL = ("all", "calls", "*")
+_VALUES = ("latency_ms", "ttft_ms", "cost_usd", "input_tokens", "output_tokens")
+_ALL = ("", "all", "calls", "*")
 
 
 def _fit(shape: type[Shape], spec: Mapping[str, Any], located: Located, place: Place) -> Any:
@@ -112,10 +119,9 @@ def _threshold(
         return None, problems
     if objective.op is None or objective.value is None:
         raise ValueError("a thresholdMetric needs op and value in every objective")
-    if objective.op in ("gt", "gte"):
-        raise ValueError(
-            f"op {objective.op!r} is not supported yet; good calls lie below (lt, lte)"
-        )
+    if spec.value not in _VALUES or objective.op in ("gt", "gte"):
+        found = _beyond(spec.value, objective.op, objective.value)
+        return Measure(_where(found, spec.where), spec.min_events), []
     if objective.value <= 0:
         raise ValueError(f"value must be above 0, not {objective.value:g}")
     below = _below(spec.value, objective.value)
@@ -123,6 +129,15 @@ def _threshold(
         ratio = replace(below.ratio, op="gt")
         below = replace(below, name=below.name.replace("_under_", "_up_to_"), ratio=ratio)
     return Measure(_where(below, spec.where), spec.min_events), []
+
+
+def _beyond(value: str, op: str, limit: float) -> Indicator:
+    """Calls whose value, any numeric expression, lies on the good side of a limit."""
+    condition = beyond(value, op, limit)
+    sign = {"lt": "<", "lte": "<=", "gt": ">", "gte": ">="}[op]
+    name = f"{value} {sign} {limit:g}"
+    ratio = Ratio("condition", condition=condition)
+    return Indicator(name, ratio, signal_of(condition), "custom", f"Calls with {name}")
 
 
 def _below(value: str, limit: float) -> Indicator:
@@ -139,7 +154,7 @@ def _below(value: str, limit: float) -> Indicator:
 
 
 def _ratio(
-    metric: RatioMetric, objective: ObjectiveShape, located: Located, place: Place
+    metric: RatioMetric, objective: ObjectiveShape, located: Located, place: Place, named: Named
 ) -> tuple[Measure | None, list[Problem]]:
     if objective.op is not None or objective.value is not None:
         raise ValueError("op and value belong to a thresholdMetric; remove them from the objective")
@@ -148,35 +163,36 @@ def _ratio(
     assert source is not None  # noqa: S101 (the shape says so)
     here = (*place, side, "metricSource", "spec")
     spec, problems = _fit(CountShape, source.metric_source.spec, located, here)
+    whole = ""
     if metric.total is not None:
         there = (*place, "total", "metricSource", "spec")
         total, more = _fit(CountShape, metric.total.metric_source.spec, located, there)
         problems += more
-        if total is not None and not _is_all(total, spec):
-            what = repr(total.count or total.use)
-            message = f"counting {what} as the total is not supported yet"
+        if total is not None and total.use and spec is not None and total.use != spec.use:
+            message = f"the total is a condition, not the indicator {total.use!r}"
             problems.append(located.problem(there, message, "use {count: all}"))
+        if total is not None and not total.use and total.count not in _ALL:
+            whole = total.count
     if spec is None or problems:
         return None, problems
-    indicator = _named(spec) if spec.use else _counted(spec.count, side)
+    if spec.use:
+        if whole:
+            raise ValueError(f"{spec.use} says itself which calls count; use total: {{count: all}}")
+        indicator = _named(spec, named)
+    else:
+        indicator = _counted(spec.count, side, whole, spec.where.kind)
     return Measure(_where(indicator, spec.where), spec.min_events), []
 
 
-def _is_all(total: CountShape, side: CountShape | None) -> bool:
-    if total.use:
-        return side is None or total.use == side.use
-    return total.count in _ALL
-
-
-def _named(spec: CountShape) -> Indicator:
+def _named(spec: CountShape, named: Named) -> Indicator:
     if spec.count:
         raise ValueError("give either use or count")
     limit = {} if spec.under is None else {"under": spec.under}
-    return indicator_from({"use": spec.use, **limit})
+    return named({"use": spec.use, **limit})
 
 
-def _counted(text: str, side: str) -> Indicator:
-    """`failed`, `not failed`; also the `status = 'ok'` that people write for `not error`."""
+def _counted(text: str, side: str, total: str, kind: str) -> Indicator:
+    """A condition; `failed` and its like also under the names that they have always had."""
     words = re.sub(r"\s+", " ", text.strip().lower()).replace('"', "'")
     words = {"status = 'ok'": "not error", "status != 'ok'": "error"}.get(words, words)
     words = {"status = 'error'": "error"}.get(words, words)
@@ -184,9 +200,13 @@ def _counted(text: str, side: str) -> Indicator:
     name = words.removeprefix("not ")
     known = [f"not {flag}" if side == "good" else flag for flag in _FLAGS]
     column = next((flag for flag in _FLAGS if flag == name), None)
-    if column is None or is_negated != (side == "good"):
+    if column is None or total:
+        if not text.strip():
+            raise ValueError("give use: an indicator, or count: a condition on a call")
+        return written(total=total, kind=kind, **{side: text})
+    if is_negated != (side == "good"):
         raise ValueError(
-            f"counting {text!r} as {side} is not supported yet ({suggest(words, known)})"
+            f"counting {text!r} as {side} is the wrong way round ({suggest(words, known)})"
         )
     kind = "retriever" if column == "empty_result" else "llm"
     metric = {"failed": "availability", "error": "errors"}.get(column, column)

@@ -88,7 +88,7 @@ def shortfalls(retention: Retention, monitors: Sequence[Monitor]) -> Iterator[tu
                 if by_minute
                 else ("hours", retention.hours_days)
             )
-        elif column == "feedback_negative":
+        elif column == "feedback_negative" or monitor.ratio.scores:
             name, kept = "scores", scores
         elif column == "empty_result":
             name, kept = "content", content

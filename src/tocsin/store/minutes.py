@@ -1,4 +1,4 @@
-"""Counts per minute or hour for any number of series in at most five queries, however many.
+"""Counts per minute or hour for any number of series in five queries, and one per 40 conditions.
 
 Ratios that a rollup can answer come from `calls_1m`; thresholds on durations, costs and tokens
 come from raw `calls`, exact; feedback comes from `scores`; histograms from `calls_1m`. A query
@@ -14,6 +14,8 @@ What counts:
     cost_usd                    calls with a known cost
     input_tokens, output_tokens calls with known usage
     empty_result                retriever calls that failed or said how many documents they found
+    condition                   calls for which `total` is true and `bad` is known
+                                (`tocsin.store.expressions`)
     feedback_negative           scores named `feedback` as they hold, corrections included
                                 (`tocsin.store.scores`), with a known number; 0 and below is
                                 negative
@@ -34,6 +36,8 @@ from tocsin.domain.errors import StoreError
 from tocsin.domain.series import Change, HourBlock, MinuteBlock, Ratio, SeriesId
 from tocsin.store import scores
 from tocsin.store.clickhouse import DATABASE, ClickHouse, literal
+from tocsin.store.conditions import count_conditions
+from tocsin.store.minute_sql import SPLIT, between, ended_between, lookup, places_of, step_of
 from tocsin.store.schema import ANSWERED, DOCUMENTS, ENDED
 
 _Counts = npt.NDArray[np.int64]
@@ -53,7 +57,6 @@ MEASURED = {
     ),
 }
 _CODES = {column: code for code, column in enumerate(MEASURED, start=1)}
-_SPLIT = "\x1f"
 _MINUTE, _HOUR = 60, 3600
 _ROLLUP = {_MINUTE: "calls_1m", _HOUR: "calls_1h"}
 # place, column, whether `ge`, threshold, segment's name and value, model
@@ -105,6 +108,7 @@ class MinuteReader:
             (self._counted, lambda ratio: ratio.column in _COUNTED and ratio.model != ""),
             (self._measured, lambda ratio: ratio.column in MEASURED),
             (self._feedback, lambda ratio: ratio.column == "feedback_negative"),
+            (self._conditions, lambda ratio: ratio.column == "condition"),
         ]
         for read, belongs in sources:
             chosen = [(i, item[0], item[1]) for i, item in enumerate(series) if belongs(item[1])]
@@ -116,7 +120,7 @@ class MinuteReader:
         """Changes in epoch minutes [start, stop), oldest first."""
         rows = self._engine.rows(
             "SELECT intDiv(toUnixTimestamp(ts), 60), service, kind, title, labels"
-            f" FROM {DATABASE}.changes WHERE {_between('ts')} ORDER BY ts, title",
+            f" FROM {DATABASE}.changes WHERE {between('ts')} ORDER BY ts, title",
             {"start": start, "stop": stop, "grain": _MINUTE},
         )
         return [Change(int(row[0]), *row[1:]) for row in rows]
@@ -127,16 +131,16 @@ class MinuteReader:
     ) -> None:  # fmt: skip
         by = ("service", "kind", "sk", "sv", "model")[: 5 if chosen[0][2].model else 4]
         names = [
-            _SPLIT.join((sid.service, ratio.kind, *sid.segment, ratio.model)[: len(by)])
+            SPLIT.join((sid.service, ratio.kind, *sid.segment, ratio.model)[: len(by)])
             for _, sid, ratio in chosen
         ]
         keys = {name: place for place, name in enumerate(dict.fromkeys(names))}
         columns = self._engine.arrays(
-            f"SELECT {_lookup(*by)} - 1 AS k, {_step('t')} AS m,"
+            f"SELECT {lookup(*by)} - 1 AS k, {step_of('t')} AS m,"
             " toInt64(sum(n)), toInt64(sum(errors)), toInt64(sum(failed)), toInt64(sum(truncated))"
             f" FROM {DATABASE}.{_ROLLUP[window['grain']]}"
-            f" WHERE {_between('t')} AND k >= 0 GROUP BY k, m",
-            {**window, **_keys(keys)},
+            f" WHERE {between('t')} AND k >= 0 GROUP BY k, m",
+            {**window, **places_of(keys)},
         )
         table = np.zeros((4, len(keys), bad.shape[1]), np.int64)
         table[:, columns[0], columns[1]] = np.stack(columns[2:]) if len(columns[0]) else 0
@@ -154,7 +158,7 @@ class MinuteReader:
             kind = "retriever" if ratio.column == "empty_result" else ratio.kind
             is_ge = int(ratio.op == "ge")
             rule = (i, _CODES[ratio.column], is_ge, ratio.threshold, *sid.segment, ratio.model)
-            groups.setdefault(sid.service + _SPLIT + kind, []).append(rule)
+            groups.setdefault(sid.service + SPLIT + kind, []).append(rule)
         used = sorted({ratio.column for _, _, ratio in chosen}, key=_CODES.__getitem__)
         values = [f"toFloat64({MEASURED[column][0]})" for column in used]
         known = [f"toUInt8({MEASURED[column][1]})" for column in used]
@@ -168,14 +172,14 @@ class MinuteReader:
         self._add(
             f"""SELECT rule.1 AS k, m, count(), countIf(if(rule.3 = 1, x >= rule.4, x > rule.4))
             FROM (
-              SELECT {_lookup("calls.service", "calls.kind")} AS g, {_step(ENDED)} AS m,
+              SELECT {lookup("calls.service", "calls.kind")} AS g, {step_of(ENDED)} AS m,
                 [{", ".join(values)}] AS value, [{", ".join(known)}] AS is_known{dims}
-              FROM {DATABASE}.calls AS calls WHERE {_ended_between()} AND g > 0
+              FROM {DATABASE}.calls AS calls WHERE {ended_between()} AND g > 0
             ) ARRAY JOIN arrayElement(
               {{rules:Array(Array(Tuple({_RULE})))}}, g
             ) AS rule
             WHERE is_known[rule.2]{segment} GROUP BY k, m""".replace(" x ", " value[rule.2] "),
-            {**window, **_keys({name: i for i, name in enumerate(groups)}), "rules": rules},
+            {**window, **places_of({name: i for i, name in enumerate(groups)}), "rules": rules},
             bad,
             total,
         )
@@ -189,21 +193,32 @@ class MinuteReader:
             groups.setdefault(sid.service, []).append((i, *sid.segment))
         self._add(
             f"""SELECT rule.1 AS k, m, count(), countIf(value <= 0) FROM (
-              SELECT {_lookup("service")} AS g, {_step("at")} AS m, value, dims
-              FROM ({scores.current(f"{_between('ts')} AND name = 'feedback'")})
-              WHERE {_between("at")} AND name = 'feedback' AND NOT isNaN(value) AND g > 0
+              SELECT {lookup("service")} AS g, {step_of("at")} AS m, value, dims
+              FROM ({scores.current(f"{between('ts')} AND name = 'feedback'")})
+              WHERE {between("at")} AND name = 'feedback' AND NOT isNaN(value) AND g > 0
             ) ARRAY JOIN arrayElement(
               {{rules:Array(Array(Tuple(UInt32, String, String)))}}, g
             ) AS rule
             WHERE rule.2 = '' OR dims[rule.2] = rule.3 GROUP BY k, m""",
             {
                 **window,
-                **_keys({name: i for i, name in enumerate(groups)}),
+                **places_of({name: i for i, name in enumerate(groups)}),
                 "rules": list(groups.values()),
             },
             bad,
             total,
         )
+
+    def _conditions(
+        self, chosen: list[tuple[int, SeriesId, Ratio]], window: Mapping[str, int],
+        bad: _Counts, total: _Counts,
+    ) -> None:  # fmt: skip
+        rows = {sid: i for i, sid, _ in chosen}
+        for sid, at, counted, bad_ones in count_conditions(
+            self._engine, {sid: ratio for _, sid, ratio in chosen}, window
+        ):
+            total[rows[sid], at] = counted
+            bad[rows[sid], at] = bad_ones
 
     def _add(self, sql: str, parameters: Mapping[str, Any], bad: _Counts, total: _Counts) -> None:
         key, minute, counted, bad_ones = self._engine.arrays(sql, parameters)
@@ -218,50 +233,12 @@ class MinuteReader:
         if not services or not width:
             return dense
         service, minute, bucket, count = self._engine.arrays(
-            f"SELECT {_lookup('service')} - 1 AS s, {_step('t')} AS m,"
+            f"SELECT {lookup('service')} - 1 AS s, {step_of('t')} AS m,"
             " toInt64(b), toInt64(sum(c))"
             f" FROM {DATABASE}.calls_1m"
             f" ARRAY JOIN mapKeys({column}) AS b, mapValues({column}) AS c"
-            f" WHERE {_between('t')} AND kind = 'llm' AND sk = '' AND s >= 0 GROUP BY s, m, b",
-            {**window, **_keys({name: i for i, name in enumerate(services)})},
+            f" WHERE {between('t')} AND kind = 'llm' AND sk = '' AND s >= 0 GROUP BY s, m, b",
+            {**window, **places_of({name: i for i, name in enumerate(services)})},
         )
         dense[service, minute, bucket] = count
         return dense
-
-
-def _between(column: str) -> str:
-    """SQL: `column` lies in the epoch minutes, or hours, [start, stop)."""
-    precise = column in {"ts", "at"}
-    cast, scale = ("toDateTime64", " 6,") if precise else ("toDateTime", "")
-    start, stop = (
-        f"{cast}({{{end}:Int64}} * {{grain:Int64}},{scale} 'UTC')" for end in ("start", "stop")
-    )
-    return f"{column} >= {start} AND {column} < {stop}"
-
-
-def _ended_between() -> str:
-    """SQL: a call ended in [start, stop). Partitions are chosen by where it began: none that takes
-    longer than a day is counted."""
-    start, stop = (
-        f"toDateTime64({{{end}:Int64}} * {{grain:Int64}}, 6, 'UTC')" for end in ("start", "stop")
-    )
-    return (
-        f"{ENDED} >= {start} AND {ENDED} < {stop}"
-        f" AND calls.ts >= {start} - INTERVAL 1 DAY AND calls.ts < {stop}"
-    )
-
-
-def _step(column: str) -> str:
-    """SQL: minutes, or hours, since the start of the window."""
-    return f"toInt64(intDiv(toUnixTimestamp({column}), {{grain:Int64}})) - {{start:Int64}}"
-
-
-def _lookup(*columns: str) -> str:
-    """SQL: 1-based place of a row's key among the keys of the query, 0 when it is not there."""
-    text = f", {literal(_SPLIT)}, ".join(columns)
-    key = f"concat({text})" if len(columns) > 1 else f"toString({text})"
-    return f"toInt64(transform({key}, {{keys:Array(String)}}, {{places:Array(UInt32)}}, 0))"
-
-
-def _keys(places: Mapping[str, int]) -> dict[str, Any]:
-    return {"keys": list(places), "places": [place + 1 for place in places.values()]}

@@ -17,7 +17,7 @@ the call comes later, from `Placer`, which adds the row once more with what was 
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -192,6 +192,30 @@ def restated(engine: ClickHouse, since: datetime, before: int) -> list[int]:
         # A handful of rows that every day's part is asked for: threads cost more than they read.
         " SETTINGS max_threads = 1",
         {"since": micros(since), "before": before},
+    )
+    return [int(row[0]) for row in rows]
+
+
+def judged(engine: ClickHouse, since: datetime, before: int, names: Sequence[str]) -> list[int]:
+    """Epoch hours with minutes before `before` in which calls ended that scores of these names,
+    received from `since` on, are about."""
+    told = (
+        f"FROM {DATABASE}.scores WHERE recv >= fromUnixTimestamp64Micro({{since:Int64}}, 'UTC')"
+        " AND name IN {names:Array(String)}"
+    )
+    about = " OR ".join(
+        f"(calls.{column} != '' AND calls.{column} IN (SELECT {told_by} {told}))"
+        for column, told_by in (
+            ("span_id", "span_id"), ("response_id", "call_id"), ("trace_id", "lower(trace_id)"),
+        )
+    )  # fmt: skip
+    rows = engine.rows(
+        f"SELECT DISTINCT intDiv(toUnixTimestamp({schema.ENDED}), 3600) AS h"
+        f" FROM {DATABASE}.calls AS calls WHERE ({about})"
+        " AND calls.ts >= fromUnixTimestamp64Micro({since:Int64}, 'UTC')"
+        f" - INTERVAL {LOOK_BACK_DAYS} DAY"
+        f" AND toUnixTimestamp({schema.ENDED}) < {{before:Int64}} * 60 ORDER BY h",
+        {"since": micros(since), "before": before, "names": list(names)},
     )
     return [int(row[0]) for row in rows]
 

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from tocsin.domain.series import Ratio
 from tocsin.store import scores
 from tocsin.store.clickhouse import DATABASE, ClickHouse
+from tocsin.store.conditions import Conditional
 from tocsin.store.minutes import MEASURED
 from tocsin.store.schema import ANSWERED, ENDED, FAILED
 
@@ -173,10 +174,16 @@ def _source(
             values,
         )
     known, bad, amount, kind, model = "1", "0", "1.0", "llm", ""
+    maps, joins = "", ""
     if isinstance(measure, str):
         amount = AMOUNTS[measure]
     elif measure.column in _FLAGS:
         bad, kind, model = _FLAGS[measure.column], measure.kind, measure.model
+    elif measure.condition is not None:
+        condition = Conditional.of(measure, since=_at("usual_start"))
+        known, bad, kind, model = condition.counts, condition.bad, measure.kind, measure.model
+        maps, joins = condition.maps, condition.joins
+        values |= condition.parameters
     else:
         value, known = MEASURED[measure.column]
         kind = "retriever" if measure.column == "empty_result" else measure.kind
@@ -186,10 +193,10 @@ def _source(
     own = ", ".join(f"'{name}', toString(calls.{name})" for name in _OWN)
     spans = f"({_within(ENDED, 'start', 'stop')} OR {_within(ENDED, 'usual_start', 'usual_stop')})"
     return (
-        f"SELECT mapConcat(CAST(map({own}), 'Map(String, String)'),"
+        f"{maps} SELECT mapConcat(CAST(map({own}), 'Map(String, String)'),"
         f" CAST(calls.dims, 'Map(String, String)')) AS d,"
         f" intDiv(toUnixTimestamp({ENDED}), 60) AS m, {amount} AS x, {bad} AS is_bad,"
-        f" {_within(ENDED, 'start', 'stop')} AS is_now FROM {DATABASE}.calls AS calls"
+        f" {_within(ENDED, 'start', 'stop')} AS is_now FROM {DATABASE}.calls AS calls{joins}"
         f" WHERE {spans} AND {_BEGAN.format(_at('usual_start'), _at('stop'))}"
         " AND service = {service:String} AND kind = {kind:String}"
         f" AND ({{model:String}} = '' OR calls.model = {{model:String}}) AND {known}",

@@ -41,7 +41,7 @@ from tocsin.store.reads import Reads
 from tocsin.store.reconcile import Inserts, Opening, Reconciler, Settled, leftover
 from tocsin.store.retention import DAY_S, Keeping
 from tocsin.store.row_kinds import row_kinds
-from tocsin.store.scores import Placer, about, fill_versions, restated
+from tocsin.store.scores import Placer, about, fill_versions, judged, restated
 from tocsin.store.segments import Limits, SegmentWriter
 from tocsin.store.served import Bounds, Served
 from tocsin.store.slices import SliceReader
@@ -264,6 +264,11 @@ class Telemetry:
         """Epoch hours, before epoch minute `before`, in which scores received from `since` on
         changed what is counted."""
         return restated(self._engine, since, before)
+
+    def judged(self, since: datetime, before: int, names: Sequence[str]) -> Sequence[int]:
+        """Epoch hours, before epoch minute `before`, of calls about which a score of one of these
+        names was received from `since` on."""
+        return judged(self._engine, since, before, names)
 
     def add_change(self, change: Change, *, project: str = "") -> None:
         """Record that somebody did something; durable on return."""

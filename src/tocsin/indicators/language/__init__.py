@@ -1,0 +1,1 @@
+"""The language of indicators: one condition on a call, as text, to a typed expression."""
