@@ -64,7 +64,7 @@ def presets(period_minutes: int) -> tuple[BurnStep, ...]:
     for severity, share, long, short in _TABLES[nearest]:
         long_minutes = min(max(round(long * stretch), 2), LONGEST)
         short_minutes = min(max(round(short * stretch), 1), long_minutes)
-        factor = round(share * period_minutes / long_minutes, 6)
+        factor = round(share * period_minutes / long_minutes, 12)
         steps.append(BurnStep(severity, long_minutes, short_minutes, factor))
     return tuple(steps)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from tocsin.cli import analyse, configure, files, operate, prices
+from tocsin.cli.export import export
 from tocsin.cli.gate import gate
 from tocsin.cli.route import route
 from tocsin.cli.score import score
@@ -32,10 +33,10 @@ for command in (
 app.add_typer(store, name="store")
 app.add_typer(route, name="route")
 app.add_typer(gate, name="gate")
+app.add_typer(export, name="export")
 
 
 app.command("import")(files.import_)
-app.command()(files.export)
 app.command()(files.costs)
 app.command()(analyse.detect)
 app.command()(analyse.explain)

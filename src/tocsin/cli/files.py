@@ -1,14 +1,13 @@
-"""Commands about files: import what happened before, or elsewhere; export what is there."""
+"""Commands about files: import what happened before, or elsewhere; bills beside the book."""
 
 from __future__ import annotations
 
 import json
 import logging
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from datetime import date, datetime
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,35 +15,21 @@ import typer
 from rich.markup import escape
 from rich.progress import (
     BarColumn,
-    DownloadColumn,
     Progress,
     TextColumn,
     TimeElapsedColumn,
-    TransferSpeedColumn,
 )
 from rich.table import Table
 
-from tocsin.cli.terminal import DataDir, Output, err, fail, logs, out, told
-from tocsin.domain.clock import monotonic_s, parse_iso
+from tocsin.cli.terminal import BadOption, DataDir, Output, Url, err, fail, instant, logs, out, told
+from tocsin.domain.clock import monotonic_s
 from tocsin.domain.errors import TocsinError
 
 if TYPE_CHECKING:
     from tocsin.domain.clock import Clock
     from tocsin.engine.exchange.importing import Imported, Watch
-    from tocsin.engine.exchange.origins import Stream
     from tocsin.engine.exchange.targets import Target
-    from tocsin.engine.exchange.wishes import ExportWish
     from tocsin.engine.settings import Settings
-
-Url = Annotated[
-    str | None,
-    typer.Option("--url", help="a running server; without it the data directory is opened"
-                 " [TOCSIN_URL]"),
-]  # fmt: skip
-
-
-class BadOption(TocsinError):
-    """An option whose value cannot be used."""
 
 
 def import_(
@@ -87,7 +72,7 @@ def import_(
         wishes = Wishes(
             clock.now(), kind, mapping,
             {name: text for name, text in (("service", service), ("project", project)) if text},
-            _instant(start, "--start"), undated,
+            instant(start, "--start"), undated,
         )  # fmt: skip
         done: list[Imported] = []
         failed = False
@@ -105,54 +90,6 @@ def import_(
                 else:
                     _tell(done[-1], output)
         raise typer.Exit(1 if failed else 2 if any(each.rejected for each in done) else 0)
-
-
-def export(
-    what: Annotated[str, typer.Argument(help="calls, scores, changes or minutes")],
-    file: Annotated[
-        Path | None, typer.Option("--file", help="where to write; standard output without it")
-    ] = None,
-    form: Annotated[
-        str, typer.Option("--format", help="parquet, csv or jsonl; by the file's name if absent")
-    ] = "",
-    compression: Annotated[
-        str, typer.Option(help="gzip or zstd, of CSV and JSONL; by the file's name if absent")
-    ] = "",
-    start: Annotated[str, typer.Option("--from", help="RFC 3339; a day before --to")] = "",
-    stop: Annotated[str, typer.Option("--to", help="RFC 3339; now")] = "",
-    as_of: Annotated[str, typer.Option(help="as it was known then, RFC 3339; now")] = "",
-    service: Annotated[str, typer.Option(help="only this service")] = "",
-    model: Annotated[str, typer.Option(help="only this model")] = "",
-    kind: Annotated[str, typer.Option(help="only this kind of call or change, name of score")] = "",
-    env: Annotated[str, typer.Option(help="only this environment")] = "",
-    dims: Annotated[
-        list[str] | None, typer.Option("--dim", help="only where name=value; may be repeated")
-    ] = None,
-    content: Annotated[
-        bool, typer.Option("--content", help="prompts, answers, attributes and comments too")
-    ] = False,
-    url: Url = None,
-    data_dir: DataDir = None,
-) -> None:
-    """Write calls, scores, changes or minute counts to a file, a bounded piece at a time."""
-    from tocsin.domain.clock import SystemClock
-    from tocsin.engine.exchange.wishes import ExportWish
-    from tocsin.engine.settings import from_environment
-
-    logs(logging.WARNING)
-    with told():
-        settings = from_environment(data_dir=data_dir, url=url)
-        named = _named(file)
-        wish = ExportWish(
-            what, form or named[0], compression or named[1], _instant(start, "--from"),
-            _instant(stop, "--to"), _instant(as_of, "--as-of"), service, model, kind, env,
-            dims or (), content,
-        )  # fmt: skip
-        clock = SystemClock()
-        wish.wanted(clock.now())
-        with _origin(settings, clock, wish) as (rows, pieces):
-            written = _write(file, pieces)
-        err.print(f"{rows:,} rows, {written:,} bytes", highlight=False)
 
 
 def costs(
@@ -206,63 +143,8 @@ def _show_costs(lines: list[dict[str, Any]]) -> None:
 
 
 def _day(text: str, option: str) -> date | None:
-    instant = _instant(text, option)
-    return None if instant is None else instant.date()
-
-
-def _named(file: Path | None) -> tuple[str, str]:
-    """Format and compression that a file's name asks for."""
-    suffixes = [] if file is None else [suffix.lower() for suffix in file.suffixes]
-    packed = {".gz": "gzip", ".zst": "zstd"}.get(suffixes[-1] if suffixes else "", "")
-    last = suffixes[-2:-1] if packed else suffixes[-1:]
-    forms = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
-    return forms.get(last[0] if last else "", "parquet"), packed
-
-
-@contextmanager
-def _origin(settings: Settings, clock: Clock, wish: ExportWish) -> Iterator[Stream]:
-    from tocsin.engine.exchange.origins import from_directory, from_server
-
-    with (
-        from_server(settings.url, settings.token, wish)
-        if settings.url
-        else from_directory(settings.data_dir, clock, settings.memory_bytes, wish)
-    ) as stream:
-        yield stream
-
-
-def _write(file: Path | None, pieces: Iterator[bytes]) -> int:
-    """Bytes written. A file appears when it is whole."""
-    written = 0
-    if file is None:
-        for piece in pieces:
-            written += sys.stdout.buffer.write(piece)
-        sys.stdout.buffer.flush()
-        return written
-    part = file.with_name(f"{file.name}.part")
-    try:
-        with part.open("wb") as target, _bytes_shown(file) as advance:
-            for piece in pieces:
-                written += target.write(piece)
-                advance(written)
-        part.replace(file)
-    except OSError as error:
-        raise BadOption(f"cannot write {file}: {error.strerror or error}") from None
-    finally:
-        part.unlink(missing_ok=True)
-    return written
-
-
-@contextmanager
-def _bytes_shown(file: Path) -> Iterator[Callable[[int], None]]:
-    """Bytes written so far, on standard error, where a person is watching."""
-    bar = Progress(
-        TextColumn("{task.description}"), DownloadColumn(), TransferSpeedColumn(),
-        TimeElapsedColumn(), console=err, transient=True, disable=not err.is_terminal,
-    )  # fmt: skip
-    with bar:
-        task = bar.add_task(file.name, total=None)
-        yield lambda written: bar.update(task, completed=written)
+    found = instant(text, option)
+    return None if found is None else found.date()
 
 
 @contextmanager
@@ -318,12 +200,3 @@ def _tell(done: Imported, output: Output) -> None:
             " totals only",
             markup=False, highlight=False, soft_wrap=True,
         )  # fmt: skip
-
-
-def _instant(text: str, option: str) -> datetime | None:
-    if not text:
-        return None
-    try:
-        return parse_iso(text)
-    except ValueError:
-        raise BadOption(f"{option} {text!r} is not a time; write it like 2026-11-21") from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -14,6 +15,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from tocsin.domain.clock import parse_iso
 from tocsin.domain.errors import SpecError, TocsinError
 
 out = Console()
@@ -25,6 +27,11 @@ DataDir = Annotated[
 ConfigDir = Annotated[
     Path | None, typer.Option("--config", help="directory of YAML documents [TOCSIN_CONFIG]")
 ]
+Url = Annotated[
+    str | None,
+    typer.Option("--url", help="a running server; without it the data directory is opened"
+                 " [TOCSIN_URL]"),
+]  # fmt: skip
 Host = Annotated[str | None, typer.Option(help="address to listen on [TOCSIN_HOST]")]
 Port = Annotated[int | None, typer.Option(help="port to listen on [TOCSIN_PORT]")]
 
@@ -72,3 +79,17 @@ def logs(level: int) -> None:
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
+
+
+class BadOption(TocsinError):
+    """An option whose value cannot be used."""
+
+
+def instant(text: str, option: str) -> datetime | None:
+    """The time that an option names, None for ""; BadOption when it is none."""
+    if not text:
+        return None
+    try:
+        return parse_iso(text)
+    except ValueError:
+        raise BadOption(f"{option} {text!r} is not a time; write it like 2026-11-21") from None

@@ -268,7 +268,7 @@ class BurnStepShape(Shape):
 
     def build(self, period_minutes: int) -> BurnStep:
         """The same for a budget over `period_minutes`: factor = budget x period / long window."""
-        factor = round(self.budget * period_minutes / self.long, 6)
+        factor = round(self.budget * period_minutes / self.long, 12)
         return BurnStep(self.severity, self.long, self.short, factor)
 
 
