@@ -8,12 +8,9 @@ Source: opentelemetry-proto, `docs/specification.md`, section "JSON Protobuf Enc
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
 from typing import Any
 
-from google.protobuf import json_format
 from google.protobuf.message import Message
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
@@ -22,13 +19,14 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from tocsin.domain.errors import IntakeError
+from tocsin.intake.json_wire import Malformed, message
 
 _REQUESTS: dict[str, type[Message]] = {
     "traces": ExportTraceServiceRequest,
     "logs": ExportLogsServiceRequest,
     "metrics": ExportMetricsServiceRequest,
 }
-_HEX_MEMBERS = {"traceId", "spanId", "parentSpanId", "trace_id", "span_id", "parent_span_id"}
+_MOST_SAID = 300
 
 
 def read_json(body: bytes) -> Any:
@@ -50,32 +48,9 @@ def to_protobuf(signal: str, body: bytes) -> bytes:
         raise IntakeError(400, "an OTLP/JSON request is an object with a member resourceSpans,"
                                " resourceLogs or resourceMetrics")  # fmt: skip
     try:
-        _hex_to_base64(document)
-        message = json_format.ParseDict(
-            document, _REQUESTS[signal](), ignore_unknown_fields=True, max_recursion_depth=60
-        )
-        return message.SerializeToString()
-    except RecursionError:
-        raise IntakeError(400, "the JSON is nested too deeply") from None
-    except (json_format.ParseError, ValueError, TypeError) as error:
-        raise IntakeError(400, f"the body is not OTLP/JSON: {str(error)[:300]}") from None
-
-
-def _hex_to_base64(value: Any) -> None:
-    """Rewrite hex ids in place; an id that is not hex becomes one that no span may have."""
-    if isinstance(value, list):
-        for item in value:
-            _hex_to_base64(item)
-    elif isinstance(value, dict):
-        for name, member in value.items():
-            if name in _HEX_MEMBERS and isinstance(member, str):
-                value[name] = base64.b64encode(_unhex(member)).decode()
-            elif isinstance(member, (dict, list)) and name != "attributes":
-                _hex_to_base64(member)
-
-
-def _unhex(text: str) -> bytes:
-    try:
-        return binascii.unhexlify(text)
-    except (binascii.Error, ValueError):
-        return b"?"
+        return message(_REQUESTS[signal].DESCRIPTOR).write(document)
+    except Malformed as error:
+        where = str(error).lstrip(".: ")
+        if len(where) > _MOST_SAID:  # the place begins it, the reason ends it
+            where = f"{where[: _MOST_SAID // 2]} … {where[-_MOST_SAID // 2 :]}"
+        raise IntakeError(400, f"the body is not OTLP/JSON: {where}") from None
