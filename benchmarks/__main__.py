@@ -13,12 +13,28 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
-from benchmarks import accuracy, drift, gates, ingest, paging, paths, redaction, rootcause, sdk
+from benchmarks import (
+    accuracy,
+    drift,
+    gates,
+    growth,
+    ingest,
+    paging,
+    paths,
+    redaction,
+    rival,
+    rootcause,
+    sdk,
+    soak,
+)
 
 BENCHMARKS = {
     "accuracy": accuracy.run,
     "ingest": ingest.run,
+    "rival": rival.run,
     "paths": paths.run,
+    "growth": growth.run,
+    "soak": soak.run,
     "paging": paging.run,
     "sdk": sdk.run,
     "redaction": redaction.run,
