@@ -150,6 +150,10 @@ VARIABLES: Mapping[str, Variable] = {
         "store_read_token", "fedcba9876543210fedcba9876543210",
         "the same for people and notebooks that only read it",
     ),
+    "TOCSIN_DEADMAN_URL": Variable(
+        "deadman_url", "https://hc-ping.com/8f0c1c1e-4b2f-4c52-9a51-1c3f6d5d2a10",
+        "asked every minute while all is well; when that stops, what is behind it alarms",
+    ),
 }  # fmt: skip
 
 

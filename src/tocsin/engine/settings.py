@@ -31,7 +31,7 @@ class Settings:
     are read again at each evaluation. memory_bytes: what the embedded engine may use.
     grpc_port, flight_port: None is the usual port if it is free, 0 is none. clickhouse: URL of a
     server; "" is the embedded engine. store_port: where the embedded engine is served to other
-    processes; 0 is nowhere.
+    processes; 0 is nowhere. deadman_url: what is asked every minute while all is well; a secret.
     """
 
     data_dir: Path
@@ -57,6 +57,7 @@ class Settings:
     store_port: int = 0
     store_token: str = field(default="", repr=False)
     store_read_token: str = field(default="", repr=False)
+    deadman_url: str = field(default="", repr=False)
 
     @property
     def is_loopback(self) -> bool:
@@ -117,6 +118,7 @@ def from_environment(
         store_port=_integer(env, "TOCSIN_STORE_PORT", defaults.store_port, most=65_535),
         store_token=env.get("TOCSIN_STORE_TOKEN", ""),
         store_read_token=env.get("TOCSIN_STORE_READ_TOKEN", ""),
+        deadman_url=env.get("TOCSIN_DEADMAN_URL", ""),
     )
 
 
@@ -137,6 +139,7 @@ def with_secrets(settings: Settings, resolve: Secrets, *, is_served: bool = Fals
             "TOCSIN_CLICKHOUSE_PASSWORD",
             is_used=bool(settings.clickhouse),
         ),
+        deadman_url=found(settings.deadman_url, "TOCSIN_DEADMAN_URL", is_used=True),
         store_token=found(settings.store_token, "TOCSIN_STORE_TOKEN", is_used=is_served),
         store_read_token=found(
             settings.store_read_token, "TOCSIN_STORE_READ_TOKEN", is_used=is_served

@@ -25,6 +25,7 @@ from tocsin.delivery.http import client as http_client
 from tocsin.delivery.worker import Courier
 from tocsin.domain.clock import Clock
 from tocsin.domain.errors import SpecError, StoreError, TocsinError
+from tocsin.domain.secret import Secret
 from tocsin.engine import documents
 from tocsin.engine.answers import Answers
 from tocsin.engine.definitions import Definitions
@@ -33,6 +34,7 @@ from tocsin.engine.outside import Outside
 from tocsin.engine.scheduler import Scheduler
 from tocsin.engine.settings import STATE_FILE, Settings, secrets, with_secrets
 from tocsin.engine.sources import SourceRunner
+from tocsin.engine.watch import Watch
 from tocsin.intake.credentials import admission
 from tocsin.intake.front import routes as intake_routes
 from tocsin.intake.intake import Intake
@@ -368,6 +370,8 @@ async def running(
     if answers is not None:
         answers.use(channels(house.desired), courier.wake)
         tasks.append(asyncio.create_task(answers.run(http, stop), name="answers"))
+        watch = Watch(house, Secret(settings.deadman_url) if settings.deadman_url else None)
+        tasks.append(asyncio.create_task(watch.run(http, stop, courier.wake), name="watch"))
     if sources is not None:
         sources.use(house.desired.sources)
         tasks.append(asyncio.create_task(sources.run(stop), name="sources"))

@@ -1,0 +1,186 @@
+"""Tocsin watches itself: what keeps it from telling people is an alert, and its silence one too.
+
+Three things are looked at, twice a minute: a page that its receiver never took (the fallback was
+paged already), effects that should have been tried more than two minutes ago, and minutes that
+nobody has judged. Each raises an alert of the service `tocsin`, which is classified and routed by
+the configuration like any other.
+
+Whoever is dead cannot say so. While all is well, an address outside is asked every minute
+(healthchecks.io, Dead Man's Snitch, a heartbeat of the pager); when that stops, *it* alarms.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+import httpx
+import structlog
+
+from tocsin.delivery.http import request
+from tocsin.domain.clock import from_minute
+from tocsin.domain.findings import Alert, AlertState, EffectState, LedgerEvent, fingerprint
+from tocsin.domain.secret import Secret
+from tocsin.engine.house import House
+from tocsin.store.rows import StoredEffect
+
+log = structlog.get_logger(__name__)
+
+# Not the source of alerts that monitors raise: a tick would end what no monitor says.
+SOURCE, SERVICE = "tocsin-watch", "tocsin"
+INTERVAL = timedelta(seconds=30)
+BETWEEN_PINGS = timedelta(minutes=1)
+OVERDUE = timedelta(minutes=2)
+UNJUDGED = timedelta(minutes=5)
+# A receiver that is not called again in this time is taken to be mended; if not, it shows.
+REMEMBERED = timedelta(hours=2)
+_READ = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """What is wrong with Tocsin. name: of the alert, unique. signal: its kind."""
+
+    name: str
+    signal: str
+    reason: str
+
+
+class Watch:
+    """Looks after one house. ping_url: what is asked while all is well; None is nothing."""
+
+    def __init__(self, house: House, ping_url: Secret | None = None) -> None:
+        self._house = house
+        self._ping_url = ping_url
+        self._pinged: datetime | None = None
+
+    def troubles(self) -> list[Trouble]:
+        """Everything that is wrong now."""
+        now = self._house.clock.now()
+        found = [*self._dead_pages(now)]
+        overdue = self._house.state.overdue(now, OVERDUE)
+        if overdue:
+            what = f"{overdue} messages or timers should have been tried two minutes ago"
+            found.append(Trouble("delivery/overdue", "delivery_overdue", what))
+        behind = now - from_minute(self._house.standing.minute + 1)
+        if behind > UNJUDGED:
+            what = f"the last judged minute ended {int(behind.total_seconds()) // 60} minutes ago"
+            found.append(Trouble("evaluation/lag", "evaluation_lag", what))
+        return found
+
+    def look(self) -> list[Trouble]:
+        """Raise and end alerts so that they say what is wrong now. Blocks."""
+        house, now = self._house, self._house.clock.now()
+        found = self.troubles()
+        wanted = {_key(each): each for each in found}
+        with house.undisturbed():
+            held = {k: a for k, a in house.state.alerts().items() if _is_ours(a)}
+            begun = [_alert(wanted[key], now) for key in wanted.keys() - held.keys()]
+            ended = [
+                replace(held[key], state=AlertState.RESOLVED, updated=now)
+                for key in held.keys() - wanted.keys()
+            ]
+            if not begun and not ended:
+                return found
+            with house.state.transaction() as tx:
+                for alert in (*begun, *ended):
+                    tx.put_alert(alert)
+                    tx.append(_entry(alert, now))
+        house.reconsider()
+        for alert in begun:
+            log.error("tocsin_in_trouble", trouble=alert.labels["monitor"], reason=alert.reason)
+        return found
+
+    async def ping(self, http: httpx.AsyncClient, found: list[Trouble]) -> bool:
+        """Tell the outside that all is well, if it is and it is time; whether it was told."""
+        now = self._house.clock.now()
+        if self._ping_url is None or found:
+            return False
+        if self._pinged is not None and now - self._pinged < BETWEEN_PINGS:
+            return False
+        response = await request(http, "GET", self._ping_url.reveal(), headers={})
+        if not isinstance(response, httpx.Response):
+            log.warning("deadman_not_reached", reason=response.reason)
+            return False
+        if not response.is_success:
+            log.warning("deadman_refused", status=response.status_code)
+            return False
+        self._pinged = now
+        return True
+
+    async def run(
+        self, http: httpx.AsyncClient, stop: asyncio.Event, wake: Callable[[], None]
+    ) -> None:
+        """Look and ping until `stop` is set. A look that fails is no ping."""
+        while not stop.is_set():
+            try:
+                found = await asyncio.to_thread(self.look)
+                if found:
+                    wake()
+                await self.ping(http, found)
+            except Exception:  # worker loop: the missing ping is the alarm
+                log.exception("watch_failed")
+            try:
+                await asyncio.wait_for(stop.wait(), INTERVAL.total_seconds())
+            except TimeoutError:
+                continue
+
+    def _dead_pages(self, now: datetime) -> list[Trouble]:
+        """Receivers that took no message since a page to them was given up, lately."""
+        state = self._house.state
+        took: dict[str, datetime] = {}
+        for effect in state.list_effects(_READ, EffectState.DONE):
+            took.setdefault(effect.receiver, effect.finished or effect.due)
+        lost: dict[str, StoredEffect] = {}
+        for effect in state.list_effects(_READ, EffectState.DEAD):
+            is_page = effect.kind == "notify" and effect.lane <= 1 and effect.action == "trigger"
+            if is_page and effect.receiver in self._house.desired.receivers:
+                lost.setdefault(effect.receiver, effect)
+        return [
+            Trouble(
+                f"delivery/{receiver}",
+                "delivery_failed",
+                f"{receiver} did not take a page: {page.reason or page.last_outcome}",
+            )
+            for receiver, page in lost.items()
+            if (page.finished or page.due) > took.get(receiver, now - REMEMBERED)
+        ]
+
+
+# --- private -----------------------------------------------------------------------------------
+
+
+def _key(trouble: Trouble) -> str:
+    return fingerprint({"source": SOURCE, "key": trouble.name})
+
+
+def _is_ours(alert: Alert) -> bool:
+    return alert.labels.get("source") == SOURCE
+
+
+def _alert(trouble: Trouble, now: datetime) -> Alert:
+    labels = {
+        "source": SOURCE,
+        "service": SERVICE,
+        "env": "prod",
+        "monitor": trouble.name,
+        "signal": trouble.signal,
+        "severity": "page",
+    }
+    return Alert(
+        fingerprint=_key(trouble),
+        labels=labels,
+        state=AlertState.FIRING,
+        since=now,
+        updated=now,
+        severity="page",
+        reason=trouble.reason,
+        last_breach=now,
+    )
+
+
+def _entry(alert: Alert, now: datetime) -> LedgerEvent:
+    data = {"state": alert.state.value, "labels": dict(alert.labels)}
+    return LedgerEvent(now, "tocsin.watched", SOURCE, alert.fingerprint, alert.reason, data)

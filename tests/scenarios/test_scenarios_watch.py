@@ -1,0 +1,131 @@
+"""What keeps Tocsin from telling people is an alert of its own; its silence is one elsewhere."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+from world import Phase, World, usual
+
+from tocsin.delivery.message import Message
+from tocsin.delivery.outcome import Delivered, Outcome, Rejected
+from tocsin.domain.findings import Incident, IncidentState, NewEffect
+from tocsin.domain.secret import Secret
+from tocsin.engine.watch import Watch
+
+PHASES = [*usual("chat", until=120), Phase("chat", 5, 120, failing=0.7)]
+
+
+class Receiver:
+    """Takes everything, or nothing."""
+
+    is_idempotent = True
+    rate_per_s = 100.0
+    Config = None
+
+    def __init__(self) -> None:
+        self.seen: list[Message] = []
+        self.works = True
+
+    async def send(self, message: Message, http: httpx.AsyncClient) -> Outcome:
+        self.seen.append(message)
+        return Delivered({}) if self.works else Rejected("HTTP 403: the key was withdrawn")
+
+
+def about_itself(made: World) -> list[Incident]:
+    found = made.state.incidents(live_only=False).values()
+    return [each for each in found if each.labels.get("service") == "tocsin"]
+
+
+def receivers(made: World) -> dict[str, Receiver]:
+    found = {name: Receiver() for name in made.house.desired.receivers}
+    channels: Any = found
+    made.courier.use(channels, ("mail",))
+    return found
+
+
+def test_a_page_that_its_receiver_never_took_opens_an_incident_about_tocsin(tmp_path: Path) -> None:
+    with World(tmp_path, PHASES) as made:
+        told, watch = receivers(made), Watch(made.house)
+        told["pagerduty"].works = False
+        made.play(12)
+        assert [m.title for m in told["mail"].seen], "the fallback was paged"
+        (trouble,) = watch.look()
+        assert trouble.name == "delivery/pagerduty"
+        assert "HTTP 403" in trouble.reason
+        made.play(14)
+        (own,) = about_itself(made)
+        assert own.labels["signal"] == "delivery_failed"
+        assert own.tier == 1
+        assert any("pagerduty" in m.summary for m in told["mail"].seen)
+        watch.look()
+        watch.look()
+        assert len(about_itself(made)) == 1, "one trouble is one incident, however long it lasts"
+        told["pagerduty"].works = True
+        with made.state.transaction() as tx:  # the next message to it
+            update = NewEffect(
+                "next", "notify", "pagerduty", own.id, "update", made.clock.now(), lane=1
+            )
+            tx.add_effect(update)
+        made.play(25)
+        assert watch.look() == []
+        made.play(40)
+        (own,) = about_itself(made)
+        assert own.state in {IncidentState.RESOLVED, IncidentState.CLOSED}
+
+
+def test_a_courier_that_does_nothing_is_seen(tmp_path: Path) -> None:
+    with World(tmp_path, PHASES) as made:
+        receivers(made)
+        watch = Watch(made.house)
+        made.play(6)
+        assert watch.troubles() == []
+        made.play(12, deliver=False)
+        assert [each.signal for each in watch.look()] == ["delivery_overdue"]
+        assert [a.labels["signal"] for a in made.state.alerts().values()
+                if a.labels.get("service") == "tocsin"] == ["delivery_overdue"]  # fmt: skip
+
+
+def test_the_ping_stops_when_something_is_wrong(tmp_path: Path) -> None:
+    asked: list[str] = []
+    answers = [500, 200, 200, 200]
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(str(request.url))
+        return httpx.Response(answers[len(asked) - 1])
+
+    async def story(made: World) -> None:
+        watch = Watch(made.house, Secret("https://hc.example/ping/averysecretuuid"))
+        async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as http:
+            assert not await watch.ping(http, watch.look())
+            assert await watch.ping(http, watch.look()), "it was refused: asked again at once"
+            assert not await watch.ping(http, watch.look()), "once a minute is enough"
+            made.clock.advance(timedelta(minutes=1))
+            assert await watch.ping(http, watch.look())
+            made.clock.advance(timedelta(minutes=7))  # nobody judges
+            found = watch.look()
+            assert [each.signal for each in found] == ["evaluation_lag"]
+            assert not await watch.ping(http, found)
+        assert len(asked) == 3
+
+    with World(tmp_path, usual("chat", until=30)) as made:
+        made.play(5)
+        asyncio.run(story(made))
+
+
+def test_alerts_of_others_are_left_alone(tmp_path: Path) -> None:
+    with World(tmp_path, PHASES) as made:
+        receivers(made)
+        made.play(12)
+        alert = next(iter(made.state.alerts().values()))
+        other = replace(
+            alert, fingerprint="elsewhere", labels={"source": "prometheus", "service": "tocsin"}
+        )
+        with made.state.transaction() as tx:
+            tx.put_alert(other)
+        Watch(made.house).look()
+        assert "elsewhere" in made.state.alerts()
