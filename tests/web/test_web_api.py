@@ -205,7 +205,7 @@ def test_the_openapi_document_describes_every_path_of_the_api(client: TestClient
         "/v1/services", "/v1/objectives", "/v1/calls", "/v1/changes", "/v1/quarantine",
         "/v1/calls/{trace_id}/{span_id}",
         "/v1/incidents", "/v1/incidents/{incident_id}", "/v1/messages", "/v1/ledger", "/v1/metrics",
-        "/v1/sources",
+        "/v1/sources", "/v1/breakdown",
         "/v1/incidents/{incident_id}/acknowledge", "/v1/incidents/{incident_id}/resolve",
         "/v1/incidents/{incident_id}/verdict",
     }  # fmt: skip
@@ -243,3 +243,13 @@ def test_sources_are_listed_with_why_one_cannot_be_read(client: TestClient) -> N
     assert [(item["state"], item["reason"]) for item in items] == [
         ("up", ""), ("unknown", "HTTP 502")
     ]  # fmt: skip
+
+
+def test_a_breakdown_is_asked_for_a_range_and_a_measure(client: TestClient) -> None:
+    asked = {"service": "support", "measure": "slow", "from": "2026-03-03T13:45:00Z"}
+    told = client.get("/api/v1/breakdown", params=asked).json()
+    assert told["slices"][0]["where"] == {"model": "gpt-4o", "region": "eu"}
+    assert told["measure"] == "slow"
+    wrong = client.get("/api/v1/breakdown", params=asked | {"to": "2026-03-03T13:00:00Z"})
+    assert (wrong.status_code, wrong.headers["content-type"]) == (422, "application/problem+json")
+    assert "neither is empty" in wrong.json()["detail"]

@@ -436,3 +436,20 @@ def test_no_shape_is_left_to_the_default_black_fill(client: TestClient) -> None:
             for shape in drawing.all(*SHAPES):
                 named = shape.attributes.get("class") or shape.attributes.get("fill")
                 assert named or drawing.attributes.get("aria-hidden") == "true"
+
+
+def test_a_range_in_the_address_of_a_service_is_broken_down(client: TestClient) -> None:
+    plain = client.get("/services/support").text
+    assert "Choose a range" in plain
+    asked = {"from": "2026-03-03T13:45", "to": "2026-03-03T14:00", "measure": "slow"}
+    shown = client.get("/services/support", params=asked).text
+    assert "model gpt-4o and region eu" in shown
+    assert "41 of 310, 14.2 times as likely" in shown
+    assert "Changed at 2026-03-03 13:50 UTC" in shown
+    assert "13:48 deploy: prompt v43" in shown
+    assert '<option value="slow" selected>' in shown
+    assert "neither is empty" in client.get(
+        "/services/support", params=asked | {"to": "2026-03-03T13:00"}
+    ).text  # fmt: skip
+    unread = client.get("/services/support", params={"from": "soon"})
+    assert "is no time" in unread.text

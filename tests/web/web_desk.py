@@ -16,7 +16,9 @@ import numpy as np
 
 from tocsin.domain.errors import Conflict
 from tocsin.domain.findings import IncidentState
+from tocsin.engine.breakdown import BadRange
 from tocsin.engine.sources import TargetStatus
+from tocsin.web.breakdown_views import Asked
 from tocsin.web.call_views import CallView, NoteView, ScoreView
 from tocsin.web.desk import BadCursor, IncidentFilter, Missing
 from tocsin.web.serving import MetricNameResource, MetricsResource
@@ -395,6 +397,20 @@ class MemoryDesk:
                     {"service.name": found.service}, (), (said,), (liked,),
                 )  # fmt: skip
         raise Missing(f"there is no call with trace {trace_id} and span {span_id}")
+
+    def breakdown(self, service: str, asked: Asked) -> dict[str, Any]:
+        if asked.start is not None and asked.stop is not None and asked.stop <= asked.start:
+            raise BadRange("a baseline comes before the range in question, and neither is empty")
+        return {
+            "slices": [{"where": {"model": "gpt-4o", "region": "eu"}, "actual": 41.0,
+                        "total": 310.0, "expected": 2.0, "support": 0.82, "ratio": 14.2,
+                        "score": 2.1}],
+            "lines": ["model gpt-4o and region eu: 82% of the failures, 14.2 times as likely"],
+            "since": "2026-03-03T13:50:00Z",
+            "changes": [{"at": "2026-03-03T13:48:00Z", "kind": "deploy", "title": "prompt v43",
+                         "minutes_before": 2}],
+            "measure": asked.measure,
+        }  # fmt: skip
 
     def metrics(
         self, service: str, metric: str, start: datetime | None, stop: datetime | None,

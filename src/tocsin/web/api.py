@@ -17,10 +17,12 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
 from tocsin.domain.errors import Conflict, SpecError, TocsinError
+from tocsin.engine.breakdown import MEASURES, BadRange
 from tocsin.engine.documents import NoSuchDocument
 from tocsin.engine.sources import TargetStatus
 from tocsin.store.exports import CannotExport
 from tocsin.web import definitions
+from tocsin.web.breakdown_views import Asked
 from tocsin.web.call_views import CallView
 from tocsin.web.desk import BadCursor, Desk, IncidentFilter, Missing
 from tocsin.web.guard import problem
@@ -55,6 +57,16 @@ From = Annotated[
     datetime | None, Query(alias="from", description="RFC 3339; an hour before `to` if not given.")
 ]
 To = Annotated[datetime | None, Query(alias="to", description="RFC 3339; now if not given.")]
+BreakdownFrom = Annotated[
+    datetime | None,
+    Query(alias="from", description="RFC 3339; a quarter of an hour before `to` if not given."),
+]
+BaselineFrom = Annotated[
+    datetime | None,
+    Query(description="RFC 3339; as long before `from` as the range is, an hour at least."),
+]
+BaselineTo = Annotated[datetime | None, Query(description="RFC 3339; `from` if not given.")]
+Measure = Annotated[str, Query(description=f"What is broken down: {', '.join(MEASURES)}.")]
 Step = Annotated[int | None, Query(ge=1, le=1440, description="Minutes of a step.")]
 Since = Annotated[datetime | None, Query(description="RFC 3339; without a zone it is UTC.")]
 _PROBLEM: dict[int | str, dict[str, Any]] = {
@@ -82,6 +94,7 @@ def create_api(
         responses=_PROBLEM,
     )
     app.include_router(_reading(desk), prefix="/v1")
+    app.include_router(_explaining(desk), prefix="/v1")
     app.include_router(_records(desk), prefix="/v1")
     app.include_router(_acting(desk), prefix="/v1")
     for router in routers:
@@ -103,6 +116,7 @@ def status_of(error: Exception) -> int:
         (NoSuchDocument, 404),
         (BadCursor, 400),
         (CannotExport, 400),
+        (BadRange, 422),
         (Conflict, 409),
     )
     return next((status for kind, status in statuses if isinstance(error, kind)), 500)
@@ -156,6 +170,24 @@ def _reading(desk: Desk) -> APIRouter:
     @router.get("/quarantine", summary="Input that was kept but could not be used")
     def quarantine(limit: Limit = 100, cursor: Cursor = None) -> Listing[QuarantineRow]:
         return Listing[QuarantineRow].of(desk.quarantine(cursor, limit))
+
+    return router
+
+
+def _explaining(desk: Desk) -> APIRouter:
+    router = APIRouter(tags=["services"])
+
+    @router.get("/breakdown", summary="Which slice of a service's traffic explains a time range")
+    def breakdown(
+        service: str,
+        measure: Measure = "failed",
+        start: BreakdownFrom = None,
+        stop: To = None,
+        baseline_from: BaselineFrom = None,
+        baseline_to: BaselineTo = None,
+    ) -> dict[str, Any]:
+        times = (_utc(instant) for instant in (start, stop, baseline_from, baseline_to))
+        return desk.breakdown(service, Asked(measure, *times))
 
     return router
 

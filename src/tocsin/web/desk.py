@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from tocsin.domain.errors import TocsinError
 from tocsin.engine.sources import TargetStatus
+from tocsin.web.breakdown_views import Asked
 from tocsin.web.call_views import CallView
 from tocsin.web.serving import MetricsResource
 from tocsin.web.views import (
@@ -104,6 +105,10 @@ class Desk(Protocol):
         step_minutes: int | None,
     ) -> MetricsResource:  # fmt: skip
         """Metrics of a service and the series of one of them; the last hour when not told."""
+        ...
+
+    def breakdown(self, service: str, asked: Asked) -> dict[str, Any]:
+        """Which slice of a service's traffic explains a time range; BadRange for what cannot be."""
         ...
 
     def call(self, trace_id: str, span_id: str) -> CallView:

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from tocsin.domain.clock import from_minute, iso, to_minute
 from tocsin.domain.findings import Incident
@@ -14,7 +14,7 @@ from tocsin.domain.series import Change, MinuteBlock, Ratio, SeriesId
 from tocsin.engine.house import House, NoSuchIncident, settled
 from tocsin.engine.sources import TargetStatus
 from tocsin.store.reads import FleetRow
-from tocsin.web import call_reading, portraits, readiness, reasons, serving
+from tocsin.web import breakdown_views, call_reading, portraits, readiness, reasons, serving
 from tocsin.web.call_views import CallView
 from tocsin.web.desk import IncidentFilter, Missing
 from tocsin.web.listing import number, paged, passes
@@ -246,6 +246,11 @@ class LiveDesk:
         first = start or last - timedelta(hours=1)
         reader, theirs = self._house.telemetry.metrics, self._telemetry_name(service)
         return serving.resource(reader, service, theirs, metric, first, last, step_minutes)
+
+    def breakdown(self, service: str, asked: breakdown_views.Asked) -> dict[str, Any]:
+        """Which slice of a service's traffic explains a time range; BadRange for what cannot be."""
+        now = self._house.clock.now()
+        return breakdown_views.account(self._house.breakdowns, service, asked, now)
 
     def call(self, trace_id: str, span_id: str) -> CallView:
         """One call with its texts, log records and scores; Missing when there is none."""

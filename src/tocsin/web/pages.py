@@ -13,6 +13,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from tocsin.domain.clock import parse_iso
+from tocsin.engine.breakdown import BadRange
+from tocsin.web.breakdown_views import MEASURE_NAMES, Asked, asked_of, refused
+from tocsin.web.breakdown_views import view as breakdown_view
 from tocsin.web.call_views import laid_out
 from tocsin.web.desk import Desk, IncidentFilter
 from tocsin.web.render import Renderer
@@ -85,10 +88,20 @@ class Pages:
 
     def service(self, request: Request) -> Response:
         """One service over a window."""
-        view = self._desk.service(request.path_params["name"], _window(request))
+        name, asked = request.path_params["name"], Asked()
+        view = self._desk.service(name, _window(request))
+        panel = None
+        try:
+            if (wanted := asked_of(request.query_params)) is not None:
+                asked = wanted
+                told = self._desk.breakdown(name, asked)
+                panel = breakdown_view(told, asked, view.updated)
+        except BadRange as error:
+            panel = refused(asked, view.updated, str(error))
         return self._renderer.page(
-            request, "service.html", title=view.card.title, live=True, view=view
-        )
+            request, "service.html", title=view.card.title, live=True, view=view, panel=panel,
+            blank=refused(Asked(), view.updated, ""), measures=MEASURE_NAMES,
+        )  # fmt: skip
 
     def objectives(self, request: Request) -> Response:
         """Every SLO."""

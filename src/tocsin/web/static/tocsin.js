@@ -104,6 +104,28 @@
       const box = hit.getBoundingClientRect();
       show(Math.round(((event.clientX - box.left) / box.width) * (values.length - 1)));
     });
+    // Drawing a range asks the page's breakdown form about it, if there is one.
+    let from = null;
+    const at = (event) => {
+      const box = hit.getBoundingClientRect();
+      const share = Math.max(0, Math.min(1, (event.clientX - box.left) / box.width));
+      return Number(data.start) + share * (values.length - 1) * Number(data.step);
+    };
+    figure.addEventListener("pointerdown", (event) => {
+      from = document.querySelector("#breakdown form") && event.button === 0 ? at(event) : null;
+    });
+    figure.addEventListener("pointerup", (event) => {
+      const to = from === null ? null : at(event);
+      if (to !== null && Math.abs(to - from) >= 60) {
+        const form = document.querySelector("#breakdown form");
+        const text = (s) => new Date(s * 1000).toISOString().slice(0, 16);
+        form.elements.from.value = text(Math.min(from, to));
+        form.elements.to.value = text(Math.max(from, to) + 59);
+        form.requestSubmit();
+      }
+      from = null;
+    });
+    figure.addEventListener("pointerleave", () => { from = null; });
     figure.addEventListener("pointerleave", hide);
     figure.addEventListener("blur", hide);
     figure.addEventListener("keydown", (event) => {

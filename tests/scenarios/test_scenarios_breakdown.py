@@ -1,0 +1,45 @@
+"""A breakdown of real traffic in a real store: as evidence of an alert, and through the API."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+from world import T0, Phase, World, usual
+
+from tocsin.domain.clock import iso
+
+
+def test_the_slice_that_fails_is_on_the_incident_and_in_the_api(tmp_path: Path) -> None:
+    phases = [
+        *usual("chat", until=60),
+        Phase("chat", -60, 60, per_minute=5.0, tenant="beta"),
+        Phase("chat", 10, 60, per_minute=6.0, failing=0.9, tenant="beta"),
+    ]
+    with World(tmp_path, phases) as made:
+        made.play(25)
+        told = made.incident("chat").evidence["breakdown"]
+        assert told["slices"][0]["where"] == {"tenant": "beta"}
+        assert told["measure"] == "failed"
+        asked = {
+            "service": "chat", "from": iso(T0 + timedelta(minutes=10)),
+            "to": iso(T0 + timedelta(minutes=25)),
+        }  # fmt: skip
+        found = made.web.get("/api/v1/breakdown", params=asked).json()
+        assert found["slices"][0]["where"] == {"tenant": "beta"}
+        assert found["slices"][0]["support"] > 0.9
+        assert found["since"] == iso(T0 + timedelta(minutes=10))
+        assert found["baseline"] == [
+            iso(T0 - timedelta(minutes=50)), iso(T0 + timedelta(minutes=10)),
+        ]  # fmt: skip
+        calls = made.web.get("/api/v1/breakdown", params=asked | {"measure": "calls"}).json()
+        assert calls["slices"][0]["where"] == {"tenant": "beta"}
+        assert calls["slices"][0]["factor"] > 1.5
+        slow = made.web.get("/api/v1/breakdown", params=asked | {"measure": "slow"})
+        assert slow.json()["threshold_ms"] > 0
+        wrong = made.web.get("/api/v1/breakdown", params=asked | {"measure": "mood"})
+        assert wrong.status_code == 422
+        assert "known: failed, error" in wrong.json()["detail"]
+        page = made.web.get("/services/chat", params={k: v for k, v in asked.items()
+                                                      if k != "service"})  # fmt: skip
+        assert "tenant beta" in page.text
