@@ -263,11 +263,10 @@ def test_unknown_fields_of_openslo_are_warnings_and_of_ours_errors() -> None:
     )
 
 
-@pytest.mark.parametrize("method", ["Timeslices", "RatioTimeslices", "Occurances"])
-def test_other_budgeting_methods_are_refused_rather_than_half_done(method: str) -> None:
+def test_a_misspelt_budgeting_method_is_refused() -> None:
     text = slo(share("{use: availability}"), "{target: .9}")
-    (found,) = problems_of(text.replace("Occurrences", method))
-    assert f"budgetingMethod {method!r} is not supported yet; use Occurrences" in found
+    (found,) = problems_of(text.replace("Occurrences", "Occurances"))
+    assert "did you mean 'Occurrences'?" in found
 
 
 def test_documents_of_openslo_about_alerting_are_read_and_not_used() -> None:

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from tocsin.assess.accounts import Slices
+from tocsin.assess.monitor import Guards
 from tocsin.domain.errors import SpecError
 from tocsin.domain.series import Ratio
 from tocsin.spec.desired import load_text
@@ -298,3 +300,52 @@ def test_a_month_without_a_calendar_rolls_and_says_how_long_it_is() -> None:
 def test_a_window_that_cannot_be_is_refused(window: str, problem: str) -> None:
     with pytest.raises(SpecError, match=problem):
         load_text(SERVICE + CALENDAR.replace("WINDOW", window))
+
+
+SLICED = """
+apiVersion: openslo/v1
+kind: SLO
+metadata: {name: steady}
+spec:
+  service: chat
+  indicator:
+    metadata: {name: steady-sli}
+    spec:
+      thresholdMetric:
+        metricSource:
+          type: Tocsin
+          spec: {value: latency_ms, minEvents: 20, insufficient: pool, noData: good}
+  budgetingMethod: METHOD
+  timeWindow: [{duration: 28d, isRolling: true}]
+  objectives: [{op: lt, value: 2000, target: 0.99, SLICE}]
+"""
+
+
+def sliced(method: str, slices: str) -> Any:
+    text = SLICED.replace("METHOD", method).replace("SLICE", slices)
+    return load_text(SERVICE + text).monitors[0].method
+
+
+def test_time_slices_are_read_with_what_few_calls_mean() -> None:
+    method = sliced("Timeslices", "timeSliceTarget: 0.95, timeSliceWindow: 5m")
+    assert method.slices == Slices(5, 0.95, 20, "pool", "good")
+    assert method.guards == Guards(min_bad=1, min_events=0)
+    ratio = sliced("RatioTimeslices", "timeSliceWindow: 30m")
+    assert ratio.slices == Slices(30, None, 20, "pool", "good")
+    assert {w % 30 for s in ratio.steps for w in (s.long_minutes, s.short_minutes)} == {0}
+
+
+@pytest.mark.parametrize(
+    ("method", "slices", "problem"),
+    [
+        ("Timeslices", "timeSliceWindow: 5m", "Timeslices needs timeSliceTarget"),
+        ("Timeslices", "timeSliceTarget: 0.9", "Timeslices needs timeSliceWindow"),
+        ("RatioTimeslices", "timeSliceTarget: 0.9, timeSliceWindow: 5m", "has no timeSliceTarget"),
+        ("Occurrences", "timeSliceTarget: 0.9", "Occurrences has no timeSliceTarget"),
+        ("RatioTimeslices", "timeSliceWindow: 7m", "divides an hour"),
+        ("RatioTimeslices", "timeSliceWindow: 2h", "an hour itself cannot be"),
+    ],
+)
+def test_time_slices_that_cannot_be_are_refused(method: str, slices: str, problem: str) -> None:
+    with pytest.raises(SpecError, match=problem):
+        sliced(method, slices)

@@ -6,13 +6,17 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+import numpy.typing as npt
+
 from tocsin.assess.burn import burn_rate, burns_faster, span
+from tocsin.assess.ledger import WEEK
 from tocsin.assess.monitor import BurnStep, Monitor, Objective
 from tocsin.assess.tails import clopper_pearson_lower, clopper_pearson_upper
-from tocsin.assess.window import WEEK, Window
+from tocsin.assess.window import Window
 
 Standing = Literal["met", "breached", "inconclusive", "no_data"]
-Counts = Callable[[int, int], tuple[int, int]]
+Counts = Callable[[int, int], tuple[float, float]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,16 +43,32 @@ class Forecast:
 
 
 @dataclass(frozen=True, slots=True)
+class Uncorrected:
+    """A period as it would stand without its corrections.
+
+    minutes: how many of it are corrected. names: by which corrections.
+    """
+
+    bad: int
+    total: int
+    sli: float | None
+    remaining: float | None
+    minutes: int
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ObjectiveStatus:
     """Everything there is to say about one objective at one minute.
 
     period: epoch minutes [from, to) of the budget, `to` of a calendar's in the future.
     period_name: how people call it. is_calendar: whether it begins anew some day.
-    covered_minutes: how much of what has passed of it is held. sli: share of good calls in it, None
-    without calls. remaining: share of the budget of the calls so far that is left, below 0 when
+    covered_minutes: how much of what has passed of it is held. counts_in: calls, or slices of time;
+    coverage: how many of the slices were judged. sli: share of the good ones in it, None without
+    any. remaining: share of the budget of the calls so far that is left, below 0 when
     overspent. remaining_projected: the same of the budget that a calendar's period will have at its
     end, if the traffic goes on like last week's. forecast: how long it lasts. standing: exact 95 %
-    bounds on the period's counts.
+    bounds on the period's counts. correction: the same without corrections, when there are any.
     """
 
     monitor: str
@@ -60,6 +80,8 @@ class ObjectiveStatus:
     period_name: str
     is_calendar: bool
     covered_minutes: int
+    counts_in: str
+    coverage: float | None
     bad: int
     total: int
     sli: float | None
@@ -68,6 +90,7 @@ class ObjectiveStatus:
     forecast: Forecast | None
     standing: Standing
     burns: tuple[BurnNow, ...]
+    correction: Uncorrected | None = None
 
     @property
     def period_minutes(self) -> int:
@@ -85,20 +108,23 @@ def objective_status(window: Window, monitor: Monitor, minute: int) -> Objective
     objective = monitor.method
     if not isinstance(objective, Objective):
         raise TypeError(f"{monitor.name} is a detector and has no budget")
-    row = window.burn_rows([monitor.series])
-    end = minute + 1
+    ledger, end = window.ledger, minute + 1
+    row = ledger.rows([monitor])
 
-    def counts(until: int, width: int) -> tuple[int, int]:
-        bad, total = window.burn.sums(until, width, row)[:, 0]
-        return int(bad), int(total)
+    def counts(until: int, width: int) -> tuple[float, float]:
+        bad, total = ledger.sums(until, width, row)[:, 0]
+        return float(bad), float(total)
 
     period = objective.period_at(minute)
     elapsed = end - period[0]
     bad, total = counts(end, elapsed)
     expected = total
     if objective.calendar is not None:
-        expected += _expected_calls(window, counts, end, period[1] - end)
+        expected += _expected(window, counts, end, period[1] - end)
     budget = objective.budget
+    covered = ledger.covered(end, elapsed)
+    slices = objective.slices
+    spread = dispersion(ledger.hourly(end, elapsed, int(row[0]))) if slices else 1.0
     return ObjectiveStatus(
         monitor=monitor.name,
         service=monitor.service,
@@ -108,18 +134,45 @@ def objective_status(window: Window, monitor: Monitor, minute: int) -> Objective
         period=period,
         period_name=str(objective.calendar or span(objective.window_minutes)),
         is_calendar=objective.calendar is not None,
-        covered_minutes=window.burn.covered(end, elapsed),
-        bad=bad,
-        total=total,
+        covered_minutes=covered,
+        counts_in=f"slices of {span(slices.minutes)}" if slices else "calls",
+        coverage=total * slices.minutes / covered if slices and covered else None,
+        bad=round(bad),
+        total=round(total),
         sli=1.0 - bad / total if total else None,
         remaining=1.0 - bad / total / budget if total else None,
         remaining_projected=1.0 - bad / expected / budget if expected else None,
         forecast=_forecast(objective, period, end, counts, (bad, total, expected)),
-        standing=standing(bad, total, budget),
+        standing=standing(bad / spread, total / spread, budget),
         burns=tuple(
             _burn_now(step, budget, counts(end, step.long_minutes), counts(end, step.short_minutes))
             for step in objective.steps
         ),
+        correction=_correction(window, monitor, objective, period[0], end),
+    )
+
+
+def _correction(
+    window: Window, monitor: Monitor, objective: Objective, begin: int, end: int
+) -> Uncorrected | None:
+    """What corrections made of the period; None when they touch nothing of it."""
+    marked: set[int] = set()
+    names = []
+    for one in objective.corrections:
+        spans = list(one.spans(begin, end))
+        names += [one.name] if spans else []
+        marked.update(minute for span_ in spans for minute in range(*span_))
+    if not marked:
+        return None
+    row = window.ledger.uncorrected_rows([monitor])
+    bad, total = window.ledger.sums(end, end - begin, row)[:, 0]
+    return Uncorrected(
+        bad=round(bad),
+        total=round(total),
+        sli=1.0 - bad / total if total else None,
+        remaining=1.0 - bad / total / objective.budget if total else None,
+        minutes=len(marked),
+        names=tuple(names),
     )
 
 
@@ -134,7 +187,7 @@ def objective_statuses(
     ]
 
 
-def standing(bad: int, total: int, budget: float, confidence: float = 0.95) -> Standing:
+def standing(bad: float, total: float, budget: float, confidence: float = 0.95) -> Standing:
     """met when the share of bad calls is surely within the budget, breached when surely beyond."""
     if total == 0:
         return "no_data"
@@ -145,17 +198,33 @@ def standing(bad: int, total: int, budget: float, confidence: float = 0.95) -> S
     return "inconclusive"
 
 
+def dispersion(batches: npt.NDArray[np.float64]) -> float:
+    """How many times more the counts [batch, (bad, total)] vary than independent ones would: >= 1.
+
+    Slices follow each other: a bad one is rarely alone, and n of them say less than n coins. The
+    effective number is n over this. Pearson's statistic over its degrees of freedom; McCullagh and
+    Nelder, "Generalized Linear Models" (1989), section 4.5.
+    """
+    used = batches[batches[:, 1] > 0]
+    bad, total = used[:, 0], used[:, 1]
+    share = bad.sum() / total.sum() if len(used) else 0.0
+    if len(used) < 2 or not 0.0 < share < 1.0:
+        return 1.0
+    residual = (bad - share * total) ** 2 / (total * share * (1.0 - share))
+    return max(float(residual.sum()) / (len(used) - 1), 1.0)
+
+
 # --------------------------------------------------------------------------------------------
 
 
-def _expected_calls(window: Window, counts: Counts, end: int, minutes: int) -> int:
-    """Calls in the `minutes` to come: those of the same hours of last week, week after week.
+def _expected(window: Window, counts: Counts, end: int, minutes: int) -> float:
+    """Calls, or slices, in the `minutes` to come: those of the same hours of last week.
 
     With less than a week of history: as many a minute as there were.
     """
-    held = window.burn.covered(end, WEEK)
+    held = window.ledger.covered(end, WEEK)
     if held < WEEK:
-        return round(counts(end, held)[1] / held * minutes) if held else 0
+        return counts(end, held)[1] / held * minutes if held else 0.0
     weeks, rest = divmod(minutes, WEEK)
     return weeks * counts(end, WEEK)[1] + (
         counts(end, WEEK)[1] - counts(end, WEEK - rest)[1] if rest else 0
@@ -164,7 +233,7 @@ def _expected_calls(window: Window, counts: Counts, end: int, minutes: int) -> i
 
 def _forecast(
     objective: Objective, period: tuple[int, int], end: int, counts: Counts,
-    now: tuple[int, int, int],
+    now: tuple[float, float, float],
 ) -> Forecast | None:  # fmt: skip
     """How long the budget lasts; None when nothing can be said."""
     bad, total, expected = now
@@ -194,7 +263,7 @@ def _forecast(
 
 
 def _burn_now(
-    step: BurnStep, budget: float, long: tuple[int, int], short: tuple[int, int]
+    step: BurnStep, budget: float, long: tuple[float, float], short: tuple[float, float]
 ) -> BurnNow:
     rates = [float(burn_rate(*counts, budget)) if counts[1] else None for counts in (long, short)]
     over = all(bool(burns_faster(*counts, budget, step.factor)) for counts in (long, short))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -67,6 +68,29 @@ def presets(period_minutes: int) -> tuple[BurnStep, ...]:
         factor = round(share * period_minutes / long_minutes, 12)
         steps.append(BurnStep(severity, long_minutes, short_minutes, factor))
     return tuple(steps)
+
+
+def for_slices(
+    steps: Sequence[BurnStep], slice_minutes: int, period_minutes: int
+) -> tuple[BurnStep, ...]:
+    """The steps of a budget that is charged in slices: windows of whole slices, at least one.
+
+    A longer window keeps its share of the budget, so that its factor falls. Steps that come to the
+    same windows are one, the first.
+
+    >>> [(s.long_minutes, s.short_minutes) for s in for_slices(presets(43200), 60, 43200)]
+    [(60, 60), (360, 60), (1440, 120), (4320, 360)]
+    """
+    found: dict[tuple[int, int], BurnStep] = {}
+    for step in steps:
+        long, short = (
+            -(-minutes // slice_minutes) * slice_minutes
+            for minutes in (step.long_minutes, step.short_minutes)
+        )
+        factor = round(step.factor * step.long_minutes / long, 6)
+        if long <= min(period_minutes, LONGEST):
+            found.setdefault((long, short), BurnStep(step.severity, long, short, factor))
+    return tuple(found.values())
 
 
 def burn_rate(bad: npt.ArrayLike, total: npt.ArrayLike, budget: npt.ArrayLike) -> Floats:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal
 
+from tocsin.assess.accounts import Correction, Slices
 from tocsin.assess.period import Calendar
 from tocsin.domain.findings import Labels
 from tocsin.domain.series import Ratio, SeriesId
@@ -43,7 +44,8 @@ class Objective:
 
     target: in (0, 1). window_minutes: the length of the budget's period. steps: burn-rate alerts,
     see `burn.presets`. metric: what the share is of, for people (latency, availability, cost, ...).
-    calendar: when the budget begins anew; None for a period that rolls.
+    calendar: when the budget begins anew; None for a period that rolls. slices: how time is cut
+    when slices are judged instead of calls. corrections: what people decided to charge otherwise.
     """
 
     target: float
@@ -52,6 +54,8 @@ class Objective:
     guards: Guards = field(default_factory=Guards)
     metric: str = "availability"
     calendar: Calendar | None = None
+    slices: Slices | None = None
+    corrections: tuple[Correction, ...] = ()
 
     def __post_init__(self) -> None:
         if not 0.0 < self.target < 1.0:
@@ -61,6 +65,13 @@ class Objective:
     def budget(self) -> float:
         """The share of calls that may be bad, without the dust of binary fractions."""
         return round(1.0 - self.target, 12)
+
+    @property
+    def cut(self) -> Slices | None:
+        """The slices as they lie in the calendar's periods, the first of which begins with one."""
+        if self.slices is None or self.calendar is None:
+            return self.slices
+        return replace(self.slices, offset=self.calendar.period_at(0)[0] % self.slices.minutes)
 
     @property
     def longest_days(self) -> int:

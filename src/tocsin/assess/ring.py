@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,15 +20,19 @@ class MinuteRing:
     """Running totals [minute, (bad, total), row] of the last `reach` minutes.
 
     Totals are kept modulo 2^32: their differences are exact as long as one window holds fewer than
-    4.29 billion calls (600,000 a minute for almost five days), at half the memory of 64 bits.
+    4.29 billion calls (600,000 a minute for almost five days), at half the memory of 64 bits. What
+    counts in smaller units asks for 64.
     """
 
-    def __init__(self, rows: int, reach: int) -> None:
+    def __init__(
+        self, rows: int, reach: int, dtype: type[np.uint32] | type[np.uint64] = np.uint32
+    ) -> None:
         self.rows = rows
+        self._dtype = dtype
         self.capacity = reach + LATE_MINUTES + MINUTES_PER_HOUR + 2
         self.start = 0
         self.end = 0
-        self._sums = np.zeros((self.capacity, 2, rows), np.uint32)
+        self._sums: npt.NDArray[Any] = np.zeros((self.capacity, 2, rows), dtype)
         self._present = np.zeros(self.capacity, np.bool_)
 
     def begin(self, minute: int) -> None:
@@ -36,7 +41,7 @@ class MinuteRing:
         self._sums[:] = 0
         self._present[:] = False
 
-    def put(self, start: int, counts: npt.NDArray[np.uint32], *, present: bool = True) -> None:
+    def put(self, start: int, counts: Counts, *, present: bool = True) -> None:
         """Write minutes [start, start + len(counts)) of `counts[minute, 2, row]`.
 
         `start` lies at `end` or up to LATE_MINUTES before it; minutes already held are replaced.
@@ -44,7 +49,7 @@ class MinuteRing:
         """
         stop = start + len(counts)
         slots = np.arange(start, stop) % self.capacity
-        fresh = counts.cumsum(axis=0, dtype=np.uint32)
+        fresh = counts.astype(self._dtype).cumsum(axis=0, dtype=self._dtype)
         fresh += self._sums[(start - 1) % self.capacity]
         if stop < self.end:
             later = np.arange(stop, self.end) % self.capacity
@@ -84,6 +89,12 @@ class MinuteRing:
         totals: Counts = (held - held[0]).astype(np.int64)
         return totals
 
+    def minutes(self, start: int, stop: int) -> Counts:
+        """Counts [minute, (bad, total), row] of [start, stop), zeros before the first one held."""
+        first = max(start, self.start)
+        held = np.diff(self.cumulative(first, stop), axis=0)
+        return np.concatenate([np.zeros((first - start, *held.shape[1:]), np.int64), held])
+
     def is_silent(self, end: int, width: int) -> bool:
         """Whether no telemetry at all was read for minutes [end - width, end)."""
         first = max(end - width, self.start)
@@ -101,10 +112,15 @@ class PeriodCounts:
     """
 
     def __init__(
-        self, rows: int, reach: int, hours: int, boundaries: Boundaries = lambda _start, _stop: ()
+        self,
+        rows: int,
+        reach: int,
+        hours: int,
+        boundaries: Boundaries = lambda _start, _stop: (),
+        dtype: type[np.uint32] | type[np.uint64] = np.uint32,
     ) -> None:
         self.reach = reach
-        self.ring = MinuteRing(rows, reach)
+        self.ring = MinuteRing(rows, reach, dtype)
         self._boundaries = boundaries
         self._at_boundary: dict[int, Counts] = {}
         self._totals = np.zeros((2, rows), np.int64)
@@ -119,7 +135,7 @@ class PeriodCounts:
         self._at_boundary.clear()
         self._first_hour = -(-minute // MINUTES_PER_HOUR)
 
-    def put(self, start: int, counts: npt.NDArray[np.uint32], *, present: bool = True) -> None:
+    def put(self, start: int, counts: Counts, *, present: bool = True) -> None:
         """As `MinuteRing.put`; hours that the write corrects are recorded anew."""
         ring = self.ring
         replaced = ring.sums(ring.end, ring.end - start)
@@ -145,7 +161,7 @@ class PeriodCounts:
                 return False
             held = np.diff(ring.cumulative(first, stop), axis=0)
             held[:, :, rows] = counts[first - start : stop - start]
-            self.put(first, held.astype(np.uint32))
+            self.put(first, held)
             return True
         last = ring.end // MINUTES_PER_HOUR
         size = len(self._at_hour)
@@ -185,6 +201,18 @@ class PeriodCounts:
             known = self._at_hour[hour % len(self._at_hour)]
         counts: Counts = until_end - known[:, some]
         return counts
+
+    def hourly(self, end: int, width: int, row: int) -> Counts:
+        """Counts [hour, (bad, total)] of one row in every whole hour of [end - width, end)."""
+        size = len(self._at_hour)
+        last = min(end, self.ring.end) // MINUTES_PER_HOUR
+        first = max(-(-(end - width) // MINUTES_PER_HOUR), self._first_hour, last - size + 2)
+        if first >= last:
+            return np.zeros((0, 2), np.int64)
+        held: Counts = self._at_hour[np.arange(first, last + 1) % size, :, row].copy()
+        if first == self._first_hour and self.ring.start == first * MINUTES_PER_HOUR:
+            held[0] = 0  # what lies before the beginning is nothing, and was never written down
+        return np.diff(held, axis=0)
 
     def covered(self, end: int, width: int) -> int:
         """How many of the minutes [end - width, end) lie after the first one ever held."""

@@ -10,8 +10,9 @@ import numpy.typing as npt
 
 from tocsin.assess.budget import ObjectiveStatus, objective_status
 from tocsin.assess.burn import burns_faster, span
+from tocsin.assess.ledger import Floats
 from tocsin.assess.monitor import BurnStep, Monitor, Objective, Severity
-from tocsin.assess.ring import Counts, Rows
+from tocsin.assess.ring import Rows
 from tocsin.assess.tails import clopper_pearson_lower
 from tocsin.assess.window import Window
 from tocsin.assess.wording import counted, percent
@@ -56,7 +57,7 @@ class ObjectiveGroup:
         if not self._steps:
             return []
         rows = self._rows(window)
-        sums = np.stack([window.burn.sums(minute + 1, width) for width in self._widths])
+        sums = np.stack([window.ledger.sums(minute + 1, width) for width in self._widths])
         long = sums[self._long, :, rows].T
         short = sums[self._short, :, rows].T
         burning = burns_faster(long[0], long[1], self._budget, self._factor) & (
@@ -78,11 +79,11 @@ class ObjectiveGroup:
 
     def _rows(self, window: Window) -> Rows:
         if self._bound is None or self._bound[0] is not window:
-            rows = window.burn_rows(monitor.series for monitor in self.monitors)
+            rows = window.ledger.rows(self.monitors)
             self._bound = (window, rows[self._monitor])
         return self._bound[1]
 
-    def _is_proven(self, long: Counts, asking: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    def _is_proven(self, long: Floats, asking: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
         """Whether the exact lower bound of the long window's share lies above the budget."""
         proven = np.ones(len(asking), np.bool_)
         asked = np.flatnonzero(asking & (self._evidence > 0))
@@ -91,24 +92,25 @@ class ObjectiveGroup:
         return proven
 
     def _breach(
-        self, window: Window, minute: int, mine: npt.NDArray[np.intp], long: Counts, short: Counts
+        self, window: Window, minute: int, mine: npt.NDArray[np.intp], long: Floats, short: Floats
     ) -> Verdict:
         pages = self._is_page[mine] & (long[1, mine] >= self._min_events[mine])
         firsts = {"page": mine[pages][:1], "ticket": mine[~pages][:1]}
         severity: Severity = "page" if pages.any() else "ticket"
         chosen = int(firsts[severity][0])
         monitor = self.monitors[self._monitor[chosen]]
-        step, bad, total = self._steps[chosen], int(long[0, chosen]), int(long[1, chosen])
+        step, bad, total = self._steps[chosen], round(long[0, chosen]), round(long[1, chosen])
         status = objective_status(window, monitor, minute)
-        burn = bad / total / self._budget[chosen]
+        burn = float(long[0, chosen] / long[1, chosen] / self._budget[chosen])
         reasons = {
-            name: _reason(monitor, self._steps[at], int(long[0, at]), int(long[1, at]), status)
+            name: _reason(monitor, self._steps[at], long[0, at], long[1, at], status)
             for name, first in firsts.items()
             for at in first
         }
         evidence: dict[str, Any] = {
             "bad": bad,
             "total": total,
+            "counts_in": status.counts_in,
             "budget": float(self._budget[chosen]),
             "long_minutes": step.long_minutes,
             "short_minutes": step.short_minutes,
@@ -124,7 +126,8 @@ class ObjectiveGroup:
             "rules": reasons,
         }
         if severity == "ticket" and self._is_page[chosen]:
-            evidence["lowered"] = f"fewer than {self._min_events[chosen]} calls: a ticket, no page"
+            noun = status.counts_in.split()[0]
+            evidence["lowered"] = f"fewer than {self._min_events[chosen]} {noun}: a ticket, no page"
         return Verdict(
             monitor=monitor.name,
             service=monitor.service,
@@ -174,12 +177,19 @@ def _by_monitor(
     return np.split(steps, np.flatnonzero(np.diff(monitor[steps])) + 1)
 
 
-def _reason(monitor: Monitor, step: BurnStep, bad: int, total: int, status: ObjectiveStatus) -> str:
+def _reason(
+    monitor: Monitor, step: BurnStep, bad: float, total: float, status: ObjectiveStatus
+) -> str:
     burn = bad / total / round(1.0 - status.target, 12)
+    what = (
+        counted(round(bad), round(total), monitor.ratio)
+        if status.counts_in == "calls"
+        else f"{bad:,.3g} of {total:,.6g} {status.counts_in} were bad"
+    )
     allowed = percent(round(1.0 - status.target, 12))
     text = (
-        f"{counted(bad, total, monitor.ratio)} in {span(step.long_minutes)} "
-        f"({percent(bad / total)}), the objective allows {allowed}: "
+        f"{what} in {span(step.long_minutes)} ({percent(bad / total)}), "
+        f"the objective allows {allowed}: "
         f"the {status.period_name} error budget burns {burn:.3g} times too fast"
     )
     left = status.minutes_to_exhaustion

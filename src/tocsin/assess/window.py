@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from tocsin.assess.baseline import LEARN_AFTER, Baseline, Usual
 from tocsin.assess.histograms import HistogramHistory
+from tocsin.assess.ledger import Ledger
 from tocsin.assess.monitor import Monitor, Objective, ratios
 from tocsin.assess.ring import (
     LATE_MINUTES,
@@ -23,12 +24,6 @@ from tocsin.assess.scan import WIDTHS, Floats
 from tocsin.domain.buckets import LATENCY, PACE
 from tocsin.domain.series import HourBlock, MinuteBlock, Ratio, SeriesId
 
-MAX_WINDOW = 3 * 24 * MINUTES_PER_HOUR  # longest burn window that is exact to the minute
-MAX_PERIOD = 366 * 24 * MINUTES_PER_HOUR  # longest period of an objective
-WEEK = 7 * 24 * MINUTES_PER_HOUR
-# How far back calendar periods remember single hours. A label that comes later than that into a
-# year counts when history is read the next time.
-_RESTATABLE = 92 * 24 * MINUTES_PER_HOUR
 MAX_PERSISTENCE = 60  # longest `for_minutes` of a detector
 MIN_PACE_CALLS = 500
 _SCAN_REACH = max(WIDTHS) + MAX_PERSISTENCE + 2 * MINUTES_PER_HOUR
@@ -56,10 +51,10 @@ class Window:
         detectors = [m for m in held if not isinstance(m.method, Objective)]
         pace = [m.service for m in detectors if m.series is None]
         self.services = tuple(dict.fromkeys([*services, *pace]))
-        self._burn_row = _numbered(m.series for m in objectives)
+        self.ledger = Ledger(objectives)
+        self._burn_row = self.ledger.series
         self._scan_row = _numbered(m.series for m in detectors)
         self._service_row = {name: row for row, name in enumerate(self.services)}
-        self.burn = _period_counts([m.method for m in objectives], len(self._burn_row))
         rows = len(self._scan_row) + len(self.services)
         self.scan = MinuteRing(rows, _SCAN_REACH)
         self.baseline = Baseline(rows)
@@ -73,20 +68,27 @@ class Window:
         self._sources: dict[int, tuple[tuple[SeriesId, ...], Rows, Rows]] = {}
         self._usual: tuple[int, Usual] | None = None
 
-    def recall(self, block: HourBlock) -> None:
+    def recall(self, hours: HourBlock, minutes: MinuteBlock | None = None) -> None:
         """Take in hours of budgets that reach further back than anything else, in order and before
-        the first minute. Only objectives remember them."""
-        at = {name: row for row, name in enumerate(block.series)}
-        held = [(row, at[name]) for name, row in self._burn_row.items() if name in at]
-        rows, given = (np.array(numbers, np.intp) for numbers in zip(*held, strict=True))
-        for hour in range(block.bad.shape[1]):
-            start = (block.start + hour) * MINUTES_PER_HOUR
-            if not self.burn.ring.end:
-                self.burn.begin(start)
-            # Which minute of it a call belongs to no longer matters: exact windows are younger.
-            counts = np.zeros((MINUTES_PER_HOUR, 2, len(self._burn_row)), np.uint32)
-            counts[0, :, rows] = np.stack([block.bad[given, hour], block.total[given, hour]], 1)
-            self.burn.put(start, counts)
+        the first minute. Only objectives remember them.
+
+        minutes: the same stretch of time of series whose budgets are not charged by the hour.
+        """
+        start, count = hours.start * MINUTES_PER_HOUR, hours.bad.shape[1]
+        counts = np.zeros((count, MINUTES_PER_HOUR, 2, len(self._burn_row)), np.int64)
+        # Which minute of its hour a call belongs to no longer matters: exact windows are younger.
+        rows, given = self._burn_rows_of(hours.series)
+        counts[:, 0, :, rows] = np.stack([hours.bad[given], hours.total[given]], axis=2)
+        if minutes is not None:
+            rows, given = self._burn_rows_of(minutes.series)
+            fine = np.stack([minutes.bad[given], minutes.total[given]], axis=2)
+            counts[:, :, :, rows] = fine.reshape(len(rows), count, MINUTES_PER_HOUR, 2).transpose(
+                1, 2, 3, 0
+            )
+        if not self.burn.ring.end:
+            self.ledger.begin(start)
+        for hour in range(count):
+            self.ledger.put(start + hour * MINUTES_PER_HOUR, counts[hour])
 
     def advance(self, block: MinuteBlock) -> int:
         """Take in the minutes of `block`; says how many were too old to be taken.
@@ -114,12 +116,11 @@ class Window:
         Detectors keep what they have judged. The block begins at a full hour and has at most one.
         False when nothing is held of that hour.
         """
-        rows = [(self._burn_row[s], n) for n, s in enumerate(block.series) if s in self._burn_row]
-        if self.start is None or not rows:
+        burn, given = self._burn_rows_of(block.series)
+        if self.start is None or not len(burn):
             return False
-        burn, given = (np.array(numbers, np.intp) for numbers in zip(*rows, strict=True))
         counts = np.stack([block.bad[given], block.total[given]]).transpose(2, 0, 1)
-        return self.burn.restate(block.start // MINUTES_PER_HOUR, burn, counts)
+        return self.ledger.restate(block.start // MINUTES_PER_HOUR, burn, counts)
 
     def usual(self) -> Usual:
         """What is usual for every scanned row, before any monitor's own prior; see `pace_rows`."""
@@ -134,6 +135,11 @@ class Window:
     def is_silent(self, end: int, width: int) -> bool:
         """Whether no block covered any of the minutes [end - width, end)."""
         return self.scan.is_silent(end, width)
+
+    @property
+    def burn(self) -> PeriodCounts:
+        """Raw counts of the objectives' series."""
+        return self.ledger.raw
 
     def burn_rows(self, series: Iterable[SeriesId | None]) -> Rows:
         """Rows of objectives' series in `burn`. KeyError for a series that is not held."""
@@ -154,13 +160,19 @@ class Window:
         """
         return self.service_rows(services) + len(self._scan_row)
 
+    def _burn_rows_of(self, series: Sequence[SeriesId]) -> tuple[Rows, Rows]:
+        """Which rows of `burn` a block's series are, and where in the block they stand."""
+        held = [(self._burn_row[s], at) for at, s in enumerate(series) if s in self._burn_row]
+        rows, given = np.array(held, np.intp).reshape(-1, 2).T
+        return rows, given
+
     def _begin(self, minute: int) -> None:
         self.start = self.end = minute
         self._learned = minute // MINUTES_PER_HOUR
         for held in (self.scan, self.baseline, self.pace, self.latency):
             held.begin(minute)
         if self.burn.ring.end != minute:  # nothing was recalled
-            self.burn.begin(minute)
+            self.ledger.begin(minute)
 
     def _nothing(self, width: int) -> tuple[Counts, Counts, Counts, Counts]:
         services = len(self.services)
@@ -207,9 +219,9 @@ class Window:
         present: bool,
     ) -> None:
         """Write minutes that lie in one hour, then learn the hours that are ready."""
-        self.burn.put(start, burn.astype(np.uint32), present=present)
+        self.ledger.put(start, burn, present=present)
         slow = self._slow_calls(start // MINUTES_PER_HOUR, pace)
-        self.scan.put(start, np.concatenate([scan, slow], 2).astype(np.uint32), present=present)
+        self.scan.put(start, np.concatenate([scan, slow], 2), present=present)
         self.pace.put(start, pace, self.end)
         self.latency.put(start, latency, self.end)
         self.end = max(self.end, start + len(burn))
@@ -256,28 +268,6 @@ class Window:
 
 def _numbered(series: Iterable[SeriesId | None]) -> dict[SeriesId, int]:
     return {s: row for row, s in enumerate(dict.fromkeys(s for s in series if s is not None))}
-
-
-def _period_counts(methods: Sequence[object], rows: int) -> PeriodCounts:
-    objectives = [method for method in methods if isinstance(method, Objective)]
-    periods = [objective.window_minutes for objective in objectives]
-    steps = [step.long_minutes for objective in objectives for step in objective.steps]
-    reach = max([p for p in periods if p <= MAX_WINDOW] + steps, default=MINUTES_PER_HOUR)
-    if reach > MAX_WINDOW or max(periods, default=0) > MAX_PERIOD:
-        raise ValueError(
-            f"burn windows reach at most {MAX_WINDOW} minutes (3 d), objectives at most "
-            f"{MAX_PERIOD} (366 d); asked for {max(reach, *periods)}"
-        )
-    calendars = {o.calendar for o in objectives if o.calendar}
-    long = [calendar for calendar in calendars if calendar.length.minutes > reach]
-
-    def boundaries(start: int, stop: int) -> Iterator[int]:
-        return (minute for calendar in long for minute in calendar.boundaries(start, stop))
-
-    held = [o.window_minutes for o in objectives if o.calendar is None]
-    # What a calendar's period will bring is told by the last week, however short it is.
-    held += [max(min(c.length.minutes, _RESTATABLE), WEEK) for c in calendars]
-    return PeriodCounts(rows, reach, -(-max(held, default=0) // MINUTES_PER_HOUR), boundaries)
 
 
 def _hours(start: int, stop: int) -> list[tuple[int, int]]:

@@ -290,10 +290,16 @@ class House:
             if isinstance(monitor.method, Objective) and monitor.series is not None
         ]
         long = {series: rules.watched.series[series] for begin, series in begins if begin < start}
+        fine = {
+            series: long[series]
+            for begin, series in begins
+            if series in long and window.ledger.is_fine(series, begin)
+        }
         oldest = max(min((begin for begin, _ in begins), default=start), first) // 60
         for begin in range(oldest, start // 60, RECALL_STEP):
             end = min(begin + RECALL_STEP, start // 60)
-            window.recall(history.hours(long, begin, end))
+            minutes = history.minutes(fine, (), begin * 60, end * 60) if fine else None
+            window.recall(history.hours(long, begin, end), minutes)
 
 
 def settled(answer: Incident | Refused) -> Incident:

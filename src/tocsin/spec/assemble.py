@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from tocsin.assess.burn import DAY
+from tocsin.assess.accounts import Correction, Slices
+from tocsin.assess.burn import DAY, for_slices
 from tocsin.assess.monitor import Guards, Monitor, Objective
 from tocsin.domain.errors import Problem
 from tocsin.domain.redaction import EVERYBODY, Owner, Redactions
@@ -23,7 +24,7 @@ from tocsin.spec.gates import ON_DEMAND
 from tocsin.spec.health import NOT_JUDGED
 from tocsin.spec.indicators import Named, resolver
 from tocsin.spec.measures import Measure, measure
-from tocsin.spec.objectives import BurnRatePolicyShape, SLIShape, SLOShape
+from tocsin.spec.objectives import BurnRatePolicyShape, ObjectiveShape, SLIShape, SLOShape
 from tocsin.spec.plugins import Secrets
 from tocsin.spec.prices import prices_of
 from tocsin.spec.receivers import Receiver, ReceiverShape
@@ -242,11 +243,14 @@ def _objectives(
         period = spec.time_window[0].duration.minutes
         try:
             steps = policy.spec.build(period) if policy else BurnRatePolicyShape().build(period)
+            slices = _slices(objective, found)
         except ValueError as error:
             assembly.problems.append(
                 document.problem(("spec", "timeWindow", 0, "duration"), str(error))
             )
             continue
+        if slices is not None:
+            steps = for_slices(steps, slices.minutes, period)
         indicator = found.indicator
         suffix = f"-{i + 1}" if len(spec.objectives) > 1 else ""
         name = f"slo/{document.name}{suffix}"
@@ -264,8 +268,10 @@ def _objectives(
                 target=objective.share,
                 window_minutes=period,
                 steps=steps,
-                guards=_guards(policy, found),
+                guards=_guards(policy, found, slices),
                 metric=indicator.metric,
+                slices=slices,
+                corrections=_corrections(assembly, document),
                 calendar=spec.time_window[0].build(),
             ),
             labels={
@@ -296,12 +302,9 @@ def _policy_of(assembly: Assembly, document: Document) -> Document | None:
     general: list[Document] = []
     for policy in assembly.of("BurnRatePolicy"):
         slos = policy.spec.slos
-        labels = document.metadata.labels
-        if not slos.names and not slos.match_labels:
+        if slos.is_general:
             general.append(policy)
-        elif document.name in slos.names or (
-            slos.match_labels and slos.match_labels.items() <= labels.items()
-        ):
+        elif slos.chooses(document.name, document.metadata.labels):
             chosen.append(policy)
     found = chosen or general
     for extra in found[1:]:
@@ -310,8 +313,33 @@ def _policy_of(assembly: Assembly, document: Document) -> Document | None:
     return found[0] if found else None
 
 
-def _guards(policy: Document | None, found: Measure) -> Guards:
+def _corrections(assembly: Assembly, document: Document) -> tuple[Correction, ...]:
+    """Every BudgetCorrection that chooses an SLO, or everything."""
+    return tuple(
+        one.spec.build(one.name, document.spec.budgeting_method)
+        for one in assembly.of("BudgetCorrection")
+        if one.spec.slos.is_general
+        or one.spec.slos.chooses(document.name, document.metadata.labels)
+    )
+
+
+def _slices(objective: ObjectiveShape, found: Measure) -> Slices | None:
+    if objective.time_slice_window is None:
+        return None
+    return Slices(
+        objective.time_slice_window,
+        objective.time_slice_target,
+        found.min_events or 1,
+        found.insufficient,
+        found.no_data,
+    )
+
+
+def _guards(policy: Document | None, found: Measure, slices: Slices | None) -> Guards:
     guards: Guards = policy.spec.guards.build() if policy else Guards()
+    if slices is not None:
+        # One bad slice is many bad calls already; `minEvents` has decided which slices count.
+        return replace(guards, min_bad=1, min_events=0)
     if found.min_events is not None:
         guards = replace(guards, min_events=found.min_events)
     return guards

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, Field, WithJsonSchema
 
 from tocsin.domain.errors import Problem
+from tocsin.spec.corrections import BudgetCorrectionShape
 from tocsin.spec.detectors import DetectorShape
 from tocsin.spec.duty import DigestShape, EscalationShape, OnCallShape
 from tocsin.spec.explain import show, suggest
@@ -65,6 +66,7 @@ KINDS: tuple[Kind, ...] = (
     Kind(OPENSLO, "Service", OpenSLOServiceShape, tolerant=True),
     Kind(TOCSIN, "BurnRatePolicy", BurnRatePolicyShape),
     Kind(TOCSIN, "Indicator", IndicatorShape),
+    Kind(TOCSIN, "BudgetCorrection", BudgetCorrectionShape),
     Kind(TOCSIN, "Detector", DetectorShape),
     Kind(TOCSIN, "Receiver", ReceiverShape),
     Kind(TOCSIN, "OnCallSchedule", OnCallShape),
@@ -83,7 +85,7 @@ KINDS: tuple[Kind, ...] = (
 # Documents of OpenSLO that say how alerts are sent elsewhere; Tocsin has its own kinds for that.
 _IGNORED = ("DataSource", "AlertPolicy", "AlertCondition", "AlertNotificationTarget")
 _PLANNED = (
-    "CompositeSLO", "BudgetCorrection", "ErrorBudgetPolicy", "Evaluator",
+    "CompositeSLO", "ErrorBudgetPolicy", "Evaluator",
     "PageBudget", "Report", "StatusPage", "VendorAgreement", "Role",
     "BreachMonitor",
 )  # fmt: skip

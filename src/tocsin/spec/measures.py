@@ -17,6 +17,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from tocsin.assess.accounts import Insufficient, NoData
 from tocsin.domain.calls import KINDS
 from tocsin.domain.errors import Problem
 from tocsin.domain.series import Column, Ratio
@@ -38,10 +39,16 @@ from tocsin.spec.yaml import Located, Place
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """What is counted, and below how many calls a page is lowered to a ticket (None: default)."""
+    """What is counted, and what too few calls mean.
+
+    min_events: below it a page is lowered to a ticket; of time slices, `insufficient` and `no_data`
+    say what a slice with fewer calls, or none, is. None: not said.
+    """
 
     indicator: Indicator
     min_events: int | None = None
+    insufficient: Insufficient = "ignore"
+    no_data: NoData = "ignore"
 
 
 class WhereShape(Shape):
@@ -57,6 +64,8 @@ class ValueShape(Shape):
     value: Text
     where: WhereShape = WhereShape()
     min_events: Annotated[int, Field(ge=0)] | None = None
+    insufficient: Insufficient = "ignore"
+    no_data: NoData = "ignore"
 
 
 class CountShape(Shape):
@@ -67,6 +76,8 @@ class CountShape(Shape):
     count: str = ""
     where: WhereShape = WhereShape()
     min_events: Annotated[int, Field(ge=0)] | None = None
+    insufficient: Insufficient = "ignore"
+    no_data: NoData = "ignore"
 
 
 def measure(
@@ -91,7 +102,7 @@ def measure(
 # --------------------------------------------------------------------------------------------
 
 _NOT_YET = {
-    "aggregate": "a mean over calls", "cluster": "clustered intervals", "insufficient": "pooling",
+    "aggregate": "a mean over calls", "cluster": "clustered intervals",
     "sampled": "sampled labels", "label": "labels of a judge", "source": "labels of a judge",
     "judge": "labels of a judge", "is": "labels of a judge", "correction": "labels of a judge",
     "humanLabels": "human labels", "settle": "late labels",
@@ -128,7 +139,11 @@ def _threshold(
     if objective.op == "lte":
         ratio = replace(below.ratio, op="gt")
         below = replace(below, name=below.name.replace("_under_", "_up_to_"), ratio=ratio)
-    return Measure(_where(below, spec.where), spec.min_events), []
+    return _measure(_where(below, spec.where), spec), []
+
+
+def _measure(indicator: Indicator, spec: ValueShape | CountShape) -> Measure:
+    return Measure(indicator, spec.min_events, spec.insufficient, spec.no_data)
 
 
 def _beyond(value: str, op: str, limit: float) -> Indicator:
@@ -181,7 +196,7 @@ def _ratio(
         indicator = _named(spec, named)
     else:
         indicator = _counted(spec.count, side, whole, spec.where.kind)
-    return Measure(_where(indicator, spec.where), spec.min_events), []
+    return _measure(_where(indicator, spec.where), spec), []
 
 
 def _named(spec: CountShape, named: Named) -> Indicator:

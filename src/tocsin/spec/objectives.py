@@ -1,18 +1,18 @@
 """Documents about service levels: OpenSLO's SLO and SLI, and our BurnRatePolicy.
 
 OpenSLO documents are read as they are: fields Tocsin has no use for are warnings. Fields that say
-something Tocsin cannot honour yet (another budgeting method) are errors, because a promise that is
-half kept is worse than one that is refused.
+something Tocsin cannot honour are errors, because a promise that is half kept is worse than one
+that is refused.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, Literal, cast
 
 from pydantic import (
-    AfterValidator,
     BeforeValidator,
     Field,
     PlainValidator,
@@ -21,9 +21,9 @@ from pydantic import (
 )
 
 from tocsin.assess.burn import presets
+from tocsin.assess.ledger import MAX_PERIOD
 from tocsin.assess.monitor import BurnStep, Guards, Severity
 from tocsin.assess.period import Calendar, Length, Unit
-from tocsin.assess.window import MAX_PERIOD
 from tocsin.spec.shape import Name, OneOrMany, Shape, Text, Zone
 
 _LENGTH = r"([1-9][0-9]*)([mhdwMQY])"
@@ -52,12 +52,6 @@ def _read_start(text: str) -> datetime:
             f"must be a local time such as 2026-01-01 00:00:00, not {text!r}"
         ) from None
     return start.replace(second=0)
-
-
-def _check_method(method: str) -> str:
-    if method != "Occurrences":
-        raise ValueError(f"budgetingMethod {method!r} is not supported yet; use Occurrences")
-    return method
 
 
 _DURATION_SCHEMA = {"type": "string", "pattern": f"^{_LENGTH}$"}
@@ -193,6 +187,12 @@ class ObjectiveShape(Shape):
     value: Annotated[float, Field(ge=0)] | None = None
     target: Annotated[float, Field(gt=0, lt=1)] | None = None
     target_percent: Annotated[float, Field(gt=0, lt=100)] | None = None
+    time_slice_target: Annotated[
+        float | None, Field(gt=0, le=1, description="share of good calls in a good slice")
+    ] = None
+    time_slice_window: Annotated[
+        Window | None, Field(description="divides an hour, or is whole hours up to a day")
+    ] = None
 
     @model_validator(mode="after")
     def _has_one_target(self) -> ObjectiveShape:
@@ -209,9 +209,11 @@ class ObjectiveShape(Shape):
 
 
 class SLOShape(Shape):
-    """A service-level objective in share form (OpenSLO v1, budgeting method Occurrences).
+    """A service-level objective in share form (OpenSLO v1).
 
-    `p95 < 2 s` is written as: at least 95 % of the calls take less than 2000 ms.
+    `p95 < 2 s` is written as: at least 95 % of the calls take less than 2000 ms. Occurrences counts
+    calls; Timeslices counts slices of time in which enough calls were good; RatioTimeslices
+    averages the share of good calls over slices.
     """
 
     description: str = ""
@@ -219,12 +221,20 @@ class SLOShape(Shape):
     indicator: InlineIndicator | None = None
     indicator_ref: str = ""
     time_window: Annotated[tuple[TimeWindow, ...], Field(min_length=1, max_length=1)]
-    budgeting_method: Annotated[
-        str,
-        AfterValidator(_check_method),
-        WithJsonSchema({"type": "string", "enum": ["Occurrences"]}),
-    ]
+    budgeting_method: Literal["Occurrences", "Timeslices", "RatioTimeslices"]
     objectives: Annotated[tuple[ObjectiveShape, ...], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _has_slices(self) -> SLOShape:
+        method = self.budgeting_method
+        for number, objective in enumerate(self.objectives):
+            at = f"objectives[{number}]"
+            if method != "Occurrences" and objective.time_slice_window is None:
+                raise ValueError(f"{method} needs timeSliceWindow in every objective: {at}")
+            if (method == "Timeslices") != (objective.time_slice_target is not None):
+                wants = "needs" if method == "Timeslices" else "has no"
+                raise ValueError(f"{method} {wants} timeSliceTarget: {at}")
+        return self
 
     @model_validator(mode="after")
     def _has_one_indicator(self) -> SLOShape:
@@ -238,6 +248,17 @@ class Selector(Shape):
 
     names: OneOrMany = ()
     match_labels: dict[str, str] = Field(default_factory=dict)
+
+    @property
+    def is_general(self) -> bool:
+        """Whether it names nothing, which is every SLO."""
+        return not (self.names or self.match_labels)
+
+    def chooses(self, name: str, labels: Mapping[str, str]) -> bool:
+        """Whether an SLO is named, or has the labels."""
+        return name in self.names or (
+            bool(self.match_labels) and self.match_labels.items() <= labels.items()
+        )
 
 
 class GuardsShape(Shape):

@@ -24,6 +24,7 @@ _ON_CALL = "oncall/"
 _REFERENCES: Mapping[str, Mapping[str, str]] = {
     "SLO": {"service": "Service", "indicatorRef": "SLI"},
     "BurnRatePolicy": {"slos.names": "SLO"},
+    "BudgetCorrection": {"slos": "SLO", "slos.names": "SLO"},
     "Detector": {"service": "Service", "services": "Service"},
     "EscalationPolicy": {"steps.*.notify": "Receiver", "steps.*.who": "OnCallSchedule"},
     "Digest": {"to": "Receiver"},

@@ -72,6 +72,12 @@ def objective_view(status: ObjectiveStatus, verdict: Verdict | None) -> Objectiv
         exhausted_in_minutes=status.minutes_to_exhaustion,
         exhausted_earliest=status.forecast.earliest if status.forecast else None,
         exhausted_latest=status.forecast.latest if status.forecast else None,
+        counts_in=status.counts_in,
+        coverage=status.coverage,
+        corrections=status.correction.names if status.correction else (),
+        corrected_minutes=status.correction.minutes if status.correction else 0,
+        sli_uncorrected=status.correction.sli if status.correction else None,
+        budget_left_uncorrected=status.correction.remaining if status.correction else None,
     )
 
 

@@ -143,7 +143,9 @@ class ObjectiveView:
     period_from, period_to: of the budget; one that rolls ends now. budget_left_projected: of what a
     calendar's period will have at its end. standing: what the counts prove (met, breached,
     inconclusive, no_data). exhausted_in_minutes: at the present speed, with its 95 % bounds; None
-    is not in this period, or never.
+    is not in this period, or never. counts_in: what bad and total count: calls, or slices of time;
+    coverage: how many of those were judged. corrections: what was charged otherwise than it went,
+    for so many minutes; sli_uncorrected and budget_left_uncorrected are without them.
     """
 
     name: str
@@ -167,6 +169,12 @@ class ObjectiveView:
     exhausted_in_minutes: float | None = None
     exhausted_earliest: float | None = None
     exhausted_latest: float | None = None
+    counts_in: str = "calls"
+    coverage: float | None = None
+    corrections: tuple[str, ...] = ()
+    corrected_minutes: int = 0
+    sli_uncorrected: float | None = None
+    budget_left_uncorrected: float | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
