@@ -10,7 +10,8 @@ from world import Phase, World, usual
 
 from tocsin.domain.errors import StoreError
 from tocsin.domain.findings import IncidentState
-from tocsin.web.views import Tone, Window
+from tocsin.web.tone import Tone
+from tocsin.web.views import Window
 
 
 def test_nothing_is_green_while_nobody_judges(tmp_path: Path) -> None:

@@ -16,7 +16,8 @@ from world import LATENESS, T0, ZERO, Phase, World, usual, with_phase
 from tocsin.domain.clock import from_minute
 from tocsin.domain.errors import StoreError
 from tocsin.domain.findings import IncidentState
-from tocsin.web.views import Tone, Window
+from tocsin.web.tone import Tone
+from tocsin.web.views import Window
 
 Open = Callable[..., World]
 

@@ -11,7 +11,13 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from tocsin.web import charts, svg
-from tocsin.web.views import ChartView, HistogramView, Marker, Series, Tone
+from tocsin.web.tone import Tone
+from tocsin.web.views import (
+    ChartView,
+    HistogramView,
+    Marker,
+    Series,
+)
 
 START = datetime(2026, 3, 2, tzinfo=UTC)
 NAN = float("nan")

@@ -21,9 +21,10 @@ from tocsin.engine.sources import TargetStatus
 from tocsin.web.breakdown_views import Asked
 from tocsin.web.call_views import CallView, NoteView, ScoreView
 from tocsin.web.desk import BadCursor, IncidentFilter, Missing
+from tocsin.web.objective_views import BurnView, ObjectiveView
 from tocsin.web.serving import MetricNameResource, MetricsResource
+from tocsin.web.tone import Tone
 from tocsin.web.views import (
-    BurnView,
     CallRow,
     ChangeView,
     ChartView,
@@ -35,7 +36,6 @@ from tocsin.web.views import (
     LedgerView,
     Marker,
     MessageView,
-    ObjectiveView,
     Page,
     QuarantineRow,
     Readiness,
@@ -48,7 +48,6 @@ from tocsin.web.views import (
     SliceView,
     TimelineEntry,
     ToldView,
-    Tone,
     VerdictKind,
     Window,
 )

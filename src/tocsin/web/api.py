@@ -26,6 +26,7 @@ from tocsin.web.breakdown_views import Asked
 from tocsin.web.call_views import CallView
 from tocsin.web.desk import BadCursor, Desk, IncidentFilter, Missing
 from tocsin.web.guard import problem
+from tocsin.web.objective_views import ObjectiveView
 from tocsin.web.resources import (
     Acknowledge,
     GiveVerdict,
@@ -41,7 +42,6 @@ from tocsin.web.views import (
     ChangeView,
     IncidentRow,
     MessageView,
-    ObjectiveView,
     Page,
     QuarantineRow,
     Window,

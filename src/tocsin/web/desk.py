@@ -15,6 +15,7 @@ from tocsin.domain.errors import TocsinError
 from tocsin.engine.sources import TargetStatus
 from tocsin.web.breakdown_views import Asked
 from tocsin.web.call_views import CallView
+from tocsin.web.objective_views import ObjectiveView
 from tocsin.web.serving import MetricsResource
 from tocsin.web.views import (
     CallRow,
@@ -24,7 +25,6 @@ from tocsin.web.views import (
     IncidentView,
     LedgerView,
     MessageView,
-    ObjectiveView,
     Page,
     QuarantineRow,
     Readiness,

@@ -18,6 +18,8 @@ from tocsin.web import breakdown_views, call_reading, portraits, readiness, reas
 from tocsin.web.call_views import CallView
 from tocsin.web.desk import IncidentFilter, Missing
 from tocsin.web.listing import number, paged, passes
+from tocsin.web.objective_views import ObjectiveView
+from tocsin.web.tone import Tone
 from tocsin.web.views import (
     CallRow,
     ChangeView,
@@ -27,7 +29,6 @@ from tocsin.web.views import (
     IncidentView,
     LedgerView,
     MessageView,
-    ObjectiveView,
     Page,
     QuarantineRow,
     Readiness,
@@ -35,7 +36,6 @@ from tocsin.web.views import (
     RoutingReason,
     ServiceCard,
     ServiceView,
-    Tone,
     VerdictKind,
     Window,
 )

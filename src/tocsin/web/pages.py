@@ -19,7 +19,12 @@ from tocsin.web.breakdown_views import view as breakdown_view
 from tocsin.web.call_views import laid_out
 from tocsin.web.desk import Desk, IncidentFilter
 from tocsin.web.render import Renderer
-from tocsin.web.views import FleetView, ServiceCard, Tone, Window
+from tocsin.web.tone import Tone
+from tocsin.web.views import (
+    FleetView,
+    ServiceCard,
+    Window,
+)
 
 CARDS = 24
 PAGE_SIZE = 50

@@ -16,16 +16,15 @@ from tocsin.domain.clock import from_minute
 from tocsin.domain.findings import Incident, Judgement, Verdict
 from tocsin.domain.series import Change, MinuteBlock
 from tocsin.store.reads import Timeline
+from tocsin.web.objective_views import BurnView, ObjectiveView
+from tocsin.web.tone import Tone
 from tocsin.web.views import (
-    BurnView,
     CallRow,
     ChangeView,
     ChartView,
     IncidentRow,
     Marker,
-    ObjectiveView,
     Series,
-    Tone,
     Unit,
 )
 

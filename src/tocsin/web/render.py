@@ -19,7 +19,11 @@ from tocsin.web import format as fmt
 from tocsin.web.assets import Assets
 from tocsin.web.auth import FORM_COOKIE, AuthPolicy, form_token, new_form_id
 from tocsin.web.desk import Desk
-from tocsin.web.views import Tone, VerdictKind, Window
+from tocsin.web.tone import Tone
+from tocsin.web.views import (
+    VerdictKind,
+    Window,
+)
 
 THEME_COOKIE = "tocsin_theme"
 THEMES = ("light", "dark")

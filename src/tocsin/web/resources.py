@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar
 from pydantic import BaseModel, ConfigDict, Field
 
 from tocsin.domain.findings import IncidentState
+from tocsin.web.tone import Tone
 from tocsin.web.views import (
     CallRow,
     ChangeView,
@@ -21,7 +22,6 @@ from tocsin.web.views import (
     SliceView,
     TimelineEntry,
     ToldView,
-    Tone,
     Unit,
     VerdictKind,
 )

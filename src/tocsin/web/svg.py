@@ -16,7 +16,8 @@ import numpy.typing as npt
 from markupsafe import Markup, escape
 
 from tocsin.web import format as fmt
-from tocsin.web.views import HistogramView, Tone
+from tocsin.web.tone import Tone
+from tocsin.web.views import HistogramView
 
 Floats = npt.NDArray[np.float64]
 Attribute = str | float | None
