@@ -80,9 +80,10 @@ CASES = {
         lambda url: {
             "url": f"{url}/webhook?token=averysecretquery",
             "secret": Secret(WEBHOOK_SECRET),
+            "authorization": Secret("Bearer averysecretbearer"),
             "allow_private": True,
         },
-        (WEBHOOK_SECRET, "averysecretquery"),
+        (WEBHOOK_SECRET, "averysecretquery", "averysecretbearer"),
     ),
     "slack-bot": Case(
         "slack",
@@ -519,6 +520,7 @@ def test_webhook_golden_request() -> None:
         assert await channel.send(message(), http) == Delivered({})
         request = place.requests[0]
         assert request.headers["webhook-id"] == "support-1:0:pager:trigger"
+        assert request.headers["authorization"] == "Bearer averysecretbearer"
         assert request.headers["webhook-timestamp"] == str(int(T0.timestamp()))
         expected = Verifier(WEBHOOK_SECRET).sign(
             "support-1:0:pager:trigger", T0, request.content.decode()
@@ -741,6 +743,11 @@ def test_slack_text_of_others_cannot_mention_or_link() -> None:
         ("alertmanager", {"urls": ("http://a",), "username": "u"}, "both or neither"),
         ("alertmanager", {"urls": ("http://a",), "holds": 0}, "1 to 365 days"),
         ("statuspage", {"api_key": "hunter2", "page_id": "", "name": "n"}, "needs both"),
+        (
+            "webhook",
+            {"url": "https://x", "secret": WEBHOOK_SECRET, "authorization": "hunter2\r\nX: y"},
+            "in one line of ASCII",
+        ),
         ("webhook", {"url": "https://x", "secret": "hunter2"}, "must be whsec_"),
         ("webhook", {"url": "https://x", "secret": "whsec_c2hvcnQ="}, "24 to 64 bytes"),
         ("email", {"host": "h", "to": (), "sender": "a@b"}, "at least one address"),

@@ -49,7 +49,7 @@ def scrub(text: str, secrets: Iterable[Secret | None]) -> str:
 
 def _parts(value: str) -> list[str]:
     """A secret, and what of it a receiver might quote; the longest first."""
-    parts = {value, value.removeprefix("whsec_")}
+    parts = {value, value.removeprefix("whsec_"), *value.split(" ")}  # "Bearer …": the latter
     _, is_address, rest = value.partition("://")
     if is_address:
         path = rest.partition("/")[2]

@@ -17,15 +17,19 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 
+from tocsin.delivery.answers import Answering, Polling
+from tocsin.delivery.channels import CHANNELS
 from tocsin.domain.clock import Clock
-from tocsin.domain.errors import StoreError
+from tocsin.domain.errors import SpecError, StoreError
 from tocsin.engine.settings import FLIGHT_PORT, GRPC_PORT, Settings, secrets, with_secrets
+from tocsin.spec.desired import load
 from tocsin.store import fitness
 from tocsin.store.clickhouse import ClickHouse
 from tocsin.store.layout import Layout
 
 DISK_NEEDED = 2_000_000_000
 DISK_COMFORTABLE = 20_000_000_000
+MOST_PROBLEMS = 10
 MEMORY_NEEDED = 1_500_000_000
 # The release of this version: a machine that believes it is earlier has a wrong clock.
 RELEASED = datetime(2026, 11, 1, tzinfo=UTC)
@@ -78,6 +82,7 @@ def examine(settings: Settings, clock: Clock) -> list[Finding]:
         lambda: _clock(clock),
         _libraries,
         lambda: _configuration(settings),
+        lambda: _receivers(settings),
     )
     return [finding for check in checks for finding in check()]
 
@@ -217,3 +222,28 @@ def _configuration(settings: Settings) -> Iterator[Finding]:
     else:
         documents = sum(1 for _ in path.rglob("*.yaml")) + sum(1 for _ in path.rglob("*.yml"))
         yield Finding("configuration", Grade.OK, f"{path}: {documents} files; check: tocsin plan")
+
+
+def _receivers(settings: Settings) -> Iterator[Finding]:
+    """Whether each receiver has what it needs, its secrets included; nothing is sent."""
+    path = settings.config_dir
+    if path is None or not path.is_dir():
+        return
+    try:
+        found = load([path], secrets(settings)).receivers
+    except SpecError as error:
+        for problem in error.problems[:MOST_PROBLEMS]:
+            yield Finding("configuration", Grade.FAIL, str(problem), "then run tocsin doctor again")
+        return
+    for name, receiver in sorted(found.items()):
+        channel = CHANNELS[receiver.type](receiver.config)
+        grade, fix = Grade.OK, ""
+        how = "somebody acknowledges in Tocsin"
+        if isinstance(channel, Answering):
+            how = f"answers at {settings.base_url}/callbacks/{name}"
+            if not channel.answers:
+                how = "nothing comes back from it"
+                grade, fix = Grade.NOTE, "docs/guides/receivers.md, Answers come back"
+        elif isinstance(channel, Polling):
+            how = "asked for answers every 30 s"
+        yield Finding(f"receiver {name}", grade, f"{receiver.type}, {how}", fix)

@@ -33,19 +33,26 @@ _LONGEST_ID = 200
 class WebhookConfig:
     """url: where to post. secret: `whsec_` and 24 to 64 bytes in base64.
 
-    previous_secret: signs too, while the receiver changes to a new secret. allow_private: the
-    address may lie in your own network, and may be plain http.
+    previous_secret: signs too, while the receiver changes to a new secret. authorization: the value
+    of a header Authorization, for a receiver that asks for one ("Bearer …", "Basic …").
+    allow_private: the address may lie in your own network, and may be plain http.
     """
 
     url: Secret | str
     secret: Secret
     previous_secret: Secret | None = None
+    authorization: Secret | None = None
     allow_private: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "url", secret(self.url))
         object.__setattr__(self, "secret", secret(self.secret))
         _check(self.secret, "secret")
+        if self.authorization is not None:
+            object.__setattr__(self, "authorization", secret(self.authorization))
+            given = self.authorization.reveal()
+            if not (given.isascii() and given.isprintable()):
+                raise ValueError("authorization: the value of a header, in one line of ASCII")
         if self.previous_secret is not None:
             object.__setattr__(self, "previous_secret", secret(self.previous_secret))
             _check(self.previous_secret, "previous_secret")
@@ -63,7 +70,7 @@ class Webhook:
         self.config = config
         self._url = secret(config.url)
         keys = [config.secret, *([config.previous_secret] if config.previous_secret else [])]
-        self._secrets = [self._url, *keys]
+        self._secrets = [self._url, *keys, config.authorization]
         self._signers = [Signer(key.reveal()) for key in keys]
 
     async def send(self, message: Message, http: httpx.AsyncClient) -> Outcome:
@@ -79,6 +86,7 @@ class Webhook:
             headers={
                 "Content-Type": "application/json",
                 **self._signature(message, body),
+                **self._login(),
                 **target.headers,
             },
             content=body.encode(),
@@ -89,6 +97,10 @@ class Webhook:
         if response.status_code == 410:
             return Rejected("HTTP 410: the receiver wants no more webhooks; remove or change it")
         return refusal(response, message.at, self._secrets) or Delivered({})
+
+    def _login(self) -> dict[str, str]:
+        given = self.config.authorization
+        return {} if given is None else {"Authorization": given.reveal()}
 
     def _signature(self, message: Message, body: str) -> dict[str, str]:
         at = message.at.astimezone(UTC)
