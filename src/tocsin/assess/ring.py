@@ -127,6 +127,11 @@ class PeriodCounts:
         self._at_hour = np.zeros((hours + 3, 2, rows), np.int64)
         self._first_hour = 0
 
+    @property
+    def totals(self) -> Counts:
+        """Counts [(bad, total), row] of every minute since the first, corrections included."""
+        return self._totals
+
     def begin(self, minute: int) -> None:
         """Forget everything; the next minute to arrive is `minute`."""
         self.ring.begin(minute)

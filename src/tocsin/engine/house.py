@@ -31,6 +31,7 @@ from tocsin.engine.evidence import Witness
 from tocsin.engine.feed import Feed
 from tocsin.engine.naming import Renamed
 from tocsin.engine.rules import Rules, compile_desired
+from tocsin.engine.tally import Tally
 from tocsin.engine.tick import Decided, settle, tick
 from tocsin.spec.desired import Desired
 from tocsin.spec.retention import WARM_UP_DAYS
@@ -59,6 +60,14 @@ class Standing:
     verdicts: Mapping[str, Verdict]
 
 
+@dataclass(slots=True)
+class Pulse:
+    """How the heart beats: ticks that failed, and how long the last one that judged took."""
+
+    failures: int = 0
+    duration_s: float = 0.0
+
+
 class House:
     """Stores, rules and memory of one process. Threads may share it.
 
@@ -85,6 +94,8 @@ class House:
         self._reread = reread
         self._source = source
         self._lock = threading.RLock()
+        self.tally = Tally()
+        self.pulse = Pulse()
         self.adopt(desired, start=start)
 
     def adopt(self, desired: Desired, *, start: int | None = None) -> None:
@@ -112,6 +123,7 @@ class House:
             self._restated = self.clock.now()
             self._feed = Feed(source, rules.watched, start=resume, reread=self._reread)
             self.standing = Standing(resume - 1, {})
+            self.tally.begin(window, rules.monitors.monitors)
 
     @property
     def desired(self) -> Desired:
@@ -127,6 +139,7 @@ class House:
             )  # fmt: skip
             minute = self._feed.position - 1
             self.standing = Standing(minute, {v.monitor: v for v in decided.verdicts})
+            self.tally.update()
         return decided
 
     @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import structlog
 
@@ -40,9 +40,6 @@ class Scheduler:
         self._lateness_s = lateness.total_seconds()
         self._wake = wake
         self._refresh = refresh
-        self.failures = 0
-        self.last_tick: datetime | None = None
-        self.last_duration_s = 0.0
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop` is set."""
@@ -58,14 +55,13 @@ class Scheduler:
         except Exception:  # worker loop: what runs stays in force
             log.exception("configuration_not_adopted")
         try:
-            now = self._house.clock.now()
-            decided = self._house.catch_up(now)
+            decided = self._house.catch_up(self._house.clock.now())
         except Exception:  # worker loop: the next beat tries the same minute again
-            self.failures += 1
-            log.exception("tick_failed", failures=self.failures)
+            self._house.pulse.failures += 1
+            log.exception("tick_failed", failures=self._house.pulse.failures)
             return
         if decided:
-            self.last_tick, self.last_duration_s = now, monotonic_s() - began
+            self._house.pulse.duration_s = monotonic_s() - began
         if any(not one.is_empty for one in decided):
             self._wake()
 

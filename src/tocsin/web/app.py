@@ -50,6 +50,7 @@ def create_app(
     sink_app: ASGIApp | None = None,
     routers: Sequence[APIRouter] = (),
     answers: Answers | None = None,
+    metrics: Sequence[BaseRoute] = (),
     auth: AuthPolicy,
     clock: Clock,
 ) -> Starlette:
@@ -57,7 +58,7 @@ def create_app(
 
     definer: takes definitions of objectives and health scores. routers: more of the API.
     intake_routes: come first, so that no page can shadow them. sink_app: the demo's receivers,
-    mounted under /sinks. answers: takes what services of receivers send.
+    mounted under /sinks. answers: takes what services of receivers send. metrics: for Prometheus.
     """
     assets = Assets()
     renderer = Renderer(desk, auth, assets, clock)
@@ -65,6 +66,7 @@ def create_app(
         *intake_routes,
         Route("/healthz", _healthz, methods=["GET"]),
         Route("/readyz", _Readyz(desk).answer, methods=["GET"]),
+        *metrics,
         Route("/static/{name}", assets.serve, methods=["GET"]),
         Mount("/api", create_api(desk, definer, routers)),
         *([Mount("/sinks", sink_app)] if sink_app is not None else []),

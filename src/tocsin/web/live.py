@@ -289,7 +289,7 @@ class LiveDesk:
 
     def ready(self) -> Readiness:
         """Whether stores, intake and the engine do their work."""
-        return readiness.readiness(self._house, self._blind())
+        return readiness.readiness(self._house, self.blind())
 
     def trouble(self) -> str:
         """Why telemetry does not come in as it should, or ""."""
@@ -406,12 +406,12 @@ class LiveDesk:
             portraits.objective_view(status, verdicts.get(status.monitor))
             for status in self._house.statuses()
         )
-        blind = self._blind()  # what was true minutes ago is not known to be true now
+        blind = self.blind()  # what was true minutes ago is not known to be true now
         if not blind:
             return views
         return [replace(view, tone=Tone.UNKNOWN, reason=blind) for view in views]
 
-    def _blind(self) -> str:
+    def blind(self) -> str:
         """Why nothing is known about the last minutes, or "": the engine has not judged them."""
         behind = to_minute(self._house.clock.now()) - self._house.standing.minute
         if behind <= BLIND_MINUTES or self._progress() is not None:

@@ -54,6 +54,7 @@ from tocsin.web.callbacks import PATH
 from tocsin.web.connection import MOST_CONNECTIONS, BoundedConnection
 from tocsin.web.doors import open_doors
 from tocsin.web.live import LiveDesk
+from tocsin.web.metrics import Exposition
 from tocsin.web.store_server import served_store
 
 log = structlog.get_logger(__name__)
@@ -214,13 +215,15 @@ def web_app(
     answers: Answers | None = None,
 ) -> ASGIApp:
     """Every page and endpoint of one process."""
+    shown = desk or LiveDesk(house, sources=sources.statuses if sources else tuple)
     return create_app(
-        desk or LiveDesk(house, sources=sources.statuses if sources else tuple),
+        shown,
         definer=Definitions(house) if desk is None else None,
         intake_routes=[*intake_routes(intake), *(alerts.routes() if alerts else [])],
         sink_app=sink_app,
         routers=[exports.routes(house.telemetry, house.clock)],
         answers=answers,
+        metrics=Exposition(house, shown.blind).routes(),
         auth=auth_policy(settings),
         clock=house.clock,
     )

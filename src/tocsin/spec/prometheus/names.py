@@ -11,15 +11,35 @@ from collections.abc import Mapping
 
 from tocsin.assess.monitor import Monitor
 
+# By objective: labels slo and service.
 EVENTS = "tocsin_slo_events"
 BAD_EVENTS = "tocsin_slo_bad_events"
+INFO = "tocsin_slo"
 SLI = "tocsin_slo_sli_ratio"
 OBJECTIVE = "tocsin_slo_objective_ratio"
 PERIOD = "tocsin_slo_period_seconds"
 REMAINING = "tocsin_slo_error_budget_remaining_ratio"
-BURN_RATE = "tocsin_slo_burn_rate_ratio"
+EXHAUSTION = "tocsin_slo_error_budget_exhaustion_seconds"
+BURN_RATE = "tocsin_slo_burn_rate"
 FIRING = "tocsin_slo_rule_firing"
-HEALTH = "tocsin_health_score"
+STATUS = "tocsin_slo_status"
+
+# Of Tocsin itself.
+BUILD = "tocsin_build"
+UP_TO = "tocsin_evaluation_judged_timestamp_seconds"
+EVALUATION_LAG = "tocsin_evaluation_lag_seconds"
+EVALUATION = "tocsin_evaluation_duration_seconds"
+EVALUATION_FAILURES = "tocsin_evaluation_failures"
+INGEST_LAG = "tocsin_ingest_lag_seconds"
+SEGMENTS_WAITING = "tocsin_ingest_segments_waiting"
+SEGMENTS = "tocsin_ingest_segments"
+INGESTED = "tocsin_ingest_bytes"
+INGEST_FAILURES = "tocsin_ingest_failures"
+BACKLOG = "tocsin_ingest_backlog_bytes"
+EFFECTS = "tocsin_effects"
+OVERDUE = "tocsin_effects_overdue"
+INCIDENTS = "tocsin_incidents"
+READY = "tocsin_ready"
 
 _SLO = "slo/"
 _LABEL = re.compile(r"[a-zA-Z][a-zA-Z0-9_]*")
