@@ -190,7 +190,7 @@ def test_a_health_score_says_scale_weights_and_which_way_is_better() -> None:
     assert document["spec"]["thresholds"] == {"scale": 100, "warning": 80.0, "critical": 60.0}
     assert document["spec"]["mode"] == "shadow"
     assert [c["inverse"] for c in document["spec"]["components"]] == [False, True, True]
-    assert ["later release" in remark for remark in remarks] == [True]
+    assert ["in shadow" in remark for remark in remarks] == [True]
     desired = restore(json.dumps([document]))
     assert "later release" in desired.warnings[0].message
     assert desired.monitors == ()

@@ -360,12 +360,12 @@ def test_an_objective_counts_the_calls_of_its_model(running: Running) -> None:
 # --- health scores and the door itself ---
 
 
-def test_a_health_score_is_kept_and_not_evaluated(running: Running) -> None:
+def test_a_health_score_is_kept_and_runs_in_shadow(running: Running) -> None:
     answer = running.web.post("/api/v1/composite-scores", json=SCORE)
     assert answer.status_code == 201
     body = answer.json()
     assert (body["id"], body["evaluated"]) == ("support-chatbot-health", False)
-    assert "later release" in body["warnings"][0]
+    assert "in shadow" in body["warnings"][0]
     running.adopt()
     assert [m.name for m in running.house.desired.monitors] == ["slo/chat-availability"]
     text = running.web.get("/api/v1/composite-scores/support-chatbot-health", headers=YAML).text

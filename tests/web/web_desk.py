@@ -22,6 +22,7 @@ from tocsin.web.breakdown_views import Asked
 from tocsin.web.call_views import CallView, NoteView, ScoreView
 from tocsin.web.desk import BadCursor, IncidentFilter, Missing
 from tocsin.web.objective_views import BurnView, ObjectiveView
+from tocsin.web.readiness import Readiness
 from tocsin.web.serving import MetricNameResource, MetricsResource
 from tocsin.web.tone import Tone
 from tocsin.web.views import (
@@ -38,7 +39,6 @@ from tocsin.web.views import (
     MessageView,
     Page,
     QuarantineRow,
-    Readiness,
     ReplayProgress,
     RoutingReason,
     RoutingStep,

@@ -17,7 +17,7 @@ from typing import Any
 from tocsin.domain.errors import Problem, SpecError
 from tocsin.spec.documents import OPENSLO, TOCSIN
 from tocsin.spec.explain import show, suggest
-from tocsin.spec.health import AGGREGATIONS, NOT_JUDGED
+from tocsin.spec.health import AGGREGATIONS, SHADOW
 
 Fields = Mapping[str, Any]
 
@@ -398,7 +398,7 @@ def _thresholds(found: _Reader) -> dict[str, Any]:
 
 
 def _remarks(components: Sequence[Fields]) -> tuple[str, ...]:
-    remarks = [NOT_JUDGED]
+    remarks = [SHADOW]
     total = sum(component["weight"] for component in components)
     if not math.isclose(total, 1.0, abs_tol=1e-6):
         remarks.append(f"the weights add up to {total:g}; they will be brought to 1")

@@ -21,7 +21,6 @@ from tocsin.routing.policy import BY_SEVERITY, Defaults, RoutingPolicy
 from tocsin.spec.detectors import DetectorShape
 from tocsin.spec.documents import OPENSLO, Document
 from tocsin.spec.gates import ON_DEMAND
-from tocsin.spec.health import NOT_JUDGED
 from tocsin.spec.indicators import Named, resolver
 from tocsin.spec.measures import Measure, measure
 from tocsin.spec.objectives import BurnRatePolicyShape, ObjectiveShape, SLIShape, SLOShape
@@ -166,9 +165,8 @@ def routing(
     for document in assembly.of("Playbook"):
         message = "a Playbook is carried by name; its steps are not executed yet"
         assembly.warnings.append(document.problem(("kind",), message))
-    for kind, message in (("HealthScore", NOT_JUDGED), ("Gate", ON_DEMAND)):
-        for document in assembly.of(kind):
-            assembly.warnings.append(document.problem(("kind",), message))
+    for document in assembly.of("Gate"):
+        assembly.warnings.append(document.problem(("kind",), ON_DEMAND))
     _check_route_names(assembly, parts)
     classify = tuple(rule.build() for part in parts for rule in part.spec.classify)
     return RoutingPolicy(

@@ -11,10 +11,7 @@ from tocsin.assess.health import Component, HealthConfig, Method, Missing
 from tocsin.indicators.curves import curve_of
 from tocsin.spec.shape import Duration, Shape, Text
 
-NOT_JUDGED = (
-    "a HealthScore is computed by `tocsin score`; the server keeps and shows it, and judges it in a"
-    " later release"
-)
+SHADOW = "a health score is computed and shown, in shadow: nobody is told about it"
 AGGREGATIONS: tuple[str, ...] = get_args(Method)
 HEADROOM = 20.0
 # What is left of an error budget, as a score: all of it 100, none 60, overspent by as much 0.
@@ -142,7 +139,12 @@ class HealthScoreShape(Shape):
     """One number from 0 to 100 for the health of a service, from weighted metrics."""
 
     description: str = ""
-    service: str = ""
+    service: Annotated[
+        str, Field(description="whose it is; without one only `tocsin score` computes it")
+    ] = ""
+    window: Annotated[Duration, Field(description="how far back metrics are measured")] = timedelta(
+        minutes=15
+    )
     mode: Annotated[
         Literal["shadow"], Field(description="shadow: computed and shown, never told to anybody")
     ] = "shadow"
@@ -171,6 +173,11 @@ class HealthScoreShape(Shape):
         if not any(component.weight for component in self.components):
             raise ValueError("every weight is 0: give one component a weight at least")
         return self
+
+    @property
+    def minutes(self) -> int:
+        """The window in whole minutes."""
+        return _minutes(self.window)
 
     def build(self) -> HealthConfig:
         """The score ready to be computed."""

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -322,3 +322,29 @@ _SINCE = "recv >= fromUnixTimestamp64Micro({since:Int64}, 'UTC')"
 def micros(instant: datetime) -> int:
     """Microseconds since the epoch, exact."""
     return (instant - datetime.fromtimestamp(0, instant.tzinfo)) // timedelta(microseconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Mean:
+    """The mean of the scores of one name: how many, and the standard error of the mean."""
+
+    n: int
+    value: float
+    standard_error: float
+
+
+def means(engine: ClickHouse, service: str, start: int, stop: int) -> dict[str, Mean]:
+    """Means of a service's scores in epoch minutes [start, stop), corrections counted once."""
+    where = (
+        "service = {service:String} AND ts >= toDateTime64({start:Int64}, 6, 'UTC')"
+        " AND ts < toDateTime64({stop:Int64}, 6, 'UTC')"
+    )
+    rows = engine.rows(
+        f"SELECT name, count(), avg(value), stddevSamp(value) FROM {DATABASE}.scores"
+        f" WHERE {where} AND {holds(where)} GROUP BY name",
+        {"service": service, "start": start * 60, "stop": stop * 60},
+    )
+    return {
+        str(name): Mean(int(n), float(mean), float(spread) / n**0.5 if n > 1 else 0.0)
+        for name, n, mean, spread in rows
+    }

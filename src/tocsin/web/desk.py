@@ -16,6 +16,7 @@ from tocsin.engine.sources import TargetStatus
 from tocsin.web.breakdown_views import Asked
 from tocsin.web.call_views import CallView
 from tocsin.web.objective_views import ObjectiveView
+from tocsin.web.readiness import Readiness
 from tocsin.web.serving import MetricsResource
 from tocsin.web.views import (
     CallRow,
@@ -27,7 +28,6 @@ from tocsin.web.views import (
     MessageView,
     Page,
     QuarantineRow,
-    Readiness,
     ReplayProgress,
     RoutingReason,
     ServiceView,

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from tocsin.domain.clock import from_minute, iso, to_minute
 from tocsin.domain.findings import Incident
 from tocsin.domain.series import Change, MinuteBlock, Ratio, SeriesId
+from tocsin.engine.health import service_health
 from tocsin.engine.house import House, NoSuchIncident, settled
 from tocsin.engine.sources import TargetStatus
 from tocsin.store.reads import FleetRow
@@ -19,6 +20,7 @@ from tocsin.web.call_views import CallView
 from tocsin.web.desk import IncidentFilter, Missing
 from tocsin.web.listing import number, paged, passes
 from tocsin.web.objective_views import ObjectiveView
+from tocsin.web.readiness import Readiness
 from tocsin.web.tone import Tone
 from tocsin.web.views import (
     CallRow,
@@ -31,7 +33,6 @@ from tocsin.web.views import (
     MessageView,
     Page,
     QuarantineRow,
-    Readiness,
     ReplayProgress,
     RoutingReason,
     ServiceCard,
@@ -118,6 +119,7 @@ class LiveDesk:
             failed=self._exemplars(theirs, from_minute(start), slowest=False),
             runbook=configured.runbook if configured else "",
             unread=serving.unread(self.sources(), name),
+            health=tuple(service_health(self._house, name)),
         )
 
     def objectives(self) -> tuple[ObjectiveView, ...]:

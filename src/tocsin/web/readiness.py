@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from tocsin.domain.errors import StoreError
 from tocsin.engine.house import House
-from tocsin.web.views import Readiness
 
 MOST_LAG_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """Whether the process can do its work; `checks` maps a part to "" (fine) or its problem."""
+
+    checks: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def is_ready(self) -> bool:
+        """True when no check names a problem."""
+        return not any(self.checks.values())
 
 
 def readiness(house: House, blind: str) -> Readiness:

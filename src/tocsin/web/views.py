@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tocsin.domain.findings import IncidentState
+from tocsin.engine.health import ServiceHealth
 from tocsin.web.objective_views import ObjectiveView
 from tocsin.web.tone import Tone
 
@@ -247,6 +248,7 @@ class ServiceView:
     runbook: str = ""
     serving: tuple[ChartView, ...] = ()
     unread: tuple[str, ...] = ()
+    health: tuple[ServiceHealth, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -428,15 +430,3 @@ class ReplayProgress:
         whole = (self.stop - self.start).total_seconds()
         done = (self.at - self.start).total_seconds()
         return min(max(done / whole, 0.0), 1.0) if whole > 0 else 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Readiness:
-    """Whether the process can do its work; `checks` maps a part to "" (fine) or its problem."""
-
-    checks: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def is_ready(self) -> bool:
-        """True when no check names a problem."""
-        return not any(self.checks.values())
