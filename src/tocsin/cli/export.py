@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 from collections.abc import Callable, Iterator
@@ -45,6 +46,14 @@ class Dialect(StrEnum):
     SLOTH = "sloth"
     PLAIN = "plain"
     SLOTH_SPEC = "sloth-spec"
+
+
+class Dashboard(StrEnum):
+    """What a dashboard shows."""
+
+    OVERVIEW = "overview"
+    SERVICE = "service"
+    TOCSIN = "tocsin"
 
 
 def _stored(what: str, words: str) -> Callable[..., None]:
@@ -117,6 +126,18 @@ def prometheus(
         if not text:
             raise TocsinError("no objective is configured here; write an SLO document first")
         _write(file, iter([text.encode()]))
+
+
+@export.command("grafana")
+def grafana(
+    which: Annotated[Dashboard, typer.Argument(help="which dashboard")] = Dashboard.OVERVIEW,
+    file: Target = None,
+) -> None:
+    """Write a Grafana dashboard over Tocsin's /metrics as JSON."""
+    from tocsin.spec.prometheus.dashboards import dashboard
+
+    with told():
+        _write(file, iter([(json.dumps(dashboard(which.value), indent=1) + "\n").encode()]))
 
 
 # --- private -----------------------------------------------------------------------------------
