@@ -18,6 +18,7 @@ from tocsin.indicators.language.vocabulary import (
     LOOKUPS,
     WORDS,
 )
+from tocsin.indicators.limits import PRESETS
 from tocsin.intake.bodies import BodyLimits
 from tocsin.intake.front import routes
 from tocsin.intake.rest import MAX_ROWS
@@ -113,3 +114,5 @@ def test_the_guide_of_indicators_has_every_field_and_every_function() -> None:
     told = set(re.findall(r"\w+", " ".join(re.findall(r"`([^`]*)`", text))))
     assert {*FIELDS, *ENTRIES, *LOOKUPS, *FUNCTIONS, *WORDS} <= told
     assert set(NAMES) <= told
+    for preset, held in PRESETS.items():
+        assert f"| `{preset}` | {held.about} |" in text

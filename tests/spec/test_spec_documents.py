@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tocsin.assess.burn import presets
-from tocsin.assess.detectors import CountScanConfig, PaceShiftConfig
+from tocsin.assess.detectors import CountScanConfig, PaceShiftConfig, SustainedBreachConfig
 from tocsin.assess.monitor import BurnStep, Guards, Objective
 from tocsin.domain.errors import SpecError
 from tocsin.domain.expressions import Condition
@@ -423,3 +423,48 @@ def test_calls_that_count_only_because_they_are_bad_are_warned_of() -> None:
     assert "calls without the score 'faithful' count" in str(load_text(text).warnings[0])
     text = (INDICATOR % ("g", good % ", total: \"known(score('faithful'))\"")).removeprefix("---\n")
     assert not load_text(text).warnings
+
+
+BREACH = (
+    "apiVersion: tocsin/v1\nkind: Service\nmetadata: {name: chat}\nspec: {team: a}\n---\n"
+    "apiVersion: tocsin/v1\nkind: BreachMonitor\nmetadata: {name: b}\nspec: %s\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("spec", "monitors"),
+    [
+        ("{service: chat, when: p95(latency) > 2s, window: 1m, for: 5m, severity: page}",
+         {"breach/b": (Ratio("duration_ms", "gt", 2000), SustainedBreachConfig(0.05, 1, 5))}),
+        ("{services: '*', preset: degraded, evidence: 0}",
+         {"breach/b/latency/chat": (Ratio("duration_ms", "gt", 5000),
+                                    SustainedBreachConfig(0.05, evidence=0)),
+          "breach/b/errors/chat": (Ratio("error"), SustainedBreachConfig(0.1, evidence=0))}),
+        ("{service: chat, indicator: {use: feedback}, over: 0.1, window: 60m, minEvents: 50}",
+         {"breach/b": (Ratio("feedback_negative"), SustainedBreachConfig(0.1, 60, 1, 50))}),
+    ],
+)  # fmt: skip
+def test_limits_become_monitors(
+    spec: str, monitors: dict[str, tuple[Ratio, SustainedBreachConfig]]
+) -> None:
+    found = load_text(BREACH % spec).monitors
+    assert {m.name: (m.ratio, m.method) for m in found} == monitors
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("{service: chat, when: p95(latency) > 2}", "a duration has no such limit"),
+        ("{service: chat}", "give one of when, indicator (with over) and preset"),
+        ("{service: chat, preset: degradd}", "there is no preset 'degradd' (did you mean"),
+        ("{service: chat, preset: tail, for: 90s}", "window and for are whole minutes"),
+        ("{service: chat, preset: tail, window: 2h}", "window_minutes is 1 to 60, not 120"),
+        ("{service: chat, indicator: {use: feedback}}", "over goes with indicator"),
+        ("{service: chat, indicator: {use: feedbck}, over: 0.1}", "did you mean 'feedback'?"),
+        ("{service: chatt, preset: tail}", "there is no Service 'chatt'"),
+        ("{preset: tail}", "give either service"),
+    ],
+)
+def test_limits_that_cannot_be_judged_are_refused(spec: str, message: str) -> None:
+    (found,) = problems_of(BREACH % spec)
+    assert message in found

@@ -107,10 +107,10 @@ class DetectorConfig:
 class Monitor:
     """One thing that is watched by one method.
 
-    name: "slo/<name>" or "detector/<name>", unique. signal: the routing vocabulary. severity: what
-    a detector asks for; the steps of an objective each have their own. series, ratio: the counts
-    that are judged; None for a detector that judges a service's latency histograms. labels: copied
-    onto verdicts (env, team, exposure, provider, regulated, ...).
+    name: "slo/<name>", "detector/<name>" or "breach/<name>", unique. signal: the routing
+    vocabulary. severity: what a detector asks for; the steps of an objective each have their own.
+    series, ratio: the counts that are judged; None for a detector that judges a service's latency
+    histograms. labels: copied onto verdicts (env, team, exposure, provider, regulated, ...).
     """
 
     name: str

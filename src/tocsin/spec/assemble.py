@@ -18,6 +18,7 @@ from tocsin.domain.series import SeriesId
 from tocsin.indicators.catalogue import NAMES, Indicator
 from tocsin.indicators.custom import selects_by_result
 from tocsin.routing.policy import BY_SEVERITY, Defaults, RoutingPolicy
+from tocsin.spec.breaches import BreachMonitorShape
 from tocsin.spec.detectors import DetectorShape
 from tocsin.spec.documents import OPENSLO, Document
 from tocsin.spec.gates import ON_DEMAND
@@ -78,6 +79,8 @@ def monitors(assembly: Assembly, known: Mapping[str, Service]) -> tuple[Monitor,
     built = [m for slo in assembly.of("SLO") for m in _objectives(assembly, slo, known, named)]
     for document in assembly.of("Detector"):
         built += _detectors(assembly, document, known, named)
+    for document in assembly.of("BreachMonitor"):
+        built += _breaches(assembly, document, known, named)
     return tuple(built)
 
 
@@ -380,7 +383,43 @@ def _detectors(
         )
 
 
-def _watched(spec: DetectorShape, known: Mapping[str, Service]) -> Iterable[str]:
+def _breaches(
+    assembly: Assembly, document: Document, known: Mapping[str, Service], named: Named
+) -> Iterator[Monitor]:
+    spec: BreachMonitorShape = document.spec
+    own = None
+    if spec.indicator is not None:
+        place: Place = ("spec", "indicator")
+        own, problems = spec.indicator.build(named, document.located, place)
+        assembly.problems += problems
+    for rule, indicator, method in spec.rules(own):
+        for name in _watched(spec, known):
+            if name not in known:
+                continue
+            service = known[name]
+            title = spec.title or document.metadata.display_name or indicator.title
+            parts = (document.name, rule, "" if spec.service else name)
+            yield Monitor(
+                name="/".join(("breach", *(part for part in parts if part))),
+                title=f"{service.display_name}: {title}",
+                service=name,
+                signal=spec.signal or indicator.signal,
+                severity=spec.severity,
+                series=SeriesId(name, indicator.name),
+                ratio=indicator.ratio,
+                method=method,
+                labels={
+                    **service.labels,
+                    **document.metadata.labels,
+                    **spec.labels,
+                    "breach": document.name,
+                },
+            )
+
+
+def _watched(
+    spec: DetectorShape | BreachMonitorShape, known: Mapping[str, Service]
+) -> Iterable[str]:
     if spec.service:
         return (spec.service,)
     return known if spec.services == (EVERY,) else spec.services

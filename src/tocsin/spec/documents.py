@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, Field, WithJsonSchema
 
 from tocsin.domain.errors import Problem
+from tocsin.spec.breaches import BreachMonitorShape
 from tocsin.spec.corrections import BudgetCorrectionShape
 from tocsin.spec.detectors import DetectorShape
 from tocsin.spec.duty import DigestShape, EscalationShape, OnCallShape
@@ -67,6 +68,7 @@ KINDS: tuple[Kind, ...] = (
     Kind(TOCSIN, "BurnRatePolicy", BurnRatePolicyShape),
     Kind(TOCSIN, "Indicator", IndicatorShape),
     Kind(TOCSIN, "BudgetCorrection", BudgetCorrectionShape),
+    Kind(TOCSIN, "BreachMonitor", BreachMonitorShape),
     Kind(TOCSIN, "Detector", DetectorShape),
     Kind(TOCSIN, "Receiver", ReceiverShape),
     Kind(TOCSIN, "OnCallSchedule", OnCallShape),
@@ -87,7 +89,6 @@ _IGNORED = ("DataSource", "AlertPolicy", "AlertCondition", "AlertNotificationTar
 _PLANNED = (
     "CompositeSLO", "ErrorBudgetPolicy", "Evaluator",
     "PageBudget", "Report", "StatusPage", "VendorAgreement", "Role",
-    "BreachMonitor",
 )  # fmt: skip
 _ENVELOPE = ("apiVersion", "kind", "metadata", "spec")
 # Below this the fields are ours to define, so that a misspelt one is an error there too.

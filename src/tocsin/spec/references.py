@@ -26,6 +26,7 @@ _REFERENCES: Mapping[str, Mapping[str, str]] = {
     "BurnRatePolicy": {"slos.names": "SLO"},
     "BudgetCorrection": {"slos": "SLO", "slos.names": "SLO"},
     "Detector": {"service": "Service", "services": "Service"},
+    "BreachMonitor": {"service": "Service", "services": "Service"},
     "EscalationPolicy": {"steps.*.notify": "Receiver", "steps.*.who": "OnCallSchedule"},
     "Digest": {"to": "Receiver"},
     "HealthScore": {"service": "Service"},

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from tocsin.assess.detectors.count_scan import CountScan, CountScanConfig
 from tocsin.assess.detectors.pace_shift import PaceShift, PaceShiftConfig
+from tocsin.assess.detectors.sustained_breach import SustainedBreach, SustainedBreachConfig
 from tocsin.assess.monitor import DetectorConfig, Monitor
 from tocsin.assess.window import Window
 from tocsin.domain.findings import Verdict
@@ -14,7 +15,7 @@ from tocsin.domain.registry import Registry
 
 __all__ = [
     "DETECTORS", "CountScan", "CountScanConfig", "Detector", "DetectorKind", "PaceShift",
-    "PaceShiftConfig",
+    "PaceShiftConfig", "SustainedBreach", "SustainedBreachConfig",
 ]  # fmt: skip
 
 
@@ -42,3 +43,4 @@ class DetectorKind(Protocol):
 DETECTORS: Registry[DetectorKind] = Registry("detector")
 DETECTORS.add("count_scan", CountScan)
 DETECTORS.add("pace_shift", PaceShift)
+DETECTORS.add("sustained_breach", SustainedBreach)
