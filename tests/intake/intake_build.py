@@ -73,7 +73,7 @@ class Bench:
 
     def query(self, sql: str) -> list[dict[str, Any]]:
         if self.store.writer.appended != self._flushed:
-            self.store.flush()
+            self.store.flush(300)  # all recordings at once take a busy machine minutes
             self._flushed = self.store.writer.appended
         engine: ClickHouse = self.store._engine
         return engine.records(sql)

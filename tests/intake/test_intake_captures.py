@@ -96,7 +96,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
         for name, directory in MANIFESTS.items():
             if (directory / "manifest.json").exists():
                 _send_all(made, name, directory)
-        made.store.flush()
+        made.store.flush(300)  # all recordings at once take a busy machine minutes
         yield made
 
 
