@@ -47,7 +47,7 @@ def findings(directory: Path) -> dict[str, Finding]:
 
 
 def test_a_missing_secret_is_named(tmp_path: Path) -> None:
-    found = findings(tmp_path)["configuration"]
+    found = findings(tmp_path)["receivers"]
     assert found.grade is Grade.FAIL
     assert "the secret DOCTOR_" in found.found
 

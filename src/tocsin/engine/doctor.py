@@ -233,7 +233,7 @@ def _receivers(settings: Settings) -> Iterator[Finding]:
         found = load([path], secrets(settings)).receivers
     except SpecError as error:
         for problem in error.problems[:MOST_PROBLEMS]:
-            yield Finding("configuration", Grade.FAIL, str(problem), "then run tocsin doctor again")
+            yield Finding("receivers", Grade.FAIL, str(problem), "then run tocsin doctor again")
         return
     for name, receiver in sorted(found.items()):
         channel = CHANNELS[receiver.type](receiver.config)
