@@ -139,7 +139,6 @@ def with_secrets(settings: Settings, resolve: Secrets, *, is_served: bool = Fals
             "TOCSIN_CLICKHOUSE_PASSWORD",
             is_used=bool(settings.clickhouse),
         ),
-        deadman_url=found(settings.deadman_url, "TOCSIN_DEADMAN_URL", is_used=True),
         store_token=found(settings.store_token, "TOCSIN_STORE_TOKEN", is_used=is_served),
         store_read_token=found(
             settings.store_read_token, "TOCSIN_STORE_READ_TOKEN", is_used=is_served
