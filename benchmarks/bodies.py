@@ -93,14 +93,16 @@ def unlike_bodies(count: int, start_ns: int, *, content: bool, seed: int = 11) -
 
 
 def bodies(
-    count: int, start_ns: int, *, content: bool, templates: int = 24, seed: int = 7
-) -> Iterator[bytes]:
-    """`count` different request bodies with spans in the seconds after `start_ns`."""
+    count: int, start_ns: int, *, content: bool, templates: int = 24, seed: int = 7,
+    apart_ns: int = 20_000_000,
+) -> Iterator[bytes]:  # fmt: skip
+    """`count` different request bodies with spans in the two seconds after `start_ns`, each
+    `apart_ns` later than the one before."""
     rng = np.random.default_rng(seed)
     text = Text(rng)
     made = [Template(rng, text, start_ns, content=content) for _ in range(min(templates, count))]
     for number in range(count):
-        yield made[number % len(made)].copy(rng, number * 20_000_000)
+        yield made[number % len(made)].copy(rng, number * apart_ns)
 
 
 def _places(body: npt.NDArray[np.uint8], needles: list[bytes]) -> npt.NDArray[np.int64]:
