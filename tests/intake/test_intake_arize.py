@@ -80,7 +80,7 @@ def test_truth_that_comes_alone_is_a_score_and_no_call() -> None:
 def test_annotations_are_filed_under_the_project_that_the_id_names() -> None:
     note = {"record_id": "00f1", "values": [{"name": "tone", "label": "rude"}]}
     for given, project in ((arize.id_of("Project", "shop: é"), "shop: é"), ("shop", "shop")):
-        rows = arize.read_annotations({"project_id": given, "annotations": [note]})
+        rows = arize.read_annotations({"project_id": given, "annotations": [note]}).scores
         assert [(row["project"], row["name"]) for row in rows] == [(project, "tone")]
 
 

@@ -45,11 +45,13 @@ def open_source(path: Path) -> CountsFile | CallsFile:
     """A MinuteSource over `path`, by its columns; SpecError names what is missing."""
     table = read_table(path)
     try:
+        if len(set(table.column_names)) < table.num_columns:
+            raise unusable(path, "a column appears more than once", fix="rename all but one")
         if CountsFile.fits(table):
             return CountsFile.of(table, path)
         if {"ts", "service"} <= set(table.column_names):
             return CallsFile.of(table, path)
-    except pa.ArrowException as error:
+    except (pa.ArrowException, UnicodeDecodeError) as error:
         raise unusable(path, f"a column is not of its kind: {error}") from None
     raise unusable(
         path,

@@ -19,19 +19,20 @@ from __future__ import annotations
 
 import base64
 import binascii
-import io
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import pyarrow as pa
 from google.protobuf import empty_pb2
 from google.protobuf.message import DecodeError
 from google.protobuf.unknown_fields import UnknownFieldSet
 
 from tocsin.domain.errors import IntakeError
 from tocsin.intake.records import SpanRecord, is_missing, moment_ns, stand_in_id
-from tocsin.intake.scoring import score_row
+from tocsin.intake.scoring import Judgements
+from tocsin.intake.tables import read_stream
+from tocsin.intake.tables import rows as table_rows
 
 _STATUS = {"OK": 1, "ERROR": 2}
 _LATENCY_TAGS = ("llm_latency_ms", "latency_ms", "duration_ms")
@@ -57,16 +58,16 @@ _READ_AS_OF_LLM = {
     ),
     "input.value": _PROMPT_TAGS,
 }  # fmt: skip
-_MAX_ROWS = 1_000_000
+_WHOLE = re.compile(r"-?[0-9]{1,30}")
+_FAILED_STATUS = re.compile(r"[4-9][0-9][0-9]")
 
 
 @dataclass(slots=True)
-class Parsed:
+class Parsed(Judgements):
     """What a request holds. project: its model or project name."""
 
     project: str = ""
     spans: list[SpanRecord] = field(default_factory=list)
-    scores: list[dict[str, Any]] = field(default_factory=list)
     rows: int = 0
 
 
@@ -75,18 +76,23 @@ def read_table(body: bytes, now_ns: int) -> Parsed:
 
     IntakeError 400 for what is not an Arrow stream, or has no columns that are known.
     """
-    table, metadata = _table(body)
-    schema = _Schema.parse(metadata)
+    table = read_stream(body)
+    schema = _Schema.parse(table.schema.metadata or {})
     names = set(table.column_names)
-    parsed = Parsed(schema.project, rows=table.num_rows)
-    rows = table.to_pylist()
+    parsed = Parsed(project=schema.project, rows=table.num_rows)
+    rows = []
+    for row, problem in table_rows(table):
+        if problem:
+            parsed.reject(problem, row)
+        else:
+            rows.append(row)
     if "context.span_id" in names:
         for row in rows:
             if "start_time" in names:
                 parsed.spans.append(_span(row, schema.project))
             elif not is_missing(row.get("patch_document")):
-                parsed.scores.append(_patch(row, schema.project))
-            parsed.scores += _evaluations(row, schema.project)
+                _patch(parsed, row)
+            _evaluations(parsed, row)
     elif schema.prediction_id in names:
         for row in rows:
             _prediction(parsed, _from_row(row, schema), now_ns)
@@ -96,6 +102,7 @@ def read_table(body: bytes, now_ns: int) -> Parsed:
             "the table has neither a column context.span_id nor the prediction id column that its"
             " arize-schema names",
         )
+    _refuse_useless(parsed)
     return parsed
 
 
@@ -103,18 +110,25 @@ def read_log(document: Any, now_ns: int) -> Parsed:
     """A body of `POST /v1/log`: one prediction as protobuf JSON."""
     if not isinstance(document, dict) or not document.get("prediction_id"):
         raise IntakeError(400, "the body must be an object with model_id and prediction_id")
-    parsed = Parsed(str(document.get("model_id") or ""), rows=1)
+    parsed = Parsed(project=str(document.get("model_id") or ""), rows=1)
     _prediction(parsed, _from_record(document), now_ns)
+    _refuse_useless(parsed)
     return parsed
 
 
-def read_annotations(document: Any) -> list[dict[str, Any]]:
-    """A body of `POST /v2/spans/annotate` as rows of `scores`."""
+def _refuse_useless(parsed: Parsed) -> None:
+    """IntakeError 400 when there is not one good row: then the sender is wrong, not a row."""
+    if parsed.rejected and not parsed.spans and not parsed.scores:
+        raise IntakeError(400, parsed.rejected[0].reason)
+
+
+def read_annotations(document: Any) -> Judgements:
+    """A body of `POST /v2/spans/annotate`."""
     notes = document.get("annotations") if isinstance(document, dict) else None
     project = name_of(str(document.get("project_id") or "")) if isinstance(document, dict) else ""
     if not isinstance(notes, list):
         raise IntakeError(400, 'the body must be {"project_id": …, "annotations": [ … ]}')
-    rows = []
+    found = Judgements()
     for note in notes:
         values = note.get("values") if isinstance(note, dict) else None
         if not isinstance(values, list) or not note.get("record_id"):
@@ -122,7 +136,8 @@ def read_annotations(document: Any) -> list[dict[str, Any]]:
         for value in values:
             if not isinstance(value, dict):
                 raise IntakeError(400, "every value of an annotation must be an object")
-            row = score_row(
+            found.add(
+                note,
                 str(value.get("name") or "annotation"),
                 score=value.get("score"),
                 label=value.get("label"),
@@ -131,9 +146,7 @@ def read_annotations(document: Any) -> list[dict[str, Any]]:
                 source="human",
                 comment=value.get("text"),
             )
-            if row is not None:
-                rows.append(row)
-    return rows
+    return found
 
 
 def id_of(kind: str, name: str) -> str:
@@ -200,17 +213,6 @@ def _texts(raw: bytes) -> dict[int, bytes]:
     return fields
 
 
-def _table(body: bytes) -> tuple[pa.Table, Mapping[bytes, bytes]]:
-    try:
-        table = pa.ipc.open_stream(io.BytesIO(body)).read_all()
-        table.validate(full=True)
-    except (pa.ArrowException, OSError, ValueError, EOFError) as error:
-        raise IntakeError(400, f"the body is not an Arrow IPC stream: {str(error)[:200]}") from None
-    if table.num_rows > _MAX_ROWS:
-        raise IntakeError(413, f"{table.num_rows} rows in one request; send at most {_MAX_ROWS}")
-    return table, table.schema.metadata or {}
-
-
 def _span(row: Mapping[str, Any], project: str) -> SpanRecord:
     start = moment_ns(row.get("start_time"), "start_time")
     end = row.get("end_time")
@@ -234,7 +236,7 @@ def _span(row: Mapping[str, Any], project: str) -> SpanRecord:
     )
 
 
-def _evaluations(row: Mapping[str, Any], project: str) -> list[dict[str, Any]]:
+def _evaluations(parsed: Parsed, row: Mapping[str, Any]) -> None:
     """Columns `eval.<name>.score|label|explanation` and `annotation.<name>.…` as scores."""
     groups: dict[tuple[str, str], dict[str, Any]] = {}
     for column, value in row.items():
@@ -242,34 +244,31 @@ def _evaluations(row: Mapping[str, Any], project: str) -> list[dict[str, Any]]:
         name, _, part = rest.rpartition(".")
         if origin in {"eval", "annotation"} and name and not is_missing(value):
             groups.setdefault((origin, name), {})[part] = value
-    rows = []
     for (origin, name), parts in groups.items():
-        scored = score_row(
+        parsed.add(
+            {"span": row["context.span_id"], f"{origin}.{name}": parts},
             name,
             score=parts.get("score"),
             label=parts.get("label"),
             call_id=str(row["context.span_id"]),
             trace_id=str(row.get("context.trace_id") or ""),
-            project=project,
+            project=parsed.project,
             source="human" if origin == "annotation" else "evaluator",
             comment=parts.get("explanation") or row.get("annotation.notes"),
         )
-        if scored is not None:
-            rows.append(scored)
-    return rows
 
 
-def _patch(row: Mapping[str, Any], project: str) -> dict[str, Any]:
+def _patch(parsed: Parsed, row: Mapping[str, Any]) -> None:
     """New metadata of a span that is stored already: kept beside it, under its id."""
-    row_found = score_row(
+    parsed.add(
+        row,
         "metadata",
         label="patched",
         call_id=str(row["context.span_id"]),
-        project=project,
+        project=parsed.project,
         source="metadata",
         comment=row["patch_document"],
     )
-    return row_found or {}
 
 
 def _from_row(row: Mapping[str, Any], schema: _Schema) -> _Prediction:
@@ -314,12 +313,17 @@ def _prediction(parsed: Parsed, item: _Prediction, now_ns: int) -> None:
     labels = dict(item.labels)
     if item.is_call:
         parsed.spans.append(_call(item, labels, now_ns))
-    for name, (score, label) in labels.items():
-        row = score_row(
-            name, score=score, label=label, call_id=item.id, project=item.model, source="model"
+    elif all(is_missing(score) and label is None for score, label in labels.values()):
+        parsed.reject(
+            f"prediction {item.id[:60]!r} tells neither a call nor a label",
+            {"id": item.id, **item.tags},
         )
-        if row is not None:
-            parsed.scores.append(row)
+    for name, (score, label) in labels.items():
+        if not is_missing(score) or label is not None:
+            parsed.add(
+                labels, name, score=score, label=label, call_id=item.id, project=item.model,
+                source="model",
+            )  # fmt: skip
 
 
 def _call(item: _Prediction, labels: dict[str, tuple[Any, Any]], now_ns: int) -> SpanRecord:
@@ -335,7 +339,7 @@ def _call(item: _Prediction, labels: dict[str, tuple[Any, Any]], now_ns: int) ->
         attributes |= {name: _first(item.tags, tags) for name, tags in _READ_AS_OF_LLM.items()}
         attributes["output.value"] = labels.pop("prediction")[1]
     status = attributes["http.response.status_code"]
-    failed = str(status or "").isdigit() and int(str(status)) >= 400
+    failed = _FAILED_STATUS.fullmatch(str(status or "")) is not None
     attributes |= {name: value for name, value in item.tags.items() if name not in attributes}
     span_id = stand_in_id(item.model, item.id)
     return SpanRecord(
@@ -367,7 +371,7 @@ def _unwrapped(value: Any) -> Any:
     if isinstance(value, dict) and len(value) == 1:
         kind, held = next(iter(value.items()))
         if kind == "int":
-            return int(held) if str(held).lstrip("-").isdigit() else held
+            return int(held) if _WHOLE.fullmatch(str(held)) else held
         if kind in {"string", "double", "bool"}:
             return held
     return value
@@ -384,6 +388,6 @@ def _first(tags: Mapping[str, Any], names: tuple[str, ...]) -> Any:
 def _float(value: Any) -> float:
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return 0.0
     return number if 0 < number < 1e12 else 0.0

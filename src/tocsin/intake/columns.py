@@ -7,14 +7,15 @@ an attribute of a call, not of a score or change.
 
 from __future__ import annotations
 
-import json
 import math
+import re
 from collections.abc import Mapping
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
 from tocsin.domain.errors import IntakeError
+from tocsin.intake.json_requests import read_json
 
 TIMES = ("ts", "timestamp", "start_time")
 _ALIASES = {
@@ -45,6 +46,7 @@ _RENAMED_ATTRIBUTES = {
     "total_tokens": "llm.token_count.total", "token_usage": "llm.token_count.total",
     "chunks_retrieved": "retrieval.documents.count",
 }  # fmt: skip
+_FAILED_STATUS = re.compile(r"[45][0-9][0-9]")
 _MISSING = frozenset({"", "null", "none", "nan", "na", "n/a", "nat", "\\n", "-"})
 _TRUE, _FALSE = frozenset({"true", "t", "yes", "1"}), frozenset({"false", "f", "no", "0"})
 
@@ -126,7 +128,7 @@ def score_rows(where: str, row: Mapping[str, Any]) -> list[dict[str, Any]]:
         if isinstance(made.get(number), str | bool):
             made[number] = _judged(where, number, made[number])
     if isinstance(made.get("version"), str):
-        made["version"] = int(_number(where, "version", made["version"]))
+        made["version"] = _whole(where, "version", made["version"])
     return [made] if "name" in row else _wide_scores(where, row, made)
 
 
@@ -164,8 +166,8 @@ def _object(where: str, value: Any, column: str) -> dict[str, Any]:
         return {}
     if isinstance(value, str):
         try:
-            value = json.loads(value)
-        except ValueError:
+            value = read_json(value)
+        except IntakeError:
             raise IntakeError(400, f"{where}: {column} is not a JSON object") from None
     if not isinstance(value, dict):
         raise IntakeError(400, f"{where}: {column} is not an object")
@@ -199,8 +201,15 @@ def _put_number(
 def _number(where: str, column: str, value: Any) -> float:
     try:
         return float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise IntakeError(400, f"{where}: {column} {str(value)[:60]!r} is not a number") from None
+
+
+def _whole(where: str, column: str, value: Any) -> int:
+    number = _number(where, column, value)
+    if not number.is_integer():
+        raise IntakeError(400, f"{where}: {column} {str(value)[:60]!r} is not a whole number")
+    return int(number)
 
 
 def _put_error(made: dict[str, Any], value: Any) -> None:
@@ -210,7 +219,7 @@ def _put_error(made: dict[str, Any], value: Any) -> None:
         return
     if text in _TRUE:
         made.setdefault("error_type", "other")
-    elif text.isdigit() and 400 <= int(text) < 600:
+    elif _FAILED_STATUS.fullmatch(text):
         made.setdefault("http_status", int(text))
     else:
         made["error_type"] = str(value).strip()

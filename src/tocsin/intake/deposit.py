@@ -15,7 +15,7 @@ async def store_parsed(intake: Intake, parsed: Parsed, body: bytes, project: str
     body: what it came as, by which a second delivery is known. project: overrides its own.
     """
     await store_spans(intake, parsed.spans, body, project)
-    await intake.rows("scores", parsed.scores, body)
+    await intake.rows("scores", parsed.scores, body, rejected=parsed.rejected)
 
 
 async def store_spans(

@@ -21,6 +21,7 @@ from prometheus_client.openmetrics import parser as openmetrics
 from tocsin.intake.points import UNKNOWN_START, MetricRequest
 
 OPENMETRICS = "application/openmetrics-text"
+_LONGEST_LINE = 1 << 16  # the parsers take the square of its labels
 _TOTAL, _CREATED = "_total", "_created"
 _LEVELS = {"gauge", "unknown", "untyped", "info", "stateset"}
 
@@ -47,8 +48,14 @@ class _Group:
 
 def families(text: str, content_type: str) -> Iterable[Any]:
     """The metric families of a page. ValueError for what is neither format."""
+    if any(len(line) > _LONGEST_LINE for line in text.split("\n")):
+        raise ValueError(f"a line is longer than {_LONGEST_LINE} characters")
     read = openmetrics if content_type.startswith(OPENMETRICS) else parser
-    yield from read.text_string_to_metric_families(text)
+    try:
+        yield from read.text_string_to_metric_families(text)
+    except (LookupError, TypeError, AttributeError, ArithmeticError) as error:
+        # What a parser of other people's pages raises for a malformed line is not of one kind.
+        raise ValueError(str(error)) from None
 
 
 def write(
@@ -73,8 +80,8 @@ def write(
     for family in chosen:
         try:
             _write_family(family, request, now_ns, starts)
-        except ValueError as error:
-            notes.append(str(error))
+        except (ValueError, OverflowError) as error:
+            notes.append(f"{family.name}: {error}")
     return Page(samples, tuple(notes))
 
 
@@ -96,7 +103,7 @@ def _starts(found: Iterable[Any]) -> Mapping[tuple[str, Labels], int]:
         (sample.name.removesuffix(_CREATED), _labels(sample.labels)): int(sample.value * 1e9)
         for family in found
         for sample in family.samples
-        if sample.name.endswith(_CREATED) and 0 < sample.value < 1e11
+        if sample.name.endswith(_CREATED) and 0 < sample.value < 1e10
     }
 
 
@@ -107,7 +114,7 @@ def _write_family(
     if writer is not None:
         writer(family, request, now_ns, starts)
     elif family.type not in _LEVELS:
-        raise ValueError(f"{family.name}: a {family.type} is not read")
+        raise ValueError(f"a {family.type} is not read")
     elif not (family.name.endswith(_CREATED) and _is_start(family, starts)):
         for sample in family.samples:
             at_ns = _moment(sample.timestamp, now_ns)
@@ -137,7 +144,8 @@ def _histogram(
 ) -> None:
     for labels, group in _grouped(family, "le").items():
         buckets = sorted(group.buckets)
-        count = group.count if not math.isnan(group.count) else buckets[-1][1]
+        top = buckets[-1][1] if buckets else math.nan
+        count = top if math.isnan(group.count) else group.count
         start = starts.get((family.name, labels), UNKNOWN_START)
         at_ns = _moment(group.at_s, now_ns)
         request.histogram(

@@ -8,13 +8,13 @@ unknown. An entry that cannot be a call is kept as a log record.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from tocsin.domain.errors import IntakeError
+from tocsin.intake.json_requests import read_json
 from tocsin.intake.records import ERROR, LogEntry, SpanRecord
 from tocsin.intake.rest import call
 from tocsin.intake.source import Origin
@@ -98,8 +98,8 @@ def read_object(text: str) -> Mapping[str, Any] | None:
     if not text.lstrip().startswith("{"):
         return None
     try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):
+        found = read_json(text)
+    except IntakeError:
         return None
     return found if isinstance(found, dict) else None
 

@@ -12,6 +12,7 @@ import gzip
 import hashlib
 import io
 import json
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,13 +24,16 @@ from typing import IO, Any, cast
 import pyarrow as pa
 import pyarrow.parquet
 
-from tocsin.domain.errors import Problem, SpecError
+from tocsin.domain.errors import IntakeError, Problem, SpecError
+from tocsin.intake.json_requests import read_json
+from tocsin.intake.tables import rows
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 MAX_FIELD = 16 << 20
 _PEEK_LINES = 200
 _PARQUET_ROWS = 2048
-_SURROGATES = ("\udc80", "\udcff")
+_UNREADABLE = (OSError, EOFError, zlib.error, pa.ArrowException)
+_CANNOT = "\x00csv: "  # starts what stands for a record that the format forbids
 
 
 @dataclass(slots=True)
@@ -77,7 +81,7 @@ class RowFile:
         }[self.form]  # fmt: skip
         try:
             yield from reader()
-        except (OSError, EOFError, pa.ArrowException) as error:
+        except (*_UNREADABLE, UnicodeError) as error:
             raise self._refused(f"cannot be read on: {_first_line(error)}") from None
 
     @cached_property
@@ -107,7 +111,7 @@ class RowFile:
                     return self._checked(next(self._records(text))[1])
         except StopIteration:
             raise self._refused("is empty", "a header is needed, and rows") from None
-        except (OSError, EOFError, pa.ArrowException, csv.Error, UnicodeError) as error:
+        except (*_UNREADABLE, csv.Error, UnicodeError) as error:
             form = self.form.removeprefix(".")
             raise self._refused(f"is no readable {form} file: {_first_line(error)}") from None
 
@@ -118,6 +122,8 @@ class RowFile:
             raise self._refused(
                 f"column {', '.join(twice)} appears more than once", "rename all but one"
             )
+        if not all(_is_text(name) for name in names):
+            raise self._refused("has a header that is not UTF-8 text", "say --encoding")
         if not any(names):
             raise self._refused("has no column names", "the first line must name the columns")
         return names
@@ -175,7 +181,7 @@ class RowFile:
             except StopIteration:
                 return
             except csv.Error as error:
-                yield start, [f"\x00{error}"]
+                yield start, [f"{_CANNOT}{error}"]
                 continue
             if fields:
                 yield start, fields
@@ -216,9 +222,11 @@ class RowFile:
         with pyarrow.parquet.ParquetFile(self.path, **options) as file:
             for batch in file.iter_batches(_PARQUET_ROWS, use_threads=False):
                 share = batch.nbytes // max(batch.num_rows, 1)
-                for row in batch.to_pylist(maps_as_pydicts="lossy"):
+                for row, problem in rows(batch):
                     number += 1
-                    yield FileRow(number, f"row {number}", row, size=share)
+                    where = f"row {number}"
+                    told = f"{where}: {problem}" if problem else ""
+                    yield FileRow(number, where, row, told, size=share)
                 self.progress.done = number
 
     def _refused(self, message: str, fix: str = "") -> SpecError:
@@ -254,8 +262,8 @@ def _delimiter(header: str) -> str:
 def _csv_row(number: int, line: int, header: Sequence[str], fields: Sequence[str]) -> FileRow:
     where = f"line {line}"
     size = sum(map(len, fields))
-    if len(fields) == 1 and fields[0].startswith("\x00"):
-        return FileRow(number, where, problem=f"{where}: {fields[0][1:]}")
+    if len(fields) == 1 and fields[0].startswith(_CANNOT):
+        return FileRow(number, where, problem=f"{where}: {fields[0].removeprefix(_CANNOT)}")
     raw = json.dumps(fields, ensure_ascii=True)[:16_000]
     if len(fields) != len(header):
         return FileRow(
@@ -263,12 +271,21 @@ def _csv_row(number: int, line: int, header: Sequence[str], fields: Sequence[str
             problem=f"{where}: {len(fields)} fields under {len(header)} column names;"
             " a quote that is not closed, or a separator inside a field without quotes?",
         )  # fmt: skip
-    if any(_SURROGATES[0] <= max(text) <= _SURROGATES[1] for text in fields if not text.isascii()):
+    if not all(text.isascii() or _is_text(text) for text in fields):
         return FileRow(
             number, where, raw=raw, problem=f"{where}: is not UTF-8 text; say --encoding"
         )
     row = {name: text for name, text in zip(header, fields, strict=True) if name}
     return FileRow(number, where, row, size=size)
+
+
+def _is_text(text: str) -> bool:
+    """Whether it holds no byte that could not be decoded."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _json_row(number: int, line: int, text: bytes, *, too_long: bool) -> FileRow:
@@ -277,11 +294,9 @@ def _json_row(number: int, line: int, text: bytes, *, too_long: bool) -> FileRow
     if too_long:
         return FileRow(number, where, raw=raw, problem=f"{where}: longer than 16 MiB")
     try:
-        row = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        deep = isinstance(error, RecursionError)
-        problem = f"{where}: is not JSON: {'nested too deeply' if deep else error}"
-        return FileRow(number, where, raw=raw, problem=problem)
+        row = read_json(text, where)
+    except IntakeError as error:
+        return FileRow(number, where, raw=raw, problem=str(error))
     if not isinstance(row, dict):
         return FileRow(number, where, raw=raw, problem=f"{where}: is not a JSON object")
     return FileRow(number, where, row, size=len(text))

@@ -16,7 +16,6 @@ Source: arize 8.61, recorded requests and replies.
 from __future__ import annotations
 
 import asyncio
-import json
 import threading
 from collections.abc import Coroutine, Iterator, Mapping
 from typing import Any
@@ -31,6 +30,7 @@ from tocsin.intake.credentials import Admit
 from tocsin.intake.deposit import store_parsed
 from tocsin.intake.envelope import varint
 from tocsin.intake.intake import Intake
+from tocsin.intake.json_requests import read_json
 
 _log = structlog.get_logger(__name__)
 _PIECE_BYTES = 4 << 20
@@ -142,8 +142,8 @@ class _Credentials(flight.ServerMiddlewareFactory):  # type: ignore[misc]
 def _command(descriptor: Any) -> str:
     """What is asked, by the name of the one member of the command. IntakeError 400."""
     try:
-        document = json.loads(descriptor.command or b"")
-    except ValueError:
+        document = read_json(descriptor.command or b"")
+    except IntakeError:
         document = None
     known = (*_COUNTED_ONCE, _COUNTED_TWICE)
     asked = next((name for name in known if isinstance(document, dict) and name in document), None)

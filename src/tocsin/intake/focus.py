@@ -6,20 +6,18 @@ are not converted. A charge that is no number is refused, an empty one is unknow
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Collection, Mapping
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tocsin.domain.clock import iso
 from tocsin.domain.errors import IntakeError
 from tocsin.intake.columns import is_missing
-from tocsin.intake.records import moment_ns
+from tocsin.intake.json_requests import read_json
+from tocsin.intake.records import instant, moment_ns
 
 # Member of a row that names the file it came in; a later file replaces what it covers.
 EXPORT = "x_tocsin_export"
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # Column of `billing` -> columns of FOCUS that say it, the first that is there.
 _TEXTS = {
     "provider": ("ProviderName", "ServiceProviderName", "HostProviderName", "PublisherName"),
@@ -74,8 +72,7 @@ def charge(where: str, row: Mapping[str, Any], _: int = 0) -> dict[str, Any]:
 
 
 def _time(where: str, row: Mapping[str, Any], column: str) -> str:
-    nanoseconds = moment_ns(row.get(column), f"{where}: {column}")
-    return iso(_EPOCH + timedelta(microseconds=nanoseconds // 1000))
+    return iso(instant(moment_ns(row.get(column), f"{where}: {column}"), f"{where}: {column}"))
 
 
 def _cost(where: str, row: Mapping[str, Any], sources: tuple[str, ...]) -> float | None:
@@ -85,7 +82,7 @@ def _cost(where: str, row: Mapping[str, Any], sources: tuple[str, ...]) -> float
             continue
         try:
             number = float(value)  # type: ignore[arg-type]
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise IntakeError(
                 400, f"{where}: {source} {str(value)[:60]!r} is not a number"
             ) from None
@@ -98,8 +95,8 @@ def _tags(where: str, value: Any) -> dict[str, str]:
         return {}
     if isinstance(value, str):
         try:
-            value = json.loads(value)
-        except ValueError:
+            value = read_json(value)
+        except IntakeError:
             raise IntakeError(400, f"{where}: Tags is not a JSON object") from None
     if not isinstance(value, Mapping):
         raise IntakeError(400, f"{where}: Tags is not an object")

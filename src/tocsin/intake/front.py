@@ -154,8 +154,8 @@ def _arize_log(intake: Intake) -> Handler:
 def _arize_annotations(intake: Intake) -> Handler:
     async def take(request: Request) -> Response:
         body = await _json_body(intake, request)
-        rows = await intake.aside(len(body), lambda: arize.read_annotations(read_json(body)))
-        receipt = await intake.rows("scores", rows, body)
+        found = await intake.aside(len(body), lambda: arize.read_annotations(read_json(body)))
+        receipt = await intake.rows("scores", found.scores, body, rejected=found.rejected)
         return replies.answer({"accepted": receipt.accepted})
 
     return take
@@ -175,9 +175,9 @@ def _arize_names(member: str, kind: str) -> Handler:
 def _phoenix_annotations(intake: Intake) -> Handler:
     async def take(request: Request) -> Response:
         body = await _json_body(intake, request)
-        rows = await intake.aside(len(body), lambda: phoenix.annotation_rows(read_json(body)))
-        await intake.rows("scores", rows, body)
-        return replies.answer({"data": [{"id": row["call_id"]} for row in rows]})
+        found = await intake.aside(len(body), lambda: phoenix.judgements(read_json(body)))
+        await intake.rows("scores", found.scores, body, rejected=found.rejected)
+        return replies.answer({"data": [{"id": row["call_id"]} for row in found.scores]})
 
     return take
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from tocsin.domain.errors import IntakeError
 from tocsin.intake.records import SpanRecord, moment_ns
-from tocsin.intake.scoring import score_row
+from tocsin.intake.scoring import Judgements
 
 _STATUS = {"OK": 1, "ERROR": 2}
 
@@ -45,14 +45,15 @@ def span_records(document: Any, project: str) -> list[SpanRecord]:
     return records
 
 
-def annotation_rows(document: Any) -> list[dict[str, Any]]:
-    """Body of `POST /v1/span_annotations` as rows of `scores`."""
-    rows = []
+def judgements(document: Any) -> Judgements:
+    """Body of `POST /v1/span_annotations`."""
+    found = Judgements()
     for number, note in enumerate(_data(document), 1):
         result = note.get("result") or {}
         if not note.get("span_id") or not isinstance(result, dict):
             raise IntakeError(400, f"data[{number - 1}]: span_id and result are needed")
-        row = score_row(
+        found.add(
+            note,
             str(note.get("name") or "annotation"),
             score=result.get("score"),
             label=result.get("label"),
@@ -61,9 +62,7 @@ def annotation_rows(document: Any) -> list[dict[str, Any]]:
             annotator=str(note.get("identifier") or ""),
             comment=result.get("explanation"),
         )
-        if row is not None:
-            rows.append(row)
-    return rows
+    return found
 
 
 def _data(document: Any) -> list[Mapping[str, Any]]:

@@ -17,6 +17,7 @@ from tocsin.intake.records import put_all
 DELTA, CUMULATIVE = 1, 2
 UNKNOWN_START = 0
 _MOST_COUNT = 1 << 63
+_MOST_NS = 1 << 63  # in the year 2262
 
 
 def nanoseconds(instant: datetime) -> int:
@@ -40,12 +41,12 @@ class MetricRequest:
     def level(
         self, name: str, at_ns: int, value: float, labels: Mapping[str, str], *, unit: str = ""
     ) -> None:
-        """A gauge. What is not a number is not told."""
+        """A gauge. What is not a number is not told. ValueError for a time that is none."""
         if math.isnan(value):
             return
-        point = self._metric(name, "gauge", 0, unit).data_points.add()
+        point = self._point(self._metric(name, "gauge", 0, unit), at_ns)
         point.as_double = value
-        self._finish(point, 0, at_ns, labels)
+        self._finish(point, 0, labels)
 
     def counter(
         self, name: str, start_ns: int, at_ns: int, value: float, labels: Mapping[str, str],
@@ -53,12 +54,12 @@ class MetricRequest:
     ) -> None:  # fmt: skip
         """A sum that only grows. ValueError for what no counter can be."""
         if not (math.isfinite(value) and value >= 0):
-            raise ValueError(f"{name}: {value} is not the value of a counter")
+            raise ValueError(f"{value} is not the value of a counter")
         held = self._metric(name, "sum", temporality, unit)
         held.is_monotonic = True
-        point = held.data_points.add()
+        point = self._point(held, at_ns)
         point.as_double = value
-        self._finish(point, start_ns, at_ns, labels)
+        self._finish(point, start_ns, labels)
 
     def histogram(
         self, name: str, start_ns: int, at_ns: int, buckets: Sequence[tuple[float, float]],
@@ -68,15 +69,15 @@ class MetricRequest:
         or not. ValueError when the buckets do not rise to `count`."""
         finite = [(bound, held) for bound, held in buckets if math.isfinite(bound)]
         rising = [0.0, *(held for _, held in finite), count]
+        if not all(a <= b < _MOST_COUNT for a, b in pairwise(rising)):
+            raise ValueError("its buckets do not rise to its count")
         counts = [int(b - a) for a, b in pairwise(rising)]
-        if not math.isfinite(count) or count >= _MOST_COUNT or min(counts) < 0:
-            raise ValueError(f"{name}: its buckets do not rise to its count")
-        point = self._metric(name, "histogram", CUMULATIVE, unit).data_points.add()
+        point = self._point(self._metric(name, "histogram", CUMULATIVE, unit), at_ns)
         point.count = int(count)
         point.sum = total if math.isfinite(total) else 0.0
         point.explicit_bounds.extend(bound for bound, _ in finite)
         point.bucket_counts.extend(counts)
-        self._finish(point, start_ns, at_ns, labels)
+        self._finish(point, start_ns, labels)
 
     def summary(
         self, name: str, start_ns: int, at_ns: int, quantiles: Mapping[float, float],
@@ -84,14 +85,14 @@ class MetricRequest:
     ) -> None:  # fmt: skip
         """Quantiles that the sender computed, with a count and a sum. ValueError as above."""
         if not 0 <= count < _MOST_COUNT:
-            raise ValueError(f"{name}: {count} is not a count")
-        point = self._metric(name, "summary", 0, unit).data_points.add()
+            raise ValueError(f"{count} is not a count")
+        point = self._point(self._metric(name, "summary", 0, unit), at_ns)
         point.count = int(count)
         point.sum = total if math.isfinite(total) else 0.0
         for q, value in sorted(quantiles.items()):
             held = point.quantile_values.add()
             held.quantile, held.value = q, value
-        self._finish(point, start_ns, at_ns, labels)
+        self._finish(point, start_ns, labels)
 
     def body(self) -> bytes:
         """As protobuf."""
@@ -109,7 +110,15 @@ class MetricRequest:
             self._known[key] = held
         return self._known[key]
 
-    def _finish(self, point: Any, start_ns: int, at_ns: int, labels: Mapping[str, str]) -> None:
-        point.start_time_unix_nano, point.time_unix_nano = max(start_ns, 0), at_ns
+    def _point(self, held: Any, at_ns: int) -> Any:
+        """A new point at a time; none when that is no time."""
+        if not 0 < at_ns < _MOST_NS:
+            raise ValueError(f"{at_ns} ns after the epoch is no time of a sample")
+        point = held.data_points.add()
+        point.time_unix_nano = at_ns
+        return point
+
+    def _finish(self, point: Any, start_ns: int, labels: Mapping[str, str]) -> None:
+        point.start_time_unix_nano = max(start_ns, 0)
         put_all(point.attributes, labels)
         self.points += 1

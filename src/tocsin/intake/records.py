@@ -126,6 +126,17 @@ def moment_ns(value: Any, where: str) -> int:
     return moment_ns(parsed, where)
 
 
+def instant(nanoseconds: int, where: str) -> datetime:
+    """The moment that many nanoseconds after the epoch. IntakeError outside of the years 1 to 9999.
+
+    For times that are not held against the clock; those of calls are (`tocsin.intake.screening`).
+    """
+    try:
+        return _EPOCH + timedelta(microseconds=nanoseconds // 1000)
+    except OverflowError:
+        raise IntakeError(400, f"{where}: is no time between the years 1 and 9999") from None
+
+
 def is_missing(value: Any) -> bool:
     """Whether a cell of a table says nothing: None, NaN, or empty text."""
     return value is None or value == "" or (isinstance(value, float) and math.isnan(value))

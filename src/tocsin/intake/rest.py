@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from tocsin.domain.calls import KINDS
@@ -17,14 +17,13 @@ from tocsin.domain.errors import IntakeError
 from tocsin.intake.focus import charge
 from tocsin.intake.json_requests import read_json
 from tocsin.intake.mending import Rejected
-from tocsin.intake.records import ERROR, OK, UNSET, SpanRecord, moment_ns, stand_in_id
+from tocsin.intake.records import ERROR, OK, UNSET, SpanRecord, instant, moment_ns, stand_in_id
 from tocsin.intake.scoring import score_row
 from tocsin.intake.screening import odd_time
 
 T = TypeVar("T")
 
 MAX_ROWS = 100_000
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _CALL_IDS = ("call_id", "span_id", "response_id", "prediction_id")
 _SPAN_KINDS = {kind: kind.upper() for kind in KINDS}
 
@@ -84,14 +83,21 @@ def read_rows(body: bytes, *, lines: bool = False) -> list[Item]:
     if not text:
         raise IntakeError(400, "the body is empty; send a JSON object, an array, or JSON lines")
     if lines or (text.startswith(b"{") and b"\n" in text and _is_lines(text)):
-        items = [_line(n, line) for n, line in enumerate(body.splitlines(), 1) if line.strip()]
-    elif text.startswith(b"["):
-        items = [_item(f"element {n}", row) for n, row in enumerate(read_json(text), 1)]
-    else:
-        items = [_item("element 1", read_json(text))]
-    if len(items) > MAX_ROWS:
-        raise IntakeError(413, f"{len(items)} rows in one request; send at most {MAX_ROWS}")
-    return items
+        told = ((n, line) for n, line in enumerate(body.splitlines(), 1) if line.strip())
+        found = [_line(n, line) for n, line in islice(told, MAX_ROWS)]
+        if next(told, None) is not None:
+            raise _too_many()
+        return found
+    if text.startswith(b"["):
+        rows = read_json(text)
+        if len(rows) > MAX_ROWS:
+            raise _too_many()
+        return [_item(f"element {n}", row) for n, row in enumerate(rows, 1)]
+    return [_item("element 1", read_json(text))]
+
+
+def _too_many() -> IntakeError:
+    return IntakeError(413, f"more than {MAX_ROWS} rows in one request; send fewer")
 
 
 def take(items: Sequence[Item], make: Callable[[str, Mapping[str, Any]], T]) -> Taken[T]:
@@ -130,9 +136,8 @@ def score(where: str, row: Mapping[str, Any], now_ns: int) -> dict[str, Any]:
         annotator=_text(row, "annotator", where),
         comment=row.get("comment"),
         ts=_instant(row, where, now_ns),
+        where=where,
     )
-    if made is None:
-        raise IntakeError(400, f"{where}: neither a finite value nor a label")
     version = row.get("version")
     if version is not None and (type(version) is not int or not 0 <= version < 1 << 63):
         raise IntakeError(400, f"{where}: version must be a whole number from 0 on")
@@ -208,8 +213,8 @@ def call(where: str, row: Mapping[str, Any], project: str = "", *, seed: str = "
 def _is_lines(text: bytes) -> bool:
     first = text.split(b"\n", 1)[0].strip()
     try:
-        return isinstance(json.loads(first), dict)
-    except (ValueError, RecursionError):
+        return isinstance(read_json(first), dict)
+    except IntakeError:
         return False
 
 
@@ -234,7 +239,7 @@ def _instant(row: Mapping[str, Any], where: str, now_ns: int) -> str:
     nanoseconds = moment_ns(row["ts"], f"{where}: ts")
     if odd := odd_time(nanoseconds, nanoseconds, now_ns):
         raise IntakeError(400, f"{where}: ts: {odd}")
-    return iso(_EPOCH + timedelta(microseconds=nanoseconds // 1000))
+    return iso(instant(nanoseconds, f"{where}: ts"))
 
 
 def _text(row: Mapping[str, Any], member: str, where: str, *, needed: bool = False) -> str:

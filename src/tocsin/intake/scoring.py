@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
+from dataclasses import dataclass, field
 from typing import Any
 
+from tocsin.domain.errors import IntakeError
+from tocsin.intake.mending import Rejected
 from tocsin.intake.records import span_hex, trace_hex
 
 _GOOD = re.compile(
@@ -21,6 +25,25 @@ _BAD = re.compile(
 _FEEDBACK = re.compile(r"^(user[-_ ]?)?(feedback|thumbs|rating)$", re.I)
 
 
+@dataclass(slots=True)
+class Judgements:
+    """Scores that were made of a body, and what of it judges nothing, with the reason."""
+
+    scores: list[dict[str, Any]] = field(default_factory=list)
+    rejected: list[Rejected] = field(default_factory=list)
+
+    def add(self, said: Any, name: str, **parts: Any) -> None:
+        """`score_row` of what was said, or `said` itself among the rejected."""
+        try:
+            self.scores.append(score_row(name, **parts))
+        except IntakeError as error:
+            self.reject(str(error), said)
+
+    def reject(self, reason: str, said: Any) -> None:
+        """Set aside what was said."""
+        self.rejected.append(Rejected(reason, json.dumps(said, ensure_ascii=False, default=str)))
+
+
 def score_row(
     name: str,
     *,
@@ -34,8 +57,9 @@ def score_row(
     annotator: str = "",
     comment: Any = None,
     ts: str = "",
-) -> dict[str, Any] | None:
-    """A row of `scores`, or None when there is neither a number nor a label.
+    where: str = "",
+) -> dict[str, Any]:
+    """A row of `scores`. IntakeError when there is neither a number nor a label.
 
     A label without a number counts 1 when it is a known good word and 0 when it is a known bad one;
     any other label has no number ("nan"), so that it never enters an average. What users say is
@@ -48,7 +72,7 @@ def score_row(
     value = _value(score, label)
     text = "" if label is None else str(label)
     if math.isnan(value) and not text:
-        return None
+        raise IntakeError(400, f"{where or name or 'a score'}: neither a finite value nor a label")
     row = {
         "project": project,
         "service": service or project,
@@ -67,7 +91,7 @@ def score_row(
 
 
 def _value(score: Any, label: Any) -> float:
-    if isinstance(score, bool | int | float) and math.isfinite(score):
+    if isinstance(score, bool | int | float) and abs(score) < math.inf:
         return float(score)
     word = str(label) if label is not None else ""
     if _GOOD.match(word):

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tocsin.domain.clock import iso
 from tocsin.domain.errors import IntakeError
 from tocsin.intake.columns import is_missing
-from tocsin.intake.records import moment_ns
+from tocsin.intake.records import instant, moment_ns
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # Columns by which an export of each kind is known; no other file has all of them.
 _SIGNS: Mapping[str, frozenset[str]] = {
     "calls": frozenset({"ts", "service", "kind", "scope", "truncated", "received"}),
@@ -53,8 +51,8 @@ def _row(where: str, row: Mapping[str, Any]) -> dict[str, Any]:
         if is_missing(value):
             continue
         if column in _TIMES:
-            instant = moment_ns(value, f"{where}: {column}")
-            made[_TIMES[column]] = iso(_EPOCH + timedelta(microseconds=instant // 1000))
+            place = f"{where}: {column}"
+            made[_TIMES[column]] = iso(instant(moment_ns(value, place), place))
         elif column in _MAPS or column in _LISTS:
             made[_MAPS.get(column) or _LISTS[column]] = _parsed(where, column, value)
         elif column in _MICROS:

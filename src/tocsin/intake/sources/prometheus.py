@@ -190,8 +190,7 @@ class Prometheus:
                 wanted=self.config.wanted,
                 most_samples=self.config.most_samples,
             )
-        except (ValueError, LookupError, TypeError, AttributeError) as error:
-            # What a parser of other people's pages raises for a malformed line is not of one kind.
+        except ValueError as error:
             raise Unreadable(f"the page cannot be read: {str(error)[:200]}") from None
         request.level("up", nanoseconds(now), 1.0, {})
         return Polled(metrics=[request.body()], points=request.points, notes=page.notes)
