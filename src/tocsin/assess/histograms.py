@@ -78,6 +78,12 @@ class HistogramHistory:
             self.usual -= oldest
             oldest[:] = 0
 
+    def minutes(self, start: int, stop: int, services: npt.NDArray[np.intp]) -> Counts:
+        """Histograms [len(services), minute, bucket] of single minutes, of the last 28 or so."""
+        slots = np.arange(start, stop) % _HELD
+        each: Counts = self._minutes[np.ix_(slots, services)].transpose(1, 0, 2).astype(np.int64)
+        return each
+
     def recent(self, end: int, width: int, services: npt.NDArray[np.intp]) -> Counts:
         """Histograms [len(services), bucket] of minutes [end - width, end), width up to 12."""
         slots = np.arange(end - width, end) % _HELD

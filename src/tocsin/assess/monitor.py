@@ -96,11 +96,12 @@ class DetectorConfig:
     """What the settings of every kind of detector have in common.
 
     kind: its name in `detectors.DETECTORS`. needs: "counts" when it judges the monitor's series,
-    "pace" when it judges the latency histograms of the monitor's service.
+    "pace" when it judges the latency histograms of the monitor's service, "gauge" when it judges a
+    value per minute of either.
     """
 
     kind: ClassVar[str] = ""
-    needs: ClassVar[Literal["counts", "pace"]] = "counts"
+    needs: ClassVar[Literal["counts", "pace", "gauge"]] = "counts"
 
 
 @dataclass(frozen=True, slots=True)

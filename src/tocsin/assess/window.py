@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from tocsin.assess.baseline import LEARN_AFTER, Baseline, Usual
+from tocsin.assess.gauges.board import Board
 from tocsin.assess.histograms import HistogramHistory
 from tocsin.assess.ledger import Ledger
-from tocsin.assess.monitor import Monitor, Objective, ratios
+from tocsin.assess.monitor import DetectorConfig, Monitor, Objective, ratios
 from tocsin.assess.ring import (
     LATE_MINUTES,
     MINUTES_PER_HOUR,
@@ -33,6 +35,16 @@ _PACE_PRIOR_FLOOR = 0.005
 _TAIL = 0.95
 
 
+class _Minutes(NamedTuple):
+    """Minutes in a window's order: counts [minute, 2, series], histograms [service, minute, b]."""
+
+    burn: Counts
+    scan: Counts
+    gauges: Counts
+    pace: Counts
+    latency: Counts
+
+
 class Window:
     """Everything `judge` looks at, kept up to date minute by minute.
 
@@ -48,24 +60,25 @@ class Window:
         held = tuple(monitors)
         self.ratios: Mapping[SeriesId, Ratio] = ratios(held)
         objectives = [m for m in held if isinstance(m.method, Objective)]
-        detectors = [m for m in held if not isinstance(m.method, Objective)]
+        detectors = [m for m in held if isinstance(m.method, DetectorConfig)]
         pace = [m.service for m in detectors if m.series is None]
         self.services = tuple(dict.fromkeys([*services, *pace]))
         self.ledger = Ledger(objectives)
         self._burn_row = self.ledger.series
-        self._scan_row = _numbered(m.series for m in detectors)
+        self._scan_row = _numbered(m.series for m in detectors if _is_counted(m))
         self._service_row = {name: row for row, name in enumerate(self.services)}
         rows = len(self._scan_row) + len(self.services)
         self.scan = MinuteRing(rows, _SCAN_REACH)
         self.baseline = Baseline(rows)
         self.pace = HistogramHistory(len(self.services), PACE)
         self.latency = HistogramHistory(len(self.services), LATENCY)
+        self.gauges = Board(detectors, self._service_row)
         self.has_durations = False
         self.start: int | None = None
         self.end = 0
         self._learned = 0  # the next hour to learn
         self._slow: dict[int, npt.NDArray[np.int64]] = {}
-        self._sources: dict[int, tuple[tuple[SeriesId, ...], Rows, Rows]] = {}
+        self._sources: dict[int, tuple[tuple[SeriesId, ...], tuple[Rows, ...]]] = {}
         self._usual: tuple[int, Usual] | None = None
 
     def recall(self, hours: HourBlock, minutes: MinuteBlock | None = None) -> None:
@@ -103,10 +116,10 @@ class Window:
         stop = block.start + block.width
         first = max(block.start, self.end - LATE_MINUTES, self.start or 0)
         for start, end in _hours(self.end, block.start):
-            self._put(start, *self._nothing(end - start), present=False)
+            self._put(start, self._nothing(end - start), present=False)
         for start, end in _hours(first, stop):
             here = slice(start - block.start, end - block.start)
-            self._put(start, *self._rows_of(block, here), present=True)
+            self._put(start, self._rows_of(block, here), present=True)
         return min(first, stop) - block.start
 
     def restate(self, block: MinuteBlock) -> bool:
@@ -169,23 +182,27 @@ class Window:
     def _begin(self, minute: int) -> None:
         self.start = self.end = minute
         self._learned = minute // MINUTES_PER_HOUR
-        for held in (self.scan, self.baseline, self.pace, self.latency):
+        for held in (self.scan, self.baseline, self.pace, self.latency, self.gauges):
             held.begin(minute)
         if self.burn.ring.end != minute:  # nothing was recalled
             self.ledger.begin(minute)
 
-    def _nothing(self, width: int) -> tuple[Counts, Counts, Counts, Counts]:
+    def _nothing(self, width: int) -> _Minutes:
         services = len(self.services)
-        return (
-            np.zeros((width, 2, len(self._burn_row)), np.int64),
-            np.zeros((width, 2, len(self._scan_row)), np.int64),
+        burn, scan, gauges = (
+            np.zeros((width, 2, len(rows)), np.int64)
+            for rows in (self._burn_row, self._scan_row, self.gauges.series)
+        )
+        return _Minutes(
+            burn,
+            scan,
+            gauges,
             np.zeros((services, width, PACE.count), np.int64),
             np.zeros((services, width, LATENCY.count), np.int64),
         )
 
-    def _rows_of(self, block: MinuteBlock, here: slice) -> tuple[Counts, Counts, Counts, Counts]:
-        """The minutes `here` of a block in this window's order: burn, scan, pace, latency."""
-        burn_at, scan_at = self._source_rows(block.series)
+    def _rows_of(self, block: MinuteBlock, here: slice) -> _Minutes:
+        """The minutes `here` of a block in this window's order."""
         counts = np.stack([block.bad[:, here], block.total[:, here]]).transpose(2, 0, 1)
         padded = np.concatenate([counts, np.zeros((*counts.shape[:2], 1), np.int64)], axis=2)
         pace, latency = (
@@ -193,38 +210,32 @@ class Window:
             for histogram, scale in ((block.pace, PACE), (block.latency, LATENCY))
         )
         self.has_durations = self.has_durations or block.pace.shape[-1] > 0
-        return padded[:, :, burn_at], padded[:, :, scan_at], pace, latency
+        burn, scan, gauges = (padded[:, :, at] for at in self._source_rows(block.series))
+        return _Minutes(burn, scan, gauges, pace, latency)
 
-    def _source_rows(self, series: tuple[SeriesId, ...]) -> tuple[Rows, Rows]:
-        """Where in a block each burn and scan row comes from; one past its end: nowhere."""
+    def _source_rows(self, series: tuple[SeriesId, ...]) -> tuple[Rows, ...]:
+        """Where in a block each burn, scan and gauge row comes from; one past its end: nowhere."""
         known = self._sources.get(id(series))
         if known is None or known[0] is not series:
             at = {name: row for row, name in enumerate(series)}
-            burn, scan = (
+            found = tuple(
                 np.array([at.get(name, len(series)) for name in rows], np.intp)
-                for rows in (self._burn_row, self._scan_row)
+                for rows in (self._burn_row, self._scan_row, self.gauges.series)
             )
-            self._sources = {id(series): (series, burn, scan)}
-            return burn, scan
-        return known[1], known[2]
+            self._sources = {id(series): (series, found)}
+            return found
+        return known[1]
 
-    def _put(
-        self,
-        start: int,
-        burn: Counts,
-        scan: Counts,
-        pace: Counts,
-        latency: Counts,
-        *,
-        present: bool,
-    ) -> None:
+    def _put(self, start: int, given: _Minutes, *, present: bool) -> None:
         """Write minutes that lie in one hour, then learn the hours that are ready."""
-        self.ledger.put(start, burn, present=present)
-        slow = self._slow_calls(start // MINUTES_PER_HOUR, pace)
-        self.scan.put(start, np.concatenate([scan, slow], 2), present=present)
-        self.pace.put(start, pace, self.end)
-        self.latency.put(start, latency, self.end)
-        self.end = max(self.end, start + len(burn))
+        self.ledger.put(start, given.burn, present=present)
+        slow = self._slow_calls(start // MINUTES_PER_HOUR, given.pace)
+        scan = np.concatenate([given.scan, slow], 2)
+        self.scan.put(start, scan, present=present)
+        self.gauges.put(start, given.gauges, given.latency, self.latency, present=present)
+        self.pace.put(start, given.pace, self.end)
+        self.latency.put(start, given.latency, self.end)
+        self.end = max(self.end, start + len(given.burn))
         while (self._learned + 1) * MINUTES_PER_HOUR + LEARN_AFTER <= self.end:
             self._learn(self._learned)
             self._learned += 1
@@ -264,6 +275,10 @@ class Window:
         slow = (usual * (np.arange(PACE.count) >= first[:, None])).sum(axis=1)
         share: Floats = np.maximum(slow / np.maximum(usual.sum(axis=1), 1), _PACE_PRIOR_FLOOR)
         return share
+
+
+def _is_counted(monitor: Monitor) -> bool:
+    return isinstance(monitor.method, DetectorConfig) and monitor.method.needs == "counts"
 
 
 def _numbered(series: Iterable[SeriesId | None]) -> dict[SeriesId, int]:

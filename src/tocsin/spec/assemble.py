@@ -11,7 +11,8 @@ from dataclasses import dataclass, field, replace
 
 from tocsin.assess.accounts import Correction, Slices
 from tocsin.assess.burn import DAY, for_slices
-from tocsin.assess.monitor import Guards, Monitor, Objective
+from tocsin.assess.gauges.kind import GaugeConfig
+from tocsin.assess.monitor import DetectorConfig, Guards, Monitor, Objective
 from tocsin.domain.errors import Problem
 from tocsin.domain.redaction import EVERYBODY, Owner, Redactions
 from tocsin.domain.series import SeriesId
@@ -352,7 +353,7 @@ def _detectors(
     spec: DetectorShape = document.spec
     method, problems = spec.config(document.located)
     assembly.problems += problems
-    indicator = None
+    indicator = spec.unnamed()
     if spec.indicator is not None:
         place: Place = ("spec", "indicator")
         indicator, problems = spec.indicator.build(named, document.located, place)
@@ -363,13 +364,13 @@ def _detectors(
         if method is None or name not in known:
             continue
         service = known[name]
-        what = indicator.title if indicator else "Pace of calls"
+        what = _subject(method, indicator)
         title = spec.title or document.metadata.display_name or what
         yield Monitor(
             name=f"detector/{document.name}" + ("" if spec.service else f"/{name}"),
             title=f"{service.display_name}: {title}",
             service=name,
-            signal=spec.signal or (indicator.signal if indicator else "latency_p95"),
+            signal=spec.signal or _signal(method, indicator),
             severity=spec.severity,
             series=SeriesId(name, indicator.name) if indicator else None,
             ratio=indicator.ratio if indicator else None,
@@ -381,6 +382,28 @@ def _detectors(
                 "detector": document.name,
             },
         )
+
+
+_GAUGES = {
+    "volume": ("Number of calls", "volume"),
+    "p50": ("Median latency", "latency_p50"),
+    "p95": ("p95 latency", "latency_p95"),
+    "p99": ("p99 latency", "latency_p99"),
+}
+
+
+def _subject(method: DetectorConfig, indicator: Indicator | None) -> str:
+    """What a detector watches, for people."""
+    if isinstance(method, GaugeConfig) and method.measure in _GAUGES:
+        return _GAUGES[method.measure][0]
+    return indicator.title if indicator else "Pace of calls"
+
+
+def _signal(method: DetectorConfig, indicator: Indicator | None) -> str:
+    """What routing calls it."""
+    if isinstance(method, GaugeConfig) and method.measure in _GAUGES:
+        return _GAUGES[method.measure][1]
+    return indicator.signal if indicator else "latency_p95"
 
 
 def _breaches(

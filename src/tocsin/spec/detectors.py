@@ -12,9 +12,16 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
 from tocsin.assess.detectors import DETECTORS
+from tocsin.assess.gauges.kind import GaugeConfig
 from tocsin.assess.monitor import DetectorConfig, Severity
 from tocsin.domain.errors import Problem
-from tocsin.indicators.catalogue import NAMES, Indicator, IndicatorError, indicator_from
+from tocsin.indicators.catalogue import (
+    AVAILABILITY,
+    NAMES,
+    Indicator,
+    IndicatorError,
+    indicator_from,
+)
 from tocsin.spec.explain import suggest
 from tocsin.spec.indicators import Named
 from tocsin.spec.shape import OneOrMany, Shape, fit, model_of
@@ -86,12 +93,25 @@ class DetectorShape(Shape):
     def _watches_something(self) -> DetectorShape:
         if bool(self.service) == bool(self.services):
             raise ValueError('give either service: NAME, services: [NAME, ...] or services: "*"')
-        needs = DETECTORS[self.use].config.needs
-        if needs == "counts" and self.indicator is None:
+        kind = DETECTORS[self.use].config
+        needs = kind.needs
+        if issubclass(kind, GaugeConfig):
+            needs = "counts" if self.measure(kind) in ("share", "volume") else "pace"
+        if needs == "counts" and self.indicator is None and self.unnamed() is None:
             raise ValueError(f"{self.use} judges counts: add indicator: {{use: availability}}")
         if needs == "pace" and self.indicator is not None:
             raise ValueError(f"{self.use} judges latency by itself: remove indicator")
         return self
+
+    def unnamed(self) -> Indicator | None:
+        """The indicator that is meant where none is named: a volume is that of all LLM calls."""
+        kind = DETECTORS[self.use].config
+        is_volume = issubclass(kind, GaugeConfig) and self.measure(kind) == "volume"
+        return AVAILABILITY if is_volume else None
+
+    def measure(self, kind: type[GaugeConfig]) -> str:
+        """What a detector of gauges measures, by its settings or by default."""
+        return str(self.settings.get("measure", kind.measured()))
 
     def config(self, located: Located) -> tuple[DetectorConfig | None, list[Problem]]:
         """The typed settings, or what is wrong with them."""

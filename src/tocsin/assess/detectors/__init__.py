@@ -5,17 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from tocsin.assess.detectors.committee import Committee, CommitteeConfig
 from tocsin.assess.detectors.count_scan import CountScan, CountScanConfig
 from tocsin.assess.detectors.pace_shift import PaceShift, PaceShiftConfig
+from tocsin.assess.detectors.static_threshold import StaticThreshold, StaticThresholdConfig
 from tocsin.assess.detectors.sustained_breach import SustainedBreach, SustainedBreachConfig
+from tocsin.assess.detectors.volume_drop import VolumeDrop, VolumeDropConfig
+from tocsin.assess.detectors.zscore import ZScore, ZScoreConfig
 from tocsin.assess.monitor import DetectorConfig, Monitor
 from tocsin.assess.window import Window
 from tocsin.domain.findings import Verdict
 from tocsin.domain.registry import Registry
 
 __all__ = [
-    "DETECTORS", "CountScan", "CountScanConfig", "Detector", "DetectorKind", "PaceShift",
-    "PaceShiftConfig", "SustainedBreach", "SustainedBreachConfig",
+    "DETECTORS", "Committee", "CommitteeConfig", "CountScan", "CountScanConfig", "Detector",
+    "DetectorKind", "PaceShift", "PaceShiftConfig", "StaticThreshold", "StaticThresholdConfig",
+    "SustainedBreach", "SustainedBreachConfig", "VolumeDrop", "VolumeDropConfig", "ZScore",
+    "ZScoreConfig",
 ]  # fmt: skip
 
 
@@ -44,3 +50,7 @@ DETECTORS: Registry[DetectorKind] = Registry("detector")
 DETECTORS.add("count_scan", CountScan)
 DETECTORS.add("pace_shift", PaceShift)
 DETECTORS.add("sustained_breach", SustainedBreach)
+DETECTORS.add("committee", Committee)
+DETECTORS.add("static_threshold", StaticThreshold)
+DETECTORS.add("volume_drop", VolumeDrop)
+DETECTORS.add("zscore", ZScore)

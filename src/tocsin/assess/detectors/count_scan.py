@@ -34,7 +34,7 @@ class CountScanConfig(DetectorConfig):
     """
 
     kind: ClassVar[str] = "count_scan"
-    needs: ClassVar[Literal["counts", "pace"]] = "counts"
+    needs: ClassVar[Literal["counts", "pace", "gauge"]] = "counts"
 
     threshold: float = 6.0
     min_bad: int = 3

@@ -1,0 +1,106 @@
+"""All monitors of one kind of gauge detector: from evidence to verdicts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import numpy as np
+
+from tocsin.assess.gauges.board import Looked
+from tocsin.assess.gauges.kind import GaugeConfig, lasting
+from tocsin.assess.monitor import Monitor
+from tocsin.assess.window import Window
+from tocsin.assess.wording import duration, percent
+from tocsin.domain.findings import Judgement, Verdict
+
+_UNITS = {"share": "share", "volume": "calls", "p50": "ms", "p95": "ms", "p99": "ms"}
+_NAMES = {
+    "share": "share of bad calls", "volume": "calls", "p50": "median latency",
+    "p95": "p95 latency", "p99": "p99 latency",
+}  # fmt: skip
+
+
+class GaugeDetector:
+    """Judges monitors whose methods are all of type `config`; see the kinds."""
+
+    config: ClassVar[type[GaugeConfig]] = GaugeConfig
+
+    def __init__(self, monitors: Sequence[Monitor]) -> None:
+        self.monitors = tuple(monitors)
+        self._configs = [m.method for m in monitors if isinstance(m.method, self.config)]
+        if len(self._configs) != len(self.monitors):
+            raise TypeError(f"{self.config.kind} judges monitors with a {self.config.__name__}")
+        self._lasting = np.array([config.for_minutes for config in self._configs])
+
+    def judge(self, window: Window, minute: int) -> list[Verdict]:
+        """BREACH where evidence reached the limit at each of the last minutes, UNKNOWN where there
+        is no value or too little history."""
+        looked = window.gauges.look(self.config.kind, minute, int(self._lasting.max()))
+        evidence = looked.scored.evidence
+        held = np.full(len(self.monitors), np.nan)
+        for steps in np.unique(self._lasting).tolist():
+            mine = self._lasting == steps
+            held[mine] = lasting(evidence[:, mine], steps)[-1]
+        with np.errstate(invalid="ignore"):
+            breaching = held >= looked.limit
+        found = [
+            self._breach(row, minute, looked, float(held[row]))
+            for row in np.flatnonzero(breaching).tolist()
+        ]
+        unknown = np.flatnonzero(~np.isfinite(evidence[-1])).tolist()
+        return found + [self._unknown(row, minute, looked) for row in unknown]
+
+    def _breach(self, row: int, minute: int, looked: Looked, evidence: float) -> Verdict:
+        monitor, config = self.monitors[row], self._configs[row]
+        value = float(looked.values[-1, row])
+        expected = float(looked.scored.expected[-1, row])
+        known = np.isfinite(expected)
+        usual = f", expected {shown(expected, config)}" if known else ""
+        lasted = f" for {config.for_minutes} min" if config.for_minutes > 1 else ""
+        return Verdict(
+            monitor=monitor.name,
+            service=monitor.service,
+            signal=monitor.signal,
+            judgement=Judgement.BREACH,
+            minute=minute,
+            severity=monitor.severity,
+            value=round(value, 6),
+            expected=round(expected, 6) if known else None,
+            unit=_UNITS[config.measure],
+            score=round(evidence, 2),
+            window=(minute + 1 - config.over, minute + 1),
+            reason=(
+                f"{_NAMES[config.measure]} {shown(value, config)} over {config.over} min"
+                f"{usual}: {config.tell(evidence)}{lasted}"
+            ),
+            labels=monitor.labels,
+            evidence={"measure": config.measure, "limit": round(float(looked.limit[row]), 3)}
+            | ({"log10_p": round(-evidence, 2)} if config.is_p else {}),
+        )
+
+    def _unknown(self, row: int, minute: int, looked: Looked) -> Verdict:
+        monitor, config = self.monitors[row], self._configs[row]
+        missing = f"fewer than {config.min_calls} calls in {config.over} min"
+        if config.measure == "volume":
+            missing = "no telemetry was read for this minute"
+        has_value = bool(np.isfinite(looked.values[-1, row]))
+        return Verdict(
+            monitor=monitor.name,
+            service=monitor.service,
+            signal=monitor.signal,
+            judgement=Judgement.UNKNOWN,
+            minute=minute,
+            severity=monitor.severity,
+            unit=_UNITS[config.measure],
+            window=(minute + 1 - config.over, minute + 1),
+            reason="too little history" if has_value else missing,
+            labels=monitor.labels,
+        )
+
+
+def shown(value: float, config: GaugeConfig) -> str:
+    """A value of this gauge for people."""
+    if config.measure == "share":
+        return percent(value)
+    return f"{value:,.4g}" if config.measure == "volume" else duration(value)

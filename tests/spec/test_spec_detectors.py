@@ -1,0 +1,45 @@
+"""Detector documents of gauges."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tocsin.assess.detectors import VolumeDropConfig
+from tocsin.domain.errors import SpecError
+from tocsin.spec.desired import load
+
+SERVICE = "apiVersion: tocsin/v1\nkind: Service\nmetadata: {name: svc}\nspec: {team: t}\n---\n"
+
+
+def monitor(tmp_path: Path, spec: str):
+    text = f"apiVersion: tocsin/v1\nkind: Detector\nmetadata: {{name: d}}\nspec: {spec}\n"
+    path = tmp_path / "d.yaml"
+    path.write_text(SERVICE + text)
+    (found,) = load([path]).monitors
+    return found
+
+
+def test_a_volume_needs_no_indicator(tmp_path: Path) -> None:
+    found = monitor(tmp_path, "{service: svc, use: volume_drop}")
+    assert found.method == VolumeDropConfig()
+    assert (found.signal, found.title) == ("volume", "svc: Number of calls")
+    assert found.series is not None
+
+
+def test_a_percentile_takes_no_indicator(tmp_path: Path) -> None:
+    found = monitor(tmp_path, "{service: svc, use: committee, with: {measure: p99}}")
+    assert (found.signal, found.series) == ("latency_p99", None)
+    with pytest.raises(SpecError, match="remove indicator"):
+        monitor(tmp_path, "{service: svc, use: committee, indicator: {use: errors}}")
+
+
+def test_a_share_needs_one(tmp_path: Path) -> None:
+    share = "with: {measure: share, limit: 0.2}"
+    found = monitor(
+        tmp_path, f"{{service: svc, use: static_threshold, indicator: {{use: errors}}, {share}}}"
+    )
+    assert found.signal == "error_rate"
+    with pytest.raises(SpecError, match="add indicator"):
+        monitor(tmp_path, f"{{service: svc, use: static_threshold, {share}}}")

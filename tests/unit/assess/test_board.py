@@ -1,0 +1,139 @@
+"""Gauges in a window: the same values however the minutes arrive."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tocsin.assess.detectors import CommitteeConfig, StaticThresholdConfig, VolumeDropConfig
+from tocsin.assess.judge import compile_monitors, judge
+from tocsin.assess.monitor import Monitor
+from tocsin.assess.window import Window
+from tocsin.domain.buckets import LATENCY
+from tocsin.domain.findings import Judgement
+from tocsin.domain.series import MinuteBlock, Ratio, SeriesId
+
+START = 29_000_160
+SERIES = SeriesId("svc", "availability")
+
+
+def monitors() -> list[Monitor]:
+    def gauge(name: str, config: object, series: SeriesId | None) -> Monitor:
+        ratio = Ratio("failed") if series else None
+        return Monitor(
+            f"detector/{name}", name, "svc", "latency_p95", "page", series, ratio, config
+        )
+
+    return [
+        gauge("share", StaticThresholdConfig(measure="share", limit=0.2, over=5), SERIES),
+        gauge("volume", StaticThresholdConfig(measure="volume", limit=9.0, side="below"), SERIES),
+        gauge("p95", StaticThresholdConfig(over=3, limit=4000.0, for_minutes=2), None),
+        gauge("rare", CommitteeConfig(measure="p50"), None),
+        gauge("drop", VolumeDropConfig(), SERIES),
+    ]
+
+
+def minutes(count: int) -> MinuteBlock:
+    rng = np.random.default_rng(50)
+    total = rng.poisson(40, (1, count))
+    bad = rng.binomial(total, 0.05)
+    latency = np.zeros((1, count, LATENCY.count), np.int64)
+    for minute in range(count):
+        us = 1e6 * np.exp(0.5 * rng.standard_normal(int(total[0, minute])))
+        np.add.at(latency[0, minute], LATENCY.bucket(us), 1)
+    return MinuteBlock(START, (SERIES,), bad, total, ("svc",), latency)
+
+
+def part(block: MinuteBlock, start: int, stop: int) -> MinuteBlock:
+    here = slice(start, stop)
+    return MinuteBlock(
+        START + start, block.series, block.bad[:, here], block.total[:, here], block.services,
+        block.latency[:, here],
+    )  # fmt: skip
+
+
+def verdicts(block: MinuteBlock, cuts: list[int], late: int = 0):
+    watched = monitors()
+    window, compiled = Window(watched), compile_monitors(watched)
+    for start, stop in zip([0, *cuts], [*cuts, block.width], strict=True):
+        window.advance(part(block, max(start - late, 0), stop))
+    return judge(compiled, window, START + block.width - 1)
+
+
+def test_verdicts_do_not_depend_on_how_the_minutes_arrive() -> None:
+    block = minutes(1500)
+    block.total[0, -3:] = 0
+    block.bad[0, -3:] = 0
+    block.latency[0, -3:] = 0
+    whole = verdicts(block, [])
+    assert whole == verdicts(block, list(range(700, 1500)), late=3)
+    assert whole == verdicts(block, [61, 62, 777, 1499], late=12)
+    assert {v.monitor: v.judgement for v in whole} == {
+        "detector/volume": Judgement.BREACH,
+        "detector/drop": Judgement.BREACH,
+        "detector/p95": Judgement.UNKNOWN,
+        "detector/rare": Judgement.UNKNOWN,
+    }
+
+
+def test_late_calls_count_in_every_value_they_belong_to() -> None:
+    block, early = minutes(300), minutes(300)
+    block.bad[0, 290] = block.total[0, 290] = 400
+    watched = monitors()
+    window, compiled = Window(watched), compile_monitors(watched)
+    window.advance(early)
+
+    def rings() -> set[str]:
+        found = judge(compiled, window, START + 293)
+        return {v.monitor for v in found if v.judgement is Judgement.BREACH}
+
+    assert "detector/share" not in rings()
+    window.advance(part(block, 290, 292))
+    assert "detector/share" in rings()
+
+
+def test_a_percentile_sums_up_its_minutes() -> None:
+    block = minutes(200)
+    watched = [m for m in monitors() if m.name == "detector/p95"]
+    window = Window(watched)
+    window.advance(block)
+    looked = window.gauges.look("static_threshold", START + 199, 1)
+    expected = LATENCY.quantile(block.latency[0, 197:200].sum(axis=0), 0.95) / 1000
+    assert looked.values[-1, 0] == pytest.approx(float(expected))
+
+
+def test_a_total_outage_rings_at_the_next_evaluation() -> None:
+    block = minutes(1441)
+    block.total[0, -1] = block.bad[0, -1] = 0
+    block.latency[0, -1] = 0
+    found = {v.monitor: v for v in verdicts(block, [])}
+    drop = found["detector/drop"]
+    assert drop.judgement is Judgement.BREACH
+    assert (drop.value, drop.minute) == (0.0, START + 1440)
+
+
+def test_silence_is_no_drop() -> None:
+    block = minutes(1440)
+    watched = monitors()
+    window, compiled = Window(watched), compile_monitors(watched)
+    window.advance(block)
+    window.advance(part(minutes(1500), 1460, 1461))
+    found = {v.monitor: v.judgement for v in judge(compiled, window, START + 1450)}
+    assert found["detector/drop"] is Judgement.UNKNOWN
+
+
+def test_settings_that_make_no_sense_are_refused() -> None:
+    for wrong in (
+        lambda: StaticThresholdConfig(over=13),
+        lambda: StaticThresholdConfig(measure="share", limit=5.0),
+        lambda: StaticThresholdConfig(for_minutes=0),
+        lambda: VolumeDropConfig(measure="p95"),
+        lambda: VolumeDropConfig(threshold=1.0),
+        lambda: CommitteeConfig(threshold=0.5),
+    ):
+        with pytest.raises(ValueError, match=r"is|measures"):
+            wrong()
+    share = Monitor("detector/x", "", "svc", "s", "page", None, None,
+                    StaticThresholdConfig(measure="share", limit=0.1))  # fmt: skip
+    with pytest.raises(ValueError, match="needs a series"):
+        Window([share])
