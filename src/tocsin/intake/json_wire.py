@@ -3,10 +3,9 @@
 `google.protobuf.json_format` looks up every member by reflection and builds a message of Python
 objects only to serialise it, which made OTLP/JSON the slowest way in. Here every message type
 becomes a table once, from member to what writes the bytes of its field, and a request is walked by
-these tables. What is refused there is refused here: a number out of range, text with half a
-surrogate pair, two members of one oneof. So is text where an object belongs, which would be read
-there as an object without members, and lost. Unknown members and unknown names of enums are
-ignored, as OTLP demands.
+these tables. What is refused there is refused here: a number out of range, two members of one
+oneof. So is text where an object belongs, which would be read there as an object without members,
+and lost. Unknown members and unknown names of enums are ignored, as OTLP demands.
 
 Source: protobuf's "ProtoJSON Format" and "Encoding"; opentelemetry-proto, `docs/specification.md`,
 section "JSON Protobuf Encoding".
