@@ -96,11 +96,38 @@ class Account:
     corrections: tuple[Correction, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """A row of charges made of other accounts', whose slices end together.
+
+    weights: by place. is_any: a slice is bad when it is for any of them; else it is charged the
+    weighted sum of what they are, up to all of it. absent: what one that was not judged counts as.
+    """
+
+    weights: tuple[tuple[int, float], ...]
+    is_any: bool
+    absent: NoData = "ignore"
+
+    def charge(self, charged: Counts) -> Counts:
+        """[minute, (bad, total)] of the charges [minute, 2, account] of the others."""
+        places = [place for place, _ in self.weights]
+        bad, weight = charged[:, 0, places], charged[:, 1, places]
+        whole = weight.max(axis=1)
+        if self.absent == "bad":
+            bad = np.where(weight > 0, bad, whole[:, None])
+        share = bad.max(axis=1)
+        if not self.is_any:
+            total = bad @ np.array([each for _, each in self.weights])
+            share = np.minimum(np.rint(total).astype(np.int64), whole)
+        return np.stack([share, whole], axis=1)
+
+
 class Accounts:
     """All accounts of a window, computed together for every stretch of minutes."""
 
-    def __init__(self, accounts: Sequence[Account]) -> None:
+    def __init__(self, accounts: Sequence[Account], joined: Sequence[Joined] = ()) -> None:
         self.accounts = tuple(accounts)
+        self.joined = tuple(joined)
         cuts: dict[tuple[int, int], list[int]] = {}
         for place, account in enumerate(self.accounts):
             cut = account.slices
@@ -122,8 +149,22 @@ class Accounts:
             cut.minutes <= MINUTES_PER_HOUR and cut.offset % MINUTES_PER_HOUR % cut.minutes == 0
         )
 
+    def joined_of(self, places: Sequence[int]) -> list[int]:
+        """The joined rows that some of these accounts are a part of."""
+        first = len(self.accounts)
+        return [
+            first + n
+            for n, one in enumerate(self.joined)
+            if any(place in places for place, _ in one.weights)
+        ]
+
+    def rows_of(self, place: int) -> frozenset[int]:
+        """The raw rows that a joined row is made from."""
+        weights = self.joined[place - len(self.accounts)].weights
+        return frozenset(self.accounts[part].row for part, _ in weights)
+
     def charge(self, start: int, stop: int, first: int, minutes: Minutes) -> Counts:
-        """Charges [minute, (bad, total), account] of epoch minutes [start, stop).
+        """Charges [minute, (bad, total), account] of epoch minutes [start, stop), the joined last.
 
         minutes: raw counts [minute, 2, row] of any stretch; those before `first` are not known, and
         a slice that begins there is not judged.
@@ -135,7 +176,8 @@ class Accounts:
             charged[:, :, plain.places] = plain.corrected(raw, start)[0]
         for cut in self._sliced:
             cut.charge(charged, start, stop, first, minutes)
-        return charged
+        joined = [one.charge(charged)[:, :, None] for one in self.joined]
+        return np.concatenate([charged, *joined], axis=2)
 
 
 # --------------------------------------------------------------------------------------------

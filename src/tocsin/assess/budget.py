@@ -135,7 +135,7 @@ def objective_status(window: Window, monitor: Monitor, minute: int) -> Objective
         period_name=str(objective.calendar or span(objective.window_minutes)),
         is_calendar=objective.calendar is not None,
         covered_minutes=covered,
-        counts_in=f"slices of {span(slices.minutes)}" if slices else "calls",
+        counts_in=_counts_in(objective),
         coverage=total * slices.minutes / covered if slices and covered else None,
         bad=round(bad),
         total=round(total),
@@ -150,6 +150,12 @@ def objective_status(window: Window, monitor: Monitor, minute: int) -> Objective
         ),
         correction=_correction(window, monitor, objective, period[0], end),
     )
+
+
+def _counts_in(objective: Objective) -> str:
+    if objective.slices:
+        return f"slices of {span(objective.slices.minutes)}"
+    return "weighted calls" if objective.composite else "calls"
 
 
 def _correction(

@@ -69,7 +69,7 @@ def _check(monitors: Sequence[Monitor]) -> None:
         names.add(monitor.name)
         method = monitor.method
         counts = isinstance(method, Objective) or method.needs == "counts"
-        if counts and monitor.series is None:
+        if counts and not monitor.counted:
             raise ValueError(f"{monitor.name} judges counts and needs a series")
 
 

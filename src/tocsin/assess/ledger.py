@@ -9,13 +9,22 @@ change, so that the ledger is the same however the minutes came.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from tocsin.assess.accounts import UNIT, Account, Accounts
-from tocsin.assess.monitor import Monitor, Objective
+from tocsin.assess.accounts import (
+    UNIT,
+    Account,
+    Accounts,
+    Correction,
+    Joined,
+    NoData,
+    Slices,
+)
+from tocsin.assess.monitor import Composite, Monitor, Objective
 from tocsin.assess.ring import MINUTES_PER_HOUR, Boundaries, Counts, PeriodCounts, Rows
 from tocsin.domain.series import SeriesId
 
@@ -30,25 +39,29 @@ _RESTATABLE = 92 * 24 * MINUTES_PER_HOUR
 
 
 class Ledger:
-    """Counts and charges of objectives; rows of the one are numbered before those of the other."""
+    """Counts and charges of objectives.
+
+    Rows are numbered: raw counts, then charges, then composites that are mixed from other rows at
+    the moment they are asked for.
+    """
 
     def __init__(self, monitors: Iterable[Monitor]) -> None:
         held = [m for m in monitors if isinstance(m.method, Objective)]
-        self.series = {s: row for row, s in enumerate(dict.fromkeys(map(_series_of, held)))}
-        accounts: list[Account] = []
-        self._row: dict[str, int] = {}
-        self._uncorrected: dict[str, int] = {}
-        self._fine: set[SeriesId] = set()
+        wanted = dict.fromkeys(series for m in held for series, _ in m.counted)
+        self.series = {series: row for row, series in enumerate(wanted)}
+        book = _Book(self.series)
         for monitor in held:
-            self._open(monitor, accounts)
-        self.accounts = Accounts(accounts)
-        self._unit = np.array(
-            [1] * len(self.series) + [UNIT if a.slices else 1 for a in accounts], np.float64
-        )
+            book.open(monitor)
+        self.accounts = book.accounts()
+        self._row, self._uncorrected, self._mixes = book.rows(len(self.series))
+        self._fine = book.fine
+        sliced = [bool(a.slices) for a in self.accounts.accounts] + [True] * len(book.joined)
+        units = np.where(sliced, UNIT, 1) if sliced else np.zeros(0)
+        self._unit = np.concatenate([np.ones(len(self.series)), units])
         methods = [m.method for m in held if isinstance(m.method, Objective)]
-        reach, hours, boundaries = _extent(methods, self.accounts.reach if accounts else 0)
+        reach, hours, boundaries = _extent(methods, self.accounts.reach if sliced else 0)
         self.raw = PeriodCounts(len(self.series), reach, hours, boundaries)
-        self.charged = PeriodCounts(len(accounts), reach, hours, boundaries, np.uint64)
+        self.charged = PeriodCounts(len(sliced), reach, hours, boundaries, np.uint64)
 
     def rows(self, monitors: Iterable[Monitor]) -> Rows:
         """The row of each objective, as its budget is charged."""
@@ -93,15 +106,32 @@ class Ledger:
             self._charge(max(start, ring.start), stop)
             return True
         whole = [n for n in touched if self.accounts.is_within_hours(n)]
+        joined = self.accounts.joined_of(touched)
+        known = frozenset(rows.tolist())
+        whole += [n for n in joined if self.accounts.rows_of(n) <= known]
+        touched += joined
         places = np.array(whole, np.intp)
         charges = self._charges_of(start, rows, counts)[:, :, places]
         done = not whole or self.charged.restate(hour, places, charges)
         return done and len(whole) == len(touched)
 
     def sums(self, end: int, width: int, rows: Rows | None = None) -> Floats:
-        """(bad, total) [2, row] of minutes [end - width, end), in calls or in slices."""
+        """(bad, total) [2, row] of minutes [end - width, end), in calls or in slices.
+
+        A mixed composite's are those of as many calls as would be as certain.
+        """
+        plain = len(self._unit)
         if rows is None:
-            rows = np.arange(len(self._unit))
+            rows = np.arange(plain + len(self._mixes))
+        sums = np.empty((2, len(rows)), np.float64)
+        is_plain = rows < plain
+        sums[:, is_plain] = self._sums(end, width, rows[is_plain])
+        for at in np.flatnonzero(~is_plain):
+            mix = self._mixes[rows[at] - plain]
+            sums[:, at] = mix.sums(self._sums(end, width, mix.rows))
+        return sums
+
+    def _sums(self, end: int, width: int, rows: Rows) -> Floats:
         is_raw = rows < len(self.series)
         sums = np.empty((2, len(rows)), np.float64)
         sums[:, is_raw] = self.raw.sums(end, width, rows[is_raw])
@@ -112,6 +142,8 @@ class Ledger:
 
     def hourly(self, end: int, width: int, row: int) -> Floats:
         """(bad, total) [hour, 2] of one row in every whole hour of [end - width, end)."""
+        if row >= len(self._unit):
+            return np.zeros((0, 2))
         counts, place = (
             (self.raw, row) if row < len(self.series) else (self.charged, row - len(self.series))
         )
@@ -120,24 +152,6 @@ class Ledger:
     def covered(self, end: int, width: int) -> int:
         """How many of the minutes [end - width, end) lie after the first one ever held."""
         return self.raw.covered(end, width)
-
-    def _open(self, monitor: Monitor, accounts: list[Account]) -> None:
-        objective = monitor.method
-        assert isinstance(objective, Objective)  # noqa: S101 (only those are held)
-        raw = self.series[_series_of(monitor)]
-        slices, corrections = objective.cut, objective.corrections
-
-        def account(*given: Account) -> int:
-            accounts.extend(given)
-            return len(self.series) + len(accounts) - 1
-
-        uncorrected = account(Account(raw, slices)) if slices else raw
-        self._uncorrected[monitor.name] = uncorrected
-        self._row[monitor.name] = (
-            account(Account(raw, slices, corrections)) if corrections else uncorrected
-        )
-        if slices or corrections:
-            self._fine.add(_series_of(monitor))
 
     def _charges_of(self, start: int, rows: Rows, counts: Counts) -> Counts:
         """Charges of an hour of which only these counts are known."""
@@ -160,10 +174,124 @@ class Ledger:
             self.charged.put(begin, charges)
 
 
-def _series_of(monitor: Monitor) -> SeriesId:
-    if monitor.series is None:
-        raise ValueError(f"{monitor.name} judges counts and needs a series")
-    return monitor.series
+@dataclass(frozen=True, slots=True)
+class Mix:
+    """Shares of bad calls of several rows as one.
+
+    weights: of each row's share. shares_weight: a row without calls leaves its weight to the
+    others; else it adds nothing.
+    """
+
+    rows: Rows
+    weights: Floats
+    shares_weight: bool
+    absent: NoData
+
+    def sums(self, counts: Floats) -> Floats:
+        """(bad, total) of counts [(bad, total), row]; as many calls as a share that uncertain has.
+
+        The number is Kish's: that of one sample whose share varies as much as the weighted sum's.
+        """
+        bad, total = counts
+        there = total > 0
+        if not there.any():
+            return np.zeros(2)
+        share = np.where(there, bad / np.where(there, total, 1.0), self.absent == "bad")
+        used = there | (self.absent != "ignore")
+        lost = self.weights.sum() / self.weights[used].sum() if self.shares_weight else 1.0
+        mixed = float((self.weights * share)[used].sum()) * lost
+        certain = self.weights[there].sum() ** 2 / (self.weights[there] ** 2 / total[there]).sum()
+        return np.array([mixed * certain, certain])
+
+
+class _Book:
+    """Opens accounts for objectives one after the other."""
+
+    def __init__(self, series: Mapping[SeriesId, int]) -> None:
+        self._series = series
+        self._accounts: list[Account] = []
+        self.joined: list[Joined] = []
+        self.fine: set[SeriesId] = set()
+        self._entries: list[tuple[str, bool, _Place]] = []
+
+    def open(self, monitor: Monitor) -> None:
+        """Note what the objective is charged, with and without corrections."""
+        objective = monitor.method
+        assert isinstance(objective, Objective)  # noqa: S101 (only those are held)
+        if objective.slices or objective.corrections:
+            self.fine |= {series for series, _ in monitor.counted}
+        for corrections in dict.fromkeys([(), objective.corrections]):
+            place = self._place(monitor, objective, corrections)
+            self._entries.append((monitor.name, bool(corrections), place))
+
+    def accounts(self) -> Accounts:
+        """All accounts that were opened."""
+        return Accounts(self._accounts, self.joined)
+
+    def rows(self, first: int) -> tuple[dict[str, int], dict[str, int], list[Mix]]:
+        """(row by monitor, row without corrections, mixes); accounts begin with row `first`."""
+        corrected: dict[str, int] = {}
+        plain: dict[str, int] = {}
+        mixes: list[Mix] = []
+        last = first + len(self._accounts) + len(self.joined)
+        for name, is_corrected, (kind, at) in self._entries:
+            if isinstance(at, Mix):
+                rows = np.where(at.rows < 0, first - 1 - at.rows, at.rows)
+                row = last + len(mixes)
+                mixes.append(replace(at, rows=rows))
+            else:
+                row = {"raw": 0, "account": first, "joined": first + len(self._accounts)}[kind] + at
+            corrected[name] = row
+            if not is_corrected:
+                plain[name] = row
+        return corrected, plain, mixes
+
+    def _place(
+        self, monitor: Monitor, objective: Objective, corrections: tuple[Correction, ...]
+    ) -> _Place:
+        composite = objective.composite
+        if composite is None:
+            ((series, _),) = monitor.counted
+            return self._single(series, objective.cut(objective.slices), corrections)
+        places = [
+            self._single(part.series, objective.cut(part.slices), corrections)
+            for part in composite.parts
+        ]
+        if composite.method in ("any", "missing"):
+            weights = tuple(
+                (place, part.weight)
+                for (_, place), part in zip(places, composite.parts, strict=True)
+                if isinstance(place, int)
+            )
+            self.joined.append(Joined(weights, composite.method == "any", composite.absent))
+            return "joined", len(self.joined) - 1
+        # Rows of accounts are not numbered yet: -1 stands for the first one, -2 for the second.
+        rows = [at if kind == "raw" else -1 - at for kind, at in places if isinstance(at, int)]
+        return "mix", Mix(
+            np.array(rows, np.intp), _weights(composite, objective), composite.method == "weighted",
+            composite.absent,
+        )  # fmt: skip
+
+    def _single(
+        self, series: SeriesId, slices: Slices | None, corrections: tuple[Correction, ...]
+    ) -> _Place:
+        row = self._series[series]
+        if slices is None and not corrections:
+            return "raw", row
+        self._accounts.append(Account(row, slices, corrections))
+        return "account", len(self._accounts) - 1
+
+
+_Place = tuple[str, int | Mix]
+
+
+def _weights(composite: Composite, objective: Objective) -> Floats:
+    weights = np.array([part.weight for part in composite.parts])
+    if composite.method == "weighted":
+        return np.asarray(weights / weights.sum(), np.float64)
+    # A sum of burn rates, as a share of the budget of the whole.
+    budgets = np.array([part.budget for part in composite.parts])
+    return np.asarray(weights * objective.budget / budgets, np.float64)
 
 
 def _extent(objectives: Sequence[Objective], slices: int) -> tuple[int, int, Boundaries]:

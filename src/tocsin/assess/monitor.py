@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal
 
-from tocsin.assess.accounts import Correction, Slices
+from tocsin.assess.accounts import Correction, NoData, Slices
 from tocsin.assess.period import Calendar
 from tocsin.domain.findings import Labels
 from tocsin.domain.series import Ratio, SeriesId
@@ -39,6 +39,36 @@ class Guards:
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """One of the objectives that a composite is made of.
+
+    budget: the share of it that may be bad. slices: how its time is cut, when the composite's is.
+    """
+
+    name: str
+    series: SeriesId
+    ratio: Ratio
+    weight: float = 1.0
+    budget: float = 0.0
+    slices: Slices | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Composite:
+    """Several objectives as one.
+
+    weighted: the mean of their shares of bad calls, by weight. burn: the sum of their burn rates,
+    by weight (OpenSLO, Occurrences). any: a slice is bad when it is bad for any of them (OpenSLO,
+    Timeslices). missing: a slice misses what all of them miss, up to all of it (OpenSLO,
+    RatioTimeslices). absent: what a part without calls is: left out, good or bad.
+    """
+
+    method: Literal["weighted", "burn", "any", "missing"]
+    parts: tuple[Part, ...]
+    absent: NoData = "ignore"
+
+
+@dataclass(frozen=True, slots=True)
 class Objective:
     """A service-level objective in share form: at least `target` of the calls are good.
 
@@ -46,6 +76,7 @@ class Objective:
     see `burn.presets`. metric: what the share is of, for people (latency, availability, cost, ...).
     calendar: when the budget begins anew; None for a period that rolls. slices: how time is cut
     when slices are judged instead of calls. corrections: what people decided to charge otherwise.
+    composite: the objectives that it is made of, instead of a series of its monitor.
     """
 
     target: float
@@ -56,6 +87,7 @@ class Objective:
     calendar: Calendar | None = None
     slices: Slices | None = None
     corrections: tuple[Correction, ...] = ()
+    composite: Composite | None = None
 
     def __post_init__(self) -> None:
         if not 0.0 < self.target < 1.0:
@@ -66,12 +98,11 @@ class Objective:
         """The share of calls that may be bad, without the dust of binary fractions."""
         return round(1.0 - self.target, 12)
 
-    @property
-    def cut(self) -> Slices | None:
-        """The slices as they lie in the calendar's periods, the first of which begins with one."""
-        if self.slices is None or self.calendar is None:
-            return self.slices
-        return replace(self.slices, offset=self.calendar.period_at(0)[0] % self.slices.minutes)
+    def cut(self, slices: Slices | None) -> Slices | None:
+        """Slices as they lie in the calendar's periods, the first of which begins with one."""
+        if slices is None or self.calendar is None:
+            return slices
+        return replace(slices, offset=self.calendar.period_at(0)[0] % slices.minutes)
 
     @property
     def longest_days(self) -> int:
@@ -124,6 +155,15 @@ class Monitor:
     method: Objective | DetectorConfig
     labels: Labels = field(default_factory=dict)
 
+    @property
+    def counted(self) -> tuple[tuple[SeriesId, Ratio], ...]:
+        """Every series whose counts are judged, with what it counts."""
+        if isinstance(self.method, Objective) and self.method.composite is not None:
+            return tuple((part.series, part.ratio) for part in self.method.composite.parts)
+        if self.series is None or self.ratio is None:
+            return ()
+        return ((self.series, self.ratio),)
+
 
 def ratios(monitors: tuple[Monitor, ...] | list[Monitor]) -> Mapping[SeriesId, Ratio]:
     """Every series that `monitors` judge, once each, in order of first appearance.
@@ -132,12 +172,11 @@ def ratios(monitors: tuple[Monitor, ...] | list[Monitor]) -> Mapping[SeriesId, R
     """
     wanted: dict[SeriesId, Ratio] = {}
     for monitor in monitors:
-        if monitor.series is None or monitor.ratio is None:
-            continue
-        known = wanted.setdefault(monitor.series, monitor.ratio)
-        if known != monitor.ratio:
-            raise ValueError(
-                f"{monitor.name}: series {monitor.series} already counts {known}, "
-                f"not {monitor.ratio}; give one of the two indicators another name"
-            )
+        for series, ratio in monitor.counted:
+            known = wanted.setdefault(series, ratio)
+            if known != ratio:
+                raise ValueError(
+                    f"{monitor.name}: series {series} already counts {known}, "
+                    f"not {ratio}; give one of the two indicators another name"
+                )
     return wanted

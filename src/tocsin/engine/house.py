@@ -298,9 +298,10 @@ class House:
     ) -> None:
         """Read the hours [first, start) of the series whose budgets reach back there."""
         begins = [
-            (monitor.method.period_at(stop)[0], monitor.series)
+            (monitor.method.period_at(stop)[0], series)
             for monitor in rules.monitors.monitors
-            if isinstance(monitor.method, Objective) and monitor.series is not None
+            if isinstance(monitor.method, Objective)
+            for series, _ in monitor.counted
         ]
         long = {series: rules.watched.series[series] for begin, series in begins if begin < start}
         fine = {

@@ -6,52 +6,33 @@ nothing is left out.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Mapping
 
-from tocsin.assess.accounts import Correction, Slices
-from tocsin.assess.burn import DAY, for_slices
 from tocsin.assess.gauges.kind import GaugeConfig
-from tocsin.assess.monitor import DetectorConfig, Guards, Monitor, Objective
-from tocsin.domain.errors import Problem
+from tocsin.assess.monitor import DetectorConfig, Monitor
 from tocsin.domain.redaction import EVERYBODY, Owner, Redactions
 from tocsin.domain.series import SeriesId
 from tocsin.indicators.catalogue import NAMES, Indicator
 from tocsin.indicators.custom import selects_by_result
 from tocsin.routing.policy import BY_SEVERITY, Defaults, RoutingPolicy
+from tocsin.spec.assembly import Assembly
 from tocsin.spec.breaches import BreachMonitorShape
 from tocsin.spec.detectors import DetectorShape
 from tocsin.spec.documents import OPENSLO, Document
 from tocsin.spec.gates import ON_DEMAND
 from tocsin.spec.indicators import Named, resolver
-from tocsin.spec.measures import Measure, measure
-from tocsin.spec.objectives import BurnRatePolicyShape, ObjectiveShape, SLIShape, SLOShape
 from tocsin.spec.plugins import Secrets
 from tocsin.spec.prices import prices_of
 from tocsin.spec.receivers import Receiver, ReceiverShape
 from tocsin.spec.references import EVERY
 from tocsin.spec.routes import RouteShape
 from tocsin.spec.services import Service
+from tocsin.spec.slos import objectives
 from tocsin.spec.sources import ConfiguredSource, SourceShape
 from tocsin.spec.yaml import Place
 from tocsin.store.prices import Price
 from tocsin.store.redaction import BUILT_IN
 from tocsin.store.schema import Retention
-
-SLO_SIGNAL = "slo_breach"
-
-
-@dataclass(slots=True)
-class Assembly:
-    """The documents of one configuration, and what was found wrong while they were joined."""
-
-    documents: Sequence[Document]
-    problems: list[Problem] = field(default_factory=list)
-    warnings: list[Problem] = field(default_factory=list)
-
-    def of(self, kind: str) -> Iterator[Document]:
-        """The documents of one kind, in the order of their names."""
-        return (document for document in self.documents if document.kind.name == kind)
 
 
 def services(assembly: Assembly) -> dict[str, Service]:
@@ -77,7 +58,7 @@ def services(assembly: Assembly) -> dict[str, Service]:
 def monitors(assembly: Assembly, known: Mapping[str, Service]) -> tuple[Monitor, ...]:
     """Every objective and every detector, objectives first, each in the order of names."""
     named = resolver(_indicators(assembly))
-    built = [m for slo in assembly.of("SLO") for m in _objectives(assembly, slo, known, named)]
+    built = list(objectives(assembly, known, named))
     for document in assembly.of("Detector"):
         built += _detectors(assembly, document, known, named)
     for document in assembly.of("BreachMonitor"):
@@ -221,130 +202,6 @@ def _indicators(assembly: Assembly) -> dict[str, Indicator]:
             assembly.warnings.append(document.problem(("spec",), message, fix))
         found[document.name] = built
     return found
-
-
-def _objectives(
-    assembly: Assembly, document: Document, known: Mapping[str, Service], named: Named
-) -> Iterator[Monitor]:
-    spec: SLOShape = document.spec
-    sli, place, source = _indicator_of(assembly, document)
-    policy = _policy_of(assembly, document)
-    if sli is None or spec.service not in known:
-        return
-    window = spec.time_window[0]
-    if window.calendar is None and window.duration.unit in "MQY":
-        days = window.duration.minutes // DAY
-        message = f"{window.duration} without a calendar rolls: it is the last {days} days"
-        place = ("spec", "timeWindow", 0, "duration")
-        assembly.warnings.append(document.problem(place, message, f"write {days}d"))
-    for i, objective in enumerate(spec.objectives):
-        found, problems = measure(sli, objective, source.located, place, named)
-        assembly.problems += problems
-        if found is None:
-            continue
-        period = spec.time_window[0].duration.minutes
-        try:
-            steps = policy.spec.build(period) if policy else BurnRatePolicyShape().build(period)
-            slices = _slices(objective, found)
-        except ValueError as error:
-            assembly.problems.append(
-                document.problem(("spec", "timeWindow", 0, "duration"), str(error))
-            )
-            continue
-        if slices is not None:
-            steps = for_slices(steps, slices.minutes, period)
-        indicator = found.indicator
-        suffix = f"-{i + 1}" if len(spec.objectives) > 1 else ""
-        name = f"slo/{document.name}{suffix}"
-        service = known[spec.service]
-        title = objective.display_name or document.metadata.display_name
-        yield Monitor(
-            name=name,
-            title=title or f"{service.display_name}: {indicator.title}",
-            service=service.name,
-            signal=SLO_SIGNAL,
-            severity="page" if any(step.severity == "page" for step in steps) else "ticket",
-            series=SeriesId(service.name, indicator.name),
-            ratio=indicator.ratio,
-            method=Objective(
-                target=objective.share,
-                window_minutes=period,
-                steps=steps,
-                guards=_guards(policy, found, slices),
-                metric=indicator.metric,
-                slices=slices,
-                corrections=_corrections(assembly, document),
-                calendar=spec.time_window[0].build(),
-            ),
-            labels={
-                **service.labels,
-                **document.metadata.labels,
-                "slo": document.name,
-                "slo_metric": indicator.metric,
-            },
-        )
-
-
-def _indicator_of(
-    assembly: Assembly, document: Document
-) -> tuple[SLIShape | None, Place, Document]:
-    """The SLI of an SLO, where it stands, and the document it stands in."""
-    spec: SLOShape = document.spec
-    if spec.indicator is not None:
-        return spec.indicator.spec, ("spec", "indicator", "spec"), document
-    for candidate in assembly.of("SLI"):
-        if candidate.name == spec.indicator_ref:
-            return candidate.spec, ("spec",), candidate
-    return None, (), document
-
-
-def _policy_of(assembly: Assembly, document: Document) -> Document | None:
-    """The one BurnRatePolicy for an SLO, if any. A policy without a selector yields to others."""
-    chosen: list[Document] = []
-    general: list[Document] = []
-    for policy in assembly.of("BurnRatePolicy"):
-        slos = policy.spec.slos
-        if slos.is_general:
-            general.append(policy)
-        elif slos.chooses(document.name, document.metadata.labels):
-            chosen.append(policy)
-    found = chosen or general
-    for extra in found[1:]:
-        message = f"SLO {document.name!r} is selected by {found[0].key} already"
-        assembly.problems.append(extra.problem(("spec", "slos"), message, "narrow one of them"))
-    return found[0] if found else None
-
-
-def _corrections(assembly: Assembly, document: Document) -> tuple[Correction, ...]:
-    """Every BudgetCorrection that chooses an SLO, or everything."""
-    return tuple(
-        one.spec.build(one.name, document.spec.budgeting_method)
-        for one in assembly.of("BudgetCorrection")
-        if one.spec.slos.is_general
-        or one.spec.slos.chooses(document.name, document.metadata.labels)
-    )
-
-
-def _slices(objective: ObjectiveShape, found: Measure) -> Slices | None:
-    if objective.time_slice_window is None:
-        return None
-    return Slices(
-        objective.time_slice_window,
-        objective.time_slice_target,
-        found.min_events or 1,
-        found.insufficient,
-        found.no_data,
-    )
-
-
-def _guards(policy: Document | None, found: Measure, slices: Slices | None) -> Guards:
-    guards: Guards = policy.spec.guards.build() if policy else Guards()
-    if slices is not None:
-        # One bad slice is many bad calls already; `minEvents` has decided which slices count.
-        return replace(guards, min_bad=1, min_events=0)
-    if found.min_events is not None:
-        guards = replace(guards, min_events=found.min_events)
-    return guards
 
 
 def _detectors(

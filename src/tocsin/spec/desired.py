@@ -14,6 +14,7 @@ from tocsin.domain.errors import Problem, SpecError
 from tocsin.domain.redaction import Redactions
 from tocsin.routing.policy import Digest, RoutingPolicy, RoutingTest
 from tocsin.spec import assemble
+from tocsin.spec.assembly import Assembly
 from tocsin.spec.diff import Key
 from tocsin.spec.documents import Decoded, Document, decode, unlisted
 from tocsin.spec.openslo.upgrade import modern
@@ -142,7 +143,7 @@ def _desired(
     names = declared(located)
     for one in located:
         problems += dangling(one, names)
-    assembly = assemble.Assembly(documents)
+    assembly = Assembly(documents)
     known = assemble.services(assembly)
     monitors = assemble.monitors(assembly, known)
     receivers = assemble.receivers(assembly, secrets)

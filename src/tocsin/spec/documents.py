@@ -9,6 +9,7 @@ from pydantic import BaseModel, BeforeValidator, Field, WithJsonSchema
 
 from tocsin.domain.errors import Problem
 from tocsin.spec.breaches import BreachMonitorShape
+from tocsin.spec.composites import CompositeSLOShape
 from tocsin.spec.corrections import BudgetCorrectionShape
 from tocsin.spec.detectors import DetectorShape
 from tocsin.spec.duty import DigestShape, EscalationShape, OnCallShape
@@ -67,6 +68,7 @@ KINDS: tuple[Kind, ...] = (
     Kind(OPENSLO, "Service", OpenSLOServiceShape, tolerant=True),
     Kind(TOCSIN, "BurnRatePolicy", BurnRatePolicyShape),
     Kind(TOCSIN, "Indicator", IndicatorShape),
+    Kind(TOCSIN, "CompositeSLO", CompositeSLOShape),
     Kind(TOCSIN, "BudgetCorrection", BudgetCorrectionShape),
     Kind(TOCSIN, "BreachMonitor", BreachMonitorShape),
     Kind(TOCSIN, "Detector", DetectorShape),
@@ -87,7 +89,7 @@ KINDS: tuple[Kind, ...] = (
 # Documents of OpenSLO that say how alerts are sent elsewhere; Tocsin has its own kinds for that.
 _IGNORED = ("DataSource", "AlertPolicy", "AlertCondition", "AlertNotificationTarget")
 _PLANNED = (
-    "CompositeSLO", "ErrorBudgetPolicy", "Evaluator",
+    "ErrorBudgetPolicy", "Evaluator",
     "PageBudget", "Report", "StatusPage", "VendorAgreement", "Role",
 )  # fmt: skip
 _ENVELOPE = ("apiVersion", "kind", "metadata", "spec")

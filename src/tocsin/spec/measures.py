@@ -132,7 +132,7 @@ def _threshold(
         raise ValueError("a thresholdMetric needs op and value in every objective")
     if spec.value not in _VALUES or objective.op in ("gt", "gte"):
         found = _beyond(spec.value, objective.op, objective.value)
-        return Measure(_where(found, spec.where), spec.min_events), []
+        return _measure(_where(found, spec.where), spec), []
     if objective.value <= 0:
         raise ValueError(f"value must be above 0, not {objective.value:g}")
     below = _below(spec.value, objective.value)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal, Self, cast
 
 from pydantic import (
     BeforeValidator,
@@ -179,23 +179,14 @@ class TimeWindow(Shape):
         return Calendar(self.duration, self.calendar.start_time, self.calendar.time_zone)
 
 
-class ObjectiveShape(Shape):
-    """How many calls must be good. `op` and `value` belong to threshold metrics."""
+class TargetShape(Shape):
+    """How much must be good."""
 
-    display_name: str = ""
-    op: Literal["lt", "lte", "gt", "gte"] | None = None
-    value: Annotated[float, Field(ge=0)] | None = None
     target: Annotated[float, Field(gt=0, lt=1)] | None = None
     target_percent: Annotated[float, Field(gt=0, lt=100)] | None = None
-    time_slice_target: Annotated[
-        float | None, Field(gt=0, le=1, description="share of good calls in a good slice")
-    ] = None
-    time_slice_window: Annotated[
-        Window | None, Field(description="divides an hour, or is whole hours up to a day")
-    ] = None
 
     @model_validator(mode="after")
-    def _has_one_target(self) -> ObjectiveShape:
+    def _has_one_target(self) -> Self:
         if (self.target is None) == (self.target_percent is None):
             raise ValueError("give either target (0 to 1) or targetPercent (0 to 100)")
         return self
@@ -206,6 +197,32 @@ class ObjectiveShape(Shape):
         if self.target is not None:
             return self.target
         return round((self.target_percent or 0.0) / 100.0, 12)
+
+
+class ObjectiveShape(TargetShape):
+    """How many calls must be good. `op` and `value` belong to threshold metrics.
+
+    Where every objective of an SLO has an indicator of its own, the SLO is a composite.
+    """
+
+    display_name: str = ""
+    op: Literal["lt", "lte", "gt", "gte"] | None = None
+    value: Annotated[float, Field(ge=0)] | None = None
+    time_slice_target: Annotated[
+        float | None, Field(gt=0, le=1, description="share of good calls in a good slice")
+    ] = None
+    time_slice_window: Annotated[
+        Window | None, Field(description="divides an hour, or is whole hours up to a day")
+    ] = None
+
+    indicator: InlineIndicator | None = None
+    indicator_ref: str = ""
+    composite_weight: Annotated[float, Field(gt=0)] = 1.0
+
+    @property
+    def has_indicator(self) -> bool:
+        """Whether it says itself what it counts."""
+        return self.indicator is not None or self.indicator_ref != ""
 
 
 class SLOShape(Shape):
@@ -236,10 +253,23 @@ class SLOShape(Shape):
                 raise ValueError(f"{method} {wants} timeSliceTarget: {at}")
         return self
 
+    @property
+    def is_composite(self) -> bool:
+        """Whether its objectives have indicators of their own."""
+        return any(objective.has_indicator for objective in self.objectives)
+
     @model_validator(mode="after")
     def _has_one_indicator(self) -> SLOShape:
-        if (self.indicator is None) == (not self.indicator_ref):
-            raise ValueError("give either indicator or indicatorRef")
+        owners = self.objectives if self.is_composite else (self,)
+        for owner in owners:
+            if (owner.indicator is None) == (not owner.indicator_ref):
+                raise ValueError(
+                    "every objective of a composite needs indicator or indicatorRef"
+                    if self.is_composite
+                    else "give either indicator or indicatorRef"
+                )
+        if self.is_composite and (self.indicator is not None or self.indicator_ref):
+            raise ValueError("indicator stands in the SLO or in its objectives, not in both")
         return self
 
 

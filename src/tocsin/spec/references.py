@@ -19,12 +19,19 @@ Names = Mapping[str, frozenset[str]]
 EVERY = "*"
 _ON_CALL = "oncall/"
 
-# kind -> paths below `spec` -> kind of the document that is named. A field may hold one name or a
-# list of them; `*` stands for every entry of a list, `**` for routes inside of routes.
+_PROMISE = "SLO|CompositeSLO"
+
+# kind -> paths below `spec` -> kind of the document that is named, or kinds. A field may hold one
+# name or a list of them; `*` stands for every entry of a list, `**` for routes inside of routes.
 _REFERENCES: Mapping[str, Mapping[str, str]] = {
-    "SLO": {"service": "Service", "indicatorRef": "SLI"},
-    "BurnRatePolicy": {"slos.names": "SLO"},
-    "BudgetCorrection": {"slos": "SLO", "slos.names": "SLO"},
+    "SLO": {
+        "service": "Service",
+        "indicatorRef": "SLI",
+        "objectives.*.indicatorRef": "SLI",
+    },
+    "CompositeSLO": {"service": "Service", "good.*.slo": "SLO", "components.*.slo": "SLO"},
+    "BurnRatePolicy": {"slos.names": _PROMISE},
+    "BudgetCorrection": {"slos": _PROMISE, "slos.names": _PROMISE},
     "Detector": {"service": "Service", "services": "Service"},
     "BreachMonitor": {"service": "Service", "services": "Service"},
     "EscalationPolicy": {"steps.*.notify": "Receiver", "steps.*.who": "OnCallSchedule"},
@@ -62,10 +69,11 @@ def dangling(document: Located, names: Names) -> list[Problem]:
     for path, kind in _REFERENCES.get(_kind_of(document), {}).items():
         for place, name in _found(spec, path.split("."), ("spec",)):
             wanted = _wanted(name, path)
-            known = names.get(kind, frozenset())
+            known = frozenset().union(*(names.get(one, frozenset()) for one in kind.split("|")))
             if wanted and wanted not in known:
-                fix = suggest(wanted, known) or f"no {kind} is defined; add one"
-                problems.append(document.problem(place, f"there is no {kind} {wanted!r}", fix))
+                named = kind.partition("|")[0]
+                fix = suggest(wanted, known) or f"no {named} is defined; add one"
+                problems.append(document.problem(place, f"there is no {named} {wanted!r}", fix))
     return problems
 
 

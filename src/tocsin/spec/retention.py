@@ -9,6 +9,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 
 from tocsin.assess.monitor import Monitor, Objective
+from tocsin.domain.series import Ratio
 from tocsin.spec.shape import Duration, Shape
 from tocsin.store.schema import Retention
 
@@ -71,35 +72,36 @@ def shortfalls(retention: Retention, monitors: Sequence[Monitor]) -> Iterator[tu
 
     After a restart such an objective would have forgotten a part of its budget.
     """
-    scores = retention.raw_days if retention.scores_days is None else retention.scores_days
-    content = retention.content_days or retention.raw_days
     for monitor in monitors:
-        if not isinstance(monitor.method, Objective) or monitor.ratio is None:
+        if not isinstance(monitor.method, Objective):
             continue
-        column = monitor.ratio.column
         needed = monitor.method.longest_days
-        if column in _COUNTED:
-            # Beyond what is read by the minute at a start, budgets are read by the hour.
-            by_minute = retention.minutes_days and retention.minutes_days < min(
-                needed, WARM_UP_DAYS
-            )
-            name, kept = (
-                ("minutes", retention.minutes_days)
-                if by_minute
-                else ("hours", retention.hours_days)
-            )
-        elif column == "feedback_negative" or monitor.ratio.scores:
-            name, kept = "scores", scores
-        elif column == "empty_result":
-            name, kept = "content", content
-        else:
-            name, kept = "calls", retention.raw_days
-        if kept and kept < needed:
-            yield (
-                monitor.name,
-                f"looks {needed} days back and `{name}` are kept for {kept}: a restart would forget"
-                f" a part of its budget; keep them for {needed}d, or shorten its window",
-            )
+        kept_for = dict(_kept(retention, monitor.method, ratio) for _, ratio in monitor.counted)
+        for name, kept in kept_for.items():
+            if kept and kept < needed:
+                yield (
+                    monitor.name,
+                    f"looks {needed} days back and `{name}` are kept for {kept}: a restart would "
+                    f"forget a part of its budget; keep them for {needed}d, or shorten its window",
+                )
+
+
+def _kept(retention: Retention, objective: Objective, ratio: Ratio) -> tuple[str, int]:
+    """What an objective's counts are read from at a start, and for how many days it is kept."""
+    if ratio.column == "feedback_negative" or ratio.scores:
+        scores = retention.scores_days
+        return "scores", retention.raw_days if scores is None else scores
+    if ratio.column == "empty_result":
+        return "content", retention.content_days or retention.raw_days
+    if ratio.column not in _COUNTED:
+        return "calls", retention.raw_days
+    # Beyond what is read by the minute at a start, budgets are read by the hour, unless they are
+    # charged by the minute.
+    is_fine = objective.slices is not None or bool(objective.corrections)
+    needed = objective.longest_days if is_fine else min(objective.longest_days, WARM_UP_DAYS)
+    if is_fine or (retention.minutes_days and retention.minutes_days < needed):
+        return "minutes", retention.minutes_days
+    return "hours", retention.hours_days
 
 
 def dubious(retention: Retention) -> Iterator[str]:
