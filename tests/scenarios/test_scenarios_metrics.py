@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
+import shutil
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -109,27 +114,38 @@ def test_every_name_is_told_and_everything_told_has_a_name(world: World) -> None
     assert told == known
 
 
-@needs_prometheus
-def test_prometheus_scrapes_it_and_evaluates_the_exported_rules(
-    world: World, tmp_path: Path
-) -> None:
+@contextmanager
+def listening(world: World) -> Iterator[int]:
+    """The port on which a world answers real requests."""
     port = free_port()
     server = uvicorn.Server(
         uvicorn.Config(cast(Any, world.web.app), host="127.0.0.1", port=port, log_level="warning")
     )
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
+    try:
+        until(lambda: server.started)
+        yield port
+    finally:
+        server.should_exit = True
+        thread.join(10)
+
+
+@needs_prometheus
+def test_prometheus_scrapes_it_and_evaluates_the_exported_rules(
+    world: World, tmp_path: Path
+) -> None:
     exported = tmp_path / "rules.yaml"
     text = rules(load([world.config]).monitors, "sloth")
     exported.write_text(re.sub(r"interval: 1m", "interval: 1s", text))
-    config = {
-        "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
-        "rule_files": [str(exported)],
-        "scrape_configs": [
-            {"job_name": "tocsin", "static_configs": [{"targets": [f"127.0.0.1:{port}"]}]}
-        ],
-    }
-    try:
+    with listening(world) as port:
+        config = {
+            "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
+            "rule_files": [str(exported)],
+            "scrape_configs": [
+                {"job_name": "tocsin", "static_configs": [{"targets": [f"127.0.0.1:{port}"]}]}
+            ],
+        }
         with prometheus(tmp_path, config) as scraped:
             until(lambda: scraped.samples("up") == {(): 1.0})
             until(lambda: scraped.samples(names.SLI))
@@ -149,6 +165,56 @@ def test_prometheus_scrapes_it_and_evaluates_the_exported_rules(
             held = scraped.get("rules")["groups"]
             assert held
             assert all(r["health"] == "ok" for g in held for r in g["rules"])
+
+
+def slo(*words: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("TOCSIN_")}
+    return subprocess.run(
+        [sys.executable, "-c", "from tocsin.cli import main; main()", "slo", *map(str, words)],
+        env={**clean, **environment, "COLUMNS": "160"}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+def test_a_terminal_says_what_the_server_says(world: World) -> None:
+    with listening(world) as port:
+        url = f"http://127.0.0.1:{port}"
+        listed = slo("list", "--output", "json", TOCSIN_URL=url)
+        assert listed.returncode == 2, "one is breached"
+        assert json.loads(listed.stdout) == world.web.get("/api/v1/objectives").json()["items"]
+        table = slo("list", "--service", "chat", "--url", url).stdout
+        assert "chat-availability" in table.splitlines()[1], "least budget first"
+        assert "page" in table
+        shown = json.loads(
+            slo("show", "chat-availability", "--url", url, "--output", "json").stdout
+        )
+        assert shown["sli_low"] < shown["sli"] < shown["sli_high"] < 1
+        text = slo("show", "slo/chat-availability", "--url", url).stdout
+        assert "over both" in text
+        assert "(95 %:" in text
+        told = slo("explain", "chat-latency", "--url", url).stdout
+        assert "Never or hardly: the 1 h / 5 m page (13.44x) can never fire" in told
+        told = slo("explain", "chat-availability", "--url", url).stdout
+        assert "The page rule holds: " in told
+        assert "1 h / 5 m page: above 13.4x (13.44 % bad) over both; now " in told
+        missing = slo("show", "chat-latancy", "--url", url)
+        assert missing.returncode == 1
+        assert "did you mean 'chat-latency'?" in missing.stderr
+
+
+def test_without_a_server_the_data_directory_answers(world: World, tmp_path: Path) -> None:
+    config = tmp_path / "config"
+    config.mkdir()
+    shutil.copy(world.config, config / "all.yaml")
+    world.stop()
+    try:
+        done = slo("list", "--data-dir", world.path, "--config", config, "--output", "json")
     finally:
-        server.should_exit = True
-        thread.join(10)
+        world.start()
+    assert done.returncode in (0, 2), done.stderr
+    found = {view["name"]: view for view in json.loads(done.stdout)}
+    assert found["chat-availability"]["total"] > 480 * 8
+    assert found["chat-availability"]["tone"] == "unknown"
+    assert "the last judged minute is" in found["chat-availability"]["reason"]
+    nothing = slo("list", "--data-dir", tmp_path / "nowhere")
+    assert nothing.returncode == 1
+    assert "holds no Tocsin" in nothing.stderr

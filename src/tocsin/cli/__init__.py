@@ -9,6 +9,7 @@ from tocsin.cli.export import export
 from tocsin.cli.gate import gate
 from tocsin.cli.route import route
 from tocsin.cli.score import score
+from tocsin.cli.slo import slo
 from tocsin.cli.store import store
 
 app = typer.Typer(
@@ -34,6 +35,7 @@ app.add_typer(store, name="store")
 app.add_typer(route, name="route")
 app.add_typer(gate, name="gate")
 app.add_typer(export, name="export")
+app.add_typer(slo, name="slo")
 
 
 app.command("import")(files.import_)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
@@ -31,7 +32,9 @@ class ObjectiveView:
     inconclusive, no_data). exhausted_in_minutes: at the present speed, with its 95 % bounds; None
     is not in this period, or never. counts_in: what bad and total count: calls, or slices of time;
     coverage: how many of those were judged. corrections: what was charged otherwise than it went,
-    for so many minutes; sli_uncorrected and budget_left_uncorrected are without them.
+    for so many minutes; sli_uncorrected and budget_left_uncorrected are without them. sli_low,
+    sli_high: exact two-sided 95 % interval of `sli`. rules: severity -> why its rule holds.
+    unreachable: rules that can never fire, or only in a near-total outage.
     """
 
     name: str
@@ -61,3 +64,7 @@ class ObjectiveView:
     corrected_minutes: int = 0
     sli_uncorrected: float | None = None
     budget_left_uncorrected: float | None = None
+    sli_low: float | None = None
+    sli_high: float | None = None
+    rules: Mapping[str, str] = field(default_factory=dict)
+    unreachable: tuple[str, ...] = ()

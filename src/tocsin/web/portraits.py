@@ -8,9 +8,12 @@ from datetime import datetime, timedelta
 import numpy as np
 import numpy.typing as npt
 
+from tocsin.alerts.holding import RULES
 from tocsin.assess.band import expected_band
 from tocsin.assess.budget import ObjectiveStatus
-from tocsin.assess.burn import span
+from tocsin.assess.burn import span, unreachable
+from tocsin.assess.monitor import Objective
+from tocsin.assess.tails import clopper_pearson_lower, clopper_pearson_upper
 from tocsin.domain.calls import Call
 from tocsin.domain.clock import from_minute
 from tocsin.domain.findings import Incident, Judgement, Verdict
@@ -40,6 +43,7 @@ Spans = tuple[tuple[datetime, datetime | None], ...]
 def objective_view(status: ObjectiveStatus, verdict: Verdict | None) -> ObjectiveView:
     """One objective, with the tone its budget and its last verdict give it."""
     tone, reason = _standing(status, verdict)
+    low, high = _interval(status)
     return ObjectiveView(
         name=status.monitor.removeprefix("slo/"),
         title=status.title,
@@ -77,6 +81,10 @@ def objective_view(status: ObjectiveStatus, verdict: Verdict | None) -> Objectiv
         corrected_minutes=status.correction.minutes if status.correction else 0,
         sli_uncorrected=status.correction.sli if status.correction else None,
         budget_left_uncorrected=status.correction.remaining if status.correction else None,
+        sli_low=low,
+        sli_high=high,
+        rules=dict(verdict.evidence.get(RULES, {})) if verdict is not None else {},
+        unreachable=_unreachable(status),
     )
 
 
@@ -319,6 +327,19 @@ def _standing(status: ObjectiveStatus, verdict: Verdict | None) -> tuple[Tone, s
     if quiet := _quiet_minutes(status):
         return Tone.UNKNOWN, f"no calls in the last {span(quiet)}"
     return Tone.OK, ""
+
+
+def _interval(status: ObjectiveStatus) -> tuple[float | None, float | None]:
+    """The exact 95 % interval of the share of good calls: 2.5 % beyond either end."""
+    if not status.total:
+        return None, None
+    low = 1.0 - float(clopper_pearson_upper(status.bad, status.total, 0.975))
+    return low, 1.0 - float(clopper_pearson_lower(status.bad, status.total, 0.975))
+
+
+def _unreachable(status: ObjectiveStatus) -> tuple[str, ...]:
+    steps = tuple(burn.step for burn in status.burns)
+    return unreachable(Objective(status.target, status.period_minutes, steps))
 
 
 def _quiet_minutes(status: ObjectiveStatus) -> int:

@@ -130,10 +130,11 @@ def open_stores(
     return Stores(telemetry, state, desired)
 
 
-def configuration(settings: Settings, state: StateStore, resolve: Secrets) -> Desired:
+def configuration(settings: Settings, state: StateStore, resolve: Secrets | None) -> Desired:
     """What this process is to work by: `--config` if given, else what was applied last.
 
-    With `--config`, documents made through the API are in force beside those of files.
+    With `--config`, documents made through the API are in force beside those of files. resolve:
+    finds secrets; None leaves receivers without theirs, which is enough to look.
 
     Raises SpecError with every problem. Nothing given and nothing applied is an empty one.
     """
@@ -148,7 +149,7 @@ def configuration(settings: Settings, state: StateStore, resolve: Secrets) -> De
     return restore(versions[0]["body"]["text"], resolve) if versions else NOTHING
 
 
-def _joined(directory: Path, resolve: Secrets, made: Sequence[Located]) -> Desired:
+def _joined(directory: Path, resolve: Secrets | None, made: Sequence[Located]) -> Desired:
     """Files and what was made through the API. The latter must not keep the former from working."""
     try:
         return load([directory], resolve, made)

@@ -1,0 +1,215 @@
+"""`tocsin slo`: where every error budget stands, and which rules hold and why."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from tocsin.cli.terminal import ConfigDir, DataDir, Output, Url, logs, out, told
+from tocsin.domain.errors import TocsinError
+
+slo = typer.Typer(help="Where error budgets stand: list, show, explain.", no_args_is_help=True)
+
+Name = Annotated[str, typer.Argument(help="name of the objective")]
+View = dict[str, Any]
+_COLOURS = {"ok": "green", "warn": "yellow", "bad": "red", "unknown": "blue"}
+
+
+@slo.command("list")
+def every(
+    service: Annotated[str, typer.Option(help="only this service")] = "",
+    url: Url = None,
+    data_dir: DataDir = None,
+    config: ConfigDir = None,
+    output: Output = Output.TEXT,
+) -> None:
+    """Every objective, least budget first.
+
+    Exit code: 0 none is breached, 2 some are, 1 there is no answer.
+    """
+    with told():
+        found = [v for v in _objectives(url, data_dir, config) if service in ("", v["service"])]
+        if output is Output.TEXT:
+            _show_all(found)
+        else:
+            _print(found, output)
+        raise typer.Exit(2 if any(view["tone"] == "bad" for view in found) else 0)
+
+
+@slo.command()
+def show(
+    name: Name,
+    url: Url = None,
+    data_dir: DataDir = None,
+    config: ConfigDir = None,
+    output: Output = Output.TEXT,
+) -> None:
+    """One objective in figures: SLI with its interval, budget, burn per window."""
+    with told():
+        view = _one(name, _objectives(url, data_dir, config))
+        if output is Output.TEXT:
+            _show(view)
+        else:
+            print(json.dumps(view))  # noqa: T201
+
+
+@slo.command()
+def explain(
+    name: Name,
+    url: Url = None,
+    data_dir: DataDir = None,
+    config: ConfigDir = None,
+    output: Output = Output.TEXT,
+) -> None:
+    """One objective in words: which rules hold and why, and which never can."""
+    with told():
+        view = _one(name, _objectives(url, data_dir, config))
+        sentences = list(_sentences(view))
+        if output is Output.TEXT:
+            out.print("\n".join(sentences), markup=False, highlight=False, soft_wrap=True)
+        else:
+            print(json.dumps({"name": name, "explanation": sentences}))  # noqa: T201
+
+
+# --- private -----------------------------------------------------------------------------------
+
+
+def _objectives(url: str | None, data_dir: Any, config: Any) -> list[View]:
+    from tocsin.domain.clock import SystemClock
+    from tocsin.engine.settings import from_environment
+    from tocsin.web.reading import objectives
+
+    logs(logging.ERROR)
+    settings = from_environment(url=url, data_dir=data_dir, config_dir=config)
+    return objectives(settings, SystemClock())
+
+
+def _one(name: str, views: list[View]) -> View:
+    from tocsin.spec.explain import suggest
+
+    wanted = name.removeprefix("slo/")
+    for view in views:
+        if view["name"] == wanted:
+            return view
+    hint = suggest(wanted, [view["name"] for view in views]) or "none is configured"
+    raise TocsinError(f"there is no objective {wanted!r} ({hint})")
+
+
+def _print(views: list[View], output: Output) -> None:
+    for record in views if output is Output.JSONL else [views]:
+        print(json.dumps(record))  # noqa: T201
+
+
+def _show_all(views: list[View]) -> None:
+    if not views:
+        out.print("No objective is configured.")
+        return
+    table = Table(box=None, pad_edge=False)
+    for column in ("objective", "service", "state"):
+        table.add_column(column)
+    for column in ("target", "good", "budget left", "burn"):
+        table.add_column(column, justify="right")
+    table.add_column("rules")
+    for view in views:
+        burns = [b["long_burn"] for b in view["burns"] if b["long_burn"] is not None]
+        table.add_row(
+            escape(view["name"]), escape(view["service"]), _state(view),
+            _share(view["target"]), _share(view["sli"]), _share(view["budget_left"]),
+            f"{max(burns):.3g}x" if burns else "?", ", ".join(view["rules"]),
+        )  # fmt: skip
+    out.print(table)
+
+
+def _show(view: View) -> None:
+    out.print(f"[bold]{escape(view['title'])}[/]  {_state(view)}", highlight=False)
+    good = _share(view["sli"])
+    if view["sli_low"] is not None:
+        good += f"  (95 %: {_share(view['sli_low'])} to {_share(view['sli_high'])})"
+    lines = {
+        "objective": f"{view['name']}, service {view['service']}",
+        "target": f"{_share(view['target'])} over {view['window']}",
+        "good": good,
+        "counts": f"{view['bad']:,} bad of {view['total']:,} {view['counts_in']}",
+        "proven": view["standing"].replace("_", " "),
+        "budget left": _share(view["budget_left"]),
+    }
+    if view["exhausted_in_minutes"]:
+        lines["lasts"] = f"{view['exhausted_in_minutes'] / 60:,.1f} h at the speed of now"
+    if view["reason"]:
+        lines["because"] = view["reason"]
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for name, text in lines.items():
+        table.add_row(f"[dim]{name}[/]", escape(text))
+    out.print(table)
+    burns = Table(box=None, pad_edge=False)
+    for column in ("windows", "", "burn long", "burn short", "fires above", ""):
+        burns.add_column(column)
+    for burn in view["burns"]:
+        burns.add_row(
+            f"{burn['long']} / {burn['short']}", burn["severity"], _times(burn["long_burn"]),
+            _times(burn["short_burn"]), _times(burn["threshold"]),
+            "[red]over both[/]" if burn["is_firing"] else "",
+        )  # fmt: skip
+    out.print(burns)
+
+
+def _sentences(view: View) -> Iterator[str]:
+    budget = 1.0 - view["target"]
+    yield (
+        f"{view['title']}: at least {_share(view['target'])} of {view['counts_in']} must be good"
+        f" over {view['window']}; {_share(budget)} may be bad."
+    )
+    if view["sli"] is None:
+        yield f"Nothing is known: {view['reason']}."
+    else:
+        proven = {
+            "met": "surely within the budget",
+            "breached": "surely beyond the budget",
+            "inconclusive": "which proves neither that it is met nor that it is not",
+        }.get(view["standing"], view["standing"])
+        yield (
+            f"{view['bad']:,} of {view['total']:,} were bad: {_share(view['sli'])} good,"
+            f" {proven}; {_share(view['budget_left'])} of the budget is left."
+        )
+    for severity, reason in view["rules"].items():
+        yield f"The {severity} rule holds: {reason}."
+    for burn in view["burns"]:
+        yield _step_sentence(burn, budget, set(view["rules"]))
+    yield from (f"Never or hardly: {sentence}." for sentence in view["unreachable"])
+
+
+def _step_sentence(burn: View, budget: float, holding: set[str]) -> str:
+    name = f"{burn['long']} / {burn['short']} {burn['severity']}"
+    asks = f"above {_times(burn['threshold'])} ({_share(burn['threshold'] * budget)} bad) over both"
+    now = f"now {_times(burn['long_burn'])} and {_times(burn['short_burn'])}"
+    if burn["is_firing"]:
+        says = (
+            "fires" if burn["severity"] in holding else "is over both, and its guards hold it back"
+        )
+    elif burn["long_burn"] is None or burn["short_burn"] is None:
+        says = "cannot say: a window has no calls"
+    elif burn["long_burn"] > burn["threshold"]:
+        says = "is over: the short window has recovered"
+    else:
+        says = "does not fire"
+    return f"{name}: {asks}; {now}: it {says}."
+
+
+def _state(view: View) -> str:
+    tone = view["tone"]
+    words = {"ok": "ok", "warn": "at risk", "bad": "breached", "unknown": "unknown"}
+    return f"[{_COLOURS.get(tone, 'blue')}]{words.get(tone, tone)}[/]"
+
+
+def _share(value: float | None) -> str:
+    return "?" if value is None else f"{100 * value:.4g} %"
+
+
+def _times(value: float | None) -> str:
+    return "?" if value is None else f"{value:.3g}x"
