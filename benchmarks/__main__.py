@@ -25,6 +25,7 @@ from benchmarks import (
     rival,
     rootcause,
     sdk,
+    slo,
     soak,
 )
 
@@ -41,6 +42,7 @@ BENCHMARKS = {
     "gates": gates.run,
     "rootcause": rootcause.run,
     "drift": drift.run,
+    "slo": slo.run,
 }
 RESULTS = Path(__file__).with_name("results")
 
