@@ -12,7 +12,7 @@ import pytest
 
 from tocsin.domain.buckets import LATENCY
 from tocsin.domain.errors import SpecError
-from tocsin.domain.series import Ratio, SeriesId
+from tocsin.domain.series import EACH, Ratio, SeriesId
 from tocsin.engine.counts import CountsFile
 from tocsin.engine.feed import Feed, ReadAhead, Watched
 from tocsin.engine.files import CallsFile, open_source
@@ -178,3 +178,21 @@ def test_conditions_are_counted_over_a_file_with_any_columns(tmp_path: Path) -> 
         for row, sid in enumerate(series)
     }
     assert found == {(good, ""): counts for (good, _), counts in counted.items()}
+
+
+def test_segments_of_a_file_are_the_values_of_a_column(tmp_path: Path) -> None:
+    table = pa.table({
+        "ts": [START * 60.0] * 5, "service": ["chat", "chat", "chat", "chat", "other"],
+        "error_class": ["timeout", "", "", "timeout", ""],
+        "tier": ["gold", "gold", "free", None, "secret"],
+    })  # fmt: skip
+    path = tmp_path / "calls.parquet"
+    pyarrow.parquet.write_table(table, path)
+    each = SeriesId("chat", "availability", ("tier", EACH))
+    asked = {each: Ratio("failed"), FAILURES: Ratio("failed")}
+    block = open_source(path).minutes(asked, (), START, START + 1)
+    found = {sid.segment: (int(b[0]), int(t[0])) for sid, b, t in zip(
+        block.series, block.bad, block.total, strict=True)}  # fmt: skip
+    assert found == {("", ""): (2, 4), ("tier", "free"): (0, 1), ("tier", "gold"): (1, 2)}
+    nowhere = {SeriesId("chat", "availability", ("nothing", EACH)): Ratio("failed")}
+    assert open_source(path).minutes(nowhere, (), START, START + 1).series == ()

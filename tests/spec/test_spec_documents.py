@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 
 from tocsin.assess.burn import presets
 from tocsin.assess.detectors import CountScanConfig, PaceShiftConfig, SustainedBreachConfig
-from tocsin.assess.monitor import BurnStep, Guards, Objective
+from tocsin.assess.monitor import BurnStep, Guards, Objective, ratios
+from tocsin.assess.segments import SegmentsConfig
 from tocsin.domain.errors import SpecError
 from tocsin.domain.expressions import Condition
-from tocsin.domain.series import Ratio, SeriesId
+from tocsin.domain.series import EACH, Ratio, SeriesId
 from tocsin.indicators.language.parser import parse
 from tocsin.routing.policy import BY_SEVERITY
 from tocsin.spec.desired import Desired, load, load_text, restore
@@ -467,4 +468,45 @@ def test_limits_become_monitors(
 )
 def test_limits_that_cannot_be_judged_are_refused(spec: str, message: str) -> None:
     (found,) = problems_of(BREACH % spec)
+    assert message in found
+
+
+SEGMENTED = (
+    "---\napiVersion: tocsin/v1\nkind: BurnRatePolicy\nmetadata: {name: p}\n"
+    "spec: {segments: %s}\n---\napiVersion: tocsin/v1\nkind: Detector\nmetadata: {name: d}\n"
+    "spec: {service: chat, use: count_scan, indicator: {use: %s}, segments: {by: tier}}\n"
+)
+
+
+def test_segments_of_objectives_and_detectors_are_monitors_of_their_own() -> None:
+    asked = "{by: [region, tier], confirm: 2of3, window: 30m, every: 5m, severity: page}"
+    text = slo(share("{use: availability}"), "{target: 0.9}")
+    desired = load_text(text + "\n" + SEGMENTED % (asked, "errors"))
+    found = {monitor.name: monitor for monitor in desired.monitors}
+    name = next(name for name in found if name.startswith("slo/") and name.endswith("/segments"))
+    assert found[name].method == SegmentsConfig(
+        ("region", "tier"), 0.1, confirm=2, of=3, window_minutes=30, every_minutes=5
+    )
+    assert found[name].severity == "page"
+    assert found["detector/d/segments"].method == SegmentsConfig(("tier",))
+    series = set(ratios(desired.monitors))
+    assert {s.segment for s in series} == {("", ""), ("region", EACH), ("tier", EACH)}
+
+
+@pytest.mark.parametrize(
+    ("asked", "indicator", "message"),
+    [
+        ("{by: []}", "errors", "must hold at least 1 item"),
+        ("{by: a, confirm: 5of3}", "errors", "confirm is such as 3of5"),
+        ("{by: a, confirm: often}", "errors", "must be such as 3of5"),
+        ("{by: a, window: 90s}", "errors", "whole minutes"),
+        ("{by: a, window: 24h}", "errors", "reach back at most 24 h"),
+        ("{by: a}", "feedback", "is not told apart by segments yet"),
+    ],
+)
+def test_segments_that_cannot_be_judged_are_refused(
+    asked: str, indicator: str, message: str
+) -> None:
+    text = slo(share("{use: availability}"), "{target: 0.9}")
+    (found,) = problems_of(text + "\n" + SEGMENTED % (asked, indicator))
     assert message in found

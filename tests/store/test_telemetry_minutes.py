@@ -12,7 +12,7 @@ from tocsin.domain.buckets import LATENCY, PACE, Scale, pace_us
 from tocsin.domain.calls import SYSTEM_FAILURES
 from tocsin.domain.clock import iso
 from tocsin.domain.errors import StoreError
-from tocsin.domain.series import Ratio, SeriesId
+from tocsin.domain.series import EACH, Ratio, SeriesId
 from tocsin.store import schema
 from tocsin.store.clickhouse import ClickHouse
 from tocsin.store.telemetry import SCORE_ROWS, Telemetry
@@ -217,3 +217,19 @@ def test_buckets_in_sql_are_the_buckets_of_the_domain(store: Telemetry, scale: S
             f"SELECT {values} AS x, toInt64({schema.bucket('x', scale)}) FROM numbers(200000)"
         )
         np.testing.assert_array_equal(found, scale.bucket(value))
+
+
+def test_each_value_of_a_dimension_is_counted_as_if_it_had_been_asked_for(store: Telemetry) -> None:
+    counted = [r for r in RATIOS if r.column not in ("feedback_negative", "empty_result")]
+    each = {SeriesId("search", f"{r}", (name, EACH)): r for r in counted for name in ("tier", "no")}
+    whole = {SeriesId("search", "all"): Ratio("failed")}
+    block = store.minutes({**each, **whole}, (), START, MINUTE)
+    assert block.series[0] == SeriesId("search", "all"), "what was asked for by name goes first"
+    found = set(block.series[1:])
+    wanted = {SeriesId("search", f"{r}", ("tier", value)): r for r in counted
+              for value in ("free", "pro") if r.model != "no such model"}  # fmt: skip
+    assert found == set(wanted)
+    named = store.minutes(wanted, (), START, MINUTE)
+    for row, sid in enumerate(named.series):
+        np.testing.assert_array_equal(block.bad[block.series.index(sid)], named.bad[row], str(sid))
+        np.testing.assert_array_equal(block.total[block.series.index(sid)], named.total[row])

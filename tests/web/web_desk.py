@@ -14,6 +14,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from tocsin.assess.masked import Fairness, Gap
+from tocsin.assess.segments import SegmentsConfig, standings
 from tocsin.domain.errors import Conflict
 from tocsin.domain.findings import IncidentState
 from tocsin.engine.breakdown import BadRange
@@ -229,6 +231,20 @@ def messages() -> tuple[MessageView, ...]:
     )  # fmt: skip
 
 
+def fairness(service: str, title: str) -> Fairness:
+    """A region that the whole hides, one that is fine, and one that nobody can judge."""
+    config = SegmentsConfig(by=("region",), budget=0.01)
+    names = [("region", "eu-west"), ("region", "us-east"), ("region", "ap-south"), ("region", "af")]
+    counts = np.array([[21, 30, 34, 0], [5200, 7400, 410, 12]])
+    found = standings(names, counts, counts.sum(axis=1), config)
+    return Fairness(
+        f"slo/{service}/segments", f"{title}: 99 % of calls succeed, by region", service, 1440,
+        0.01,
+        int(counts[0].sum()), int(counts[1].sum()), tuple(found), ("region=ap-south",), True,
+        (("region", Gap("ap-south", "us-east", 0.079, 0.049, 0.117)),),
+    )  # fmt: skip
+
+
 class MemoryDesk:
     """Implements `tocsin.web.desk.Desk`."""
 
@@ -303,6 +319,7 @@ class MemoryDesk:
             ),
             unread=("vllm cannot read http://vllm-2:8000/metrics: HTTP 502",),
             objectives=(objective(row), objective(row, 1)),
+            segments=(fairness(name, shown.title),),
             incidents=tuple(r for r in self._incidents.values()
                             if r.service == name and r.state.is_live),
             changes=(ChangeView(DEPLOY, name, "deploy", "prompt v42 deployed", {"by": "ana"}),),

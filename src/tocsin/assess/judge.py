@@ -6,7 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from tocsin.assess.detectors import DETECTORS, Detector
+from tocsin.assess.masked import SegmentGroup
 from tocsin.assess.monitor import Monitor, Objective
+from tocsin.assess.segments import SegmentsConfig
 from tocsin.assess.slo import ObjectiveGroup
 from tocsin.assess.window import Window
 from tocsin.domain.findings import Judgement, Verdict
@@ -36,6 +38,8 @@ def compile_monitors(monitors: Iterable[Monitor]) -> Compiled:
     for monitor in held:
         if not isinstance(monitor.method, Objective):
             by_kind.setdefault(monitor.method.kind, []).append(monitor)
+    parts = by_kind.pop(SegmentsConfig.kind, [])
+    groups += [SegmentGroup(parts)] if parts else []
     groups += [DETECTORS[kind](members) for kind, members in by_kind.items()]
     return Compiled(held, tuple(groups))
 

@@ -134,6 +134,10 @@ class DetectorConfig:
     kind: ClassVar[str] = ""
     needs: ClassVar[Literal["counts", "pace", "gauge"]] = "counts"
 
+    def families(self, series: SeriesId) -> tuple[SeriesId, ...]:
+        """What is counted beside `series`: none but where segments are judged."""
+        return ()
+
 
 @dataclass(frozen=True, slots=True)
 class Monitor:
@@ -179,4 +183,7 @@ def ratios(monitors: tuple[Monitor, ...] | list[Monitor]) -> Mapping[SeriesId, R
                     f"{monitor.name}: series {series} already counts {known}, "
                     f"not {ratio}; give one of the two indicators another name"
                 )
+        if isinstance(monitor.method, DetectorConfig):
+            for series, ratio in monitor.counted:
+                wanted |= dict.fromkeys(monitor.method.families(series), ratio)
     return wanted

@@ -35,6 +35,13 @@ class MinuteRing:
         self._sums: npt.NDArray[Any] = np.zeros((self.capacity, 2, rows), dtype)
         self._present = np.zeros(self.capacity, np.bool_)
 
+    def grow(self, rows: int) -> None:
+        """Make room for `rows` rows; new ones have counted nothing so far."""
+        if rows > self.rows:
+            more = ((0, 0), (0, 0), (0, rows - self.rows))
+            self._sums = np.pad(self._sums, more)
+            self.rows = rows
+
     def begin(self, minute: int) -> None:
         """Forget everything; the next minute to arrive is `minute`."""
         self.start = self.end = minute

@@ -23,6 +23,7 @@ from tocsin.assess.ring import (
     Rows,
 )
 from tocsin.assess.scan import WIDTHS, Floats
+from tocsin.assess.segments import SegmentCounts, SegmentsConfig
 from tocsin.domain.buckets import LATENCY, PACE
 from tocsin.domain.series import HourBlock, MinuteBlock, Ratio, SeriesId
 
@@ -73,6 +74,14 @@ class Window:
         self.pace = HistogramHistory(len(self.services), PACE)
         self.latency = HistogramHistory(len(self.services), LATENCY)
         self.gauges = Board(detectors, self._service_row)
+        # The whole of a service is counted beside its segments, for as long as they are.
+        parts = [(m, m.method) for m in held if isinstance(m.method, SegmentsConfig)]
+        self.segments = SegmentCounts(
+            series
+            for m, config in parts
+            if m.series
+            for series in (m.series, *config.families(m.series))
+        )
         self.has_durations = False
         self.start: int | None = None
         self.end = 0
@@ -113,6 +122,7 @@ class Window:
             return 0
         if self.start is None:
             self._begin(block.start)
+        self.segments.advance(block)
         stop = block.start + block.width
         first = max(block.start, self.end - LATE_MINUTES, self.start or 0)
         for start, end in _hours(self.end, block.start):

@@ -20,7 +20,8 @@ class MinuteSource(Protocol):
         """Counts of every series and histograms of every service, epoch minutes [start, stop).
 
         One batch of queries whatever the number of series. Rows of the block follow the order of
-        `monitored` and `services`; a minute without calls is a column of zeros.
+        `monitored` and `services`; a minute without calls is a column of zeros. In place of series
+        with the segment's value EACH the block ends with a row for every value that occurred.
         """
         ...
 

@@ -50,9 +50,14 @@ class Ratio:
         return frozenset(f.key for f in fields(*parts) if f.name in ("score", "label"))
 
 
+# As the value of a segment: every value of its dimension that occurs, each a series of its own.
+EACH = "\x00each"
+
+
 @dataclass(frozen=True, slots=True)
 class SeriesId:
-    """One row of counts: a service, an indicator's name, optionally one segment of it."""
+    """One row of counts: a service, an indicator's name, optionally one segment of it: the name of
+    a dimension and a value, or EACH."""
 
     service: str
     indicator: str

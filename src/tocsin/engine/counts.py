@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tocsin.assess.monitor import Monitor, Objective
-from tocsin.domain.series import Change, MinuteBlock, Ratio, SeriesId
+from tocsin.domain.series import EACH, Change, MinuteBlock, Ratio, SeriesId
 from tocsin.engine.columns import Ints, integers, minutes_of, texts, unusable
 from tocsin.spec.desired import Desired
 from tocsin.spec.explain import suggest
@@ -99,8 +99,9 @@ class CountsFile:
     def minutes(
         self, monitored: Mapping[SeriesId, Ratio], services: Sequence[str], start: int, stop: int
     ) -> MinuteBlock:
-        """As `MinuteSource.minutes`. There are no histograms in a file of counts."""
+        """As `MinuteSource.minutes`. A file of counts has no histograms and no segments."""
         width = stop - start
+        wanted = {sid: ratio for sid, ratio in monitored.items() if sid.segment[1] != EACH}
         here = slice(*np.searchsorted(self.minute, (start, stop)))
         cell = self.key[here] * width + (self.minute[here] - start)
         counts = np.zeros((2, len(self.keys) + 1, width), np.int64)
@@ -110,12 +111,12 @@ class CountsFile:
         nowhere = len(self.keys)
         rows = [
             key.get((series.service, series.indicator), self._failures(key, series, ratio))
-            for series, ratio in monitored.items()
+            for series, ratio in wanted.items()
         ]
         chosen = np.array([nowhere if row is None else row for row in rows], np.intp)
         empty = np.zeros((len(services), width, 0), np.int64)
         bad, total = counts[:, chosen]
-        return MinuteBlock(start, tuple(monitored), bad, total, tuple(services), empty, empty)
+        return MinuteBlock(start, tuple(wanted), bad, total, tuple(services), empty, empty)
 
     def changes(self, start: int, stop: int) -> Sequence[Change]:
         """None: a file of counts knows of no changes."""

@@ -12,8 +12,8 @@ counts in the minute in which it ended, `ts` + `duration_ms`, as in the store.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +24,7 @@ import pyarrow.compute as pc
 from tocsin.domain.buckets import LATENCY, PACE, pace_us
 from tocsin.domain.calls import SYSTEM_FAILURES
 from tocsin.domain.expressions import Field
-from tocsin.domain.series import Change, MinuteBlock, Ratio, SeriesId
+from tocsin.domain.series import EACH, Change, MinuteBlock, Ratio, SeriesId
 from tocsin.engine import predicates
 from tocsin.engine.columns import Floats, Ints, floats, micros_of, read_table, texts, unusable
 from tocsin.engine.counts import CountsFile
@@ -109,15 +109,18 @@ class CallsFile:
         self, monitored: Mapping[SeriesId, Ratio], services: Sequence[str], start: int, stop: int
     ) -> MinuteBlock:
         """As `MinuteSource.minutes`."""
-        shape = (len(monitored), stop - start)
-        bad, total = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
         a, b = np.searchsorted(self.minute, (start, stop))
         part = self._rows(slice(int(a), int(b)))
-        for row, (series, ratio) in enumerate(monitored.items()):
+        wanted = dict(part._each(monitored))
+        shape = (len(wanted), stop - start)
+        bad, total = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
+        for row, (series, ratio) in enumerate(wanted.items()):
             kind = "retriever" if ratio.column == "empty_result" else ratio.kind
             mine = (part.service == series.service) & (part.kind == kind)
             if ratio.model:
                 mine &= part.model == ratio.model
+            if series.segment[0]:
+                mine &= part._dimension(series.segment[0]) == series.segment[1]
             counts, is_bad = part._ratio(ratio)
             np.add.at(total[row], part.minute[mine & counts] - start, 1)
             np.add.at(bad[row], part.minute[mine & counts & is_bad] - start, 1)
@@ -126,7 +129,7 @@ class CallsFile:
         for row, service in enumerate(services):
             mine = (part.service == service) & (part.kind == "llm")
             part._histograms(mine, start, latency[row], pace[row])
-        return MinuteBlock(start, tuple(monitored), bad, total, tuple(services), latency, pace)
+        return MinuteBlock(start, tuple(wanted), bad, total, tuple(services), latency, pace)
 
     def changes(self, start: int, stop: int) -> Sequence[Change]:
         """None: a file of calls knows of no changes."""
@@ -146,6 +149,22 @@ class CallsFile:
             if isinstance(which, slice)
             else self.table.take(which),
         )
+
+    def _each(self, monitored: Mapping[SeriesId, Ratio]) -> Iterator[tuple[SeriesId, Ratio]]:
+        """What is asked for, and in place of EACH a series for every value."""
+        yield from (item for item in monitored.items() if item[0].segment[1] != EACH)
+        for series, ratio in monitored.items():
+            if series.segment[1] == EACH:
+                name = series.segment[0]
+                values = self._dimension(name)[self.service == series.service]
+                for value in sorted(set(values.tolist()) - {""}):
+                    yield replace(series, segment=(name, value)), ratio
+
+    def _dimension(self, name: str) -> npt.NDArray[np.object_]:
+        """The values of a dimension, "" where a call has none: the column of its name."""
+        values = self._field(Field("dimensions", "text", name))
+        found = pc.fill_null(values, "").to_numpy(zero_copy_only=False)
+        return np.asarray(found, dtype=object)
 
     def _ratio(self, ratio: Ratio) -> tuple[Mask, Mask]:
         """Which calls count and which are bad, as `store.minutes` has it in SQL."""

@@ -18,7 +18,9 @@ from tocsin.alerts import responder
 from tocsin.alerts.changes import IncidentChange
 from tocsin.alerts.responder import Refused
 from tocsin.assess.budget import ObjectiveStatus, objective_statuses
+from tocsin.assess.masked import Fairness, fairness
 from tocsin.assess.monitor import Objective
+from tocsin.assess.segments import SegmentsConfig
 from tocsin.assess.window import Window
 from tocsin.domain.clock import Clock, from_minute, to_minute
 from tocsin.domain.errors import Conflict, TocsinError
@@ -43,6 +45,7 @@ log = structlog.get_logger(__name__)
 
 WARM_UP_STEP = 360
 RECALL_STEP = 14 * 24  # hours
+FAIRNESS_MINUTES = 24 * 60
 MOST_MISSED = 24 * 60
 RESTATE_OVERLAP = timedelta(minutes=5)
 LAST_MINUTE = "engine.last_minute"
@@ -184,6 +187,19 @@ class House:
             return objective_statuses(
                 self.window, self.rules.monitors.monitors, self.standing.minute
             )
+
+    def fairness(self) -> list[Fairness]:
+        """How the segments fared in the last day, of every monitor that judges some."""
+        with self._lock:
+            if self.window.start is None:
+                return []
+            parts = [
+                monitor
+                for monitor in self.rules.monitors.monitors
+                if isinstance(monitor.method, SegmentsConfig)
+            ]
+            minute = self.standing.minute
+            return [fairness(self.window, monitor, minute, FAIRNESS_MINUTES) for monitor in parts]
 
     def acknowledge(self, incident_id: str, actor: str) -> Incident | Refused:
         """`actor` looks at it: escalation stops until the acknowledgement expires."""

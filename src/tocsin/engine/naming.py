@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from tocsin.domain.ports import History
-from tocsin.domain.series import Change, HourBlock, MinuteBlock, Ratio, SeriesId
+from tocsin.domain.series import EACH, Change, HourBlock, MinuteBlock, Ratio, SeriesId
 
 
 class Renamed:
@@ -26,7 +26,12 @@ class Renamed:
         """As `MinuteSource.minutes`, in configured names."""
         asked = [self._names.get(name, name) for name in services]
         block = self._inner.minutes(self._theirs(monitored), asked, start, stop)
-        return replace(block, series=tuple(monitored), services=tuple(services))
+        mine = [sid for sid in monitored if sid.segment[1] != EACH]
+        found = [
+            replace(sid, service=self._back.get(sid.service, sid.service))
+            for sid in block.series[len(mine) :]
+        ]
+        return replace(block, series=(*mine, *found), services=tuple(services))
 
     def hours(self, monitored: Mapping[SeriesId, Ratio], start: int, stop: int) -> HourBlock:
         """As `History.hours`, in configured names."""

@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from tocsin.domain.calls import KINDS
-from tocsin.domain.expressions import Apply, Condition, Constant, Expression, Field, fields, negated
+from tocsin.domain.expressions import (
+    Apply,
+    Condition,
+    Constant,
+    Expression,
+    Field,
+    Op,
+    fields,
+    negated,
+)
 from tocsin.domain.series import Column, Ratio
 from tocsin.indicators.catalogue import Indicator, IndicatorError
 from tocsin.indicators.language.parser import parse
@@ -14,6 +23,7 @@ _VALUES: dict[str, Column] = {
     "latency": "duration_ms", "latency_ms": "duration_ms", "ttft": "ttft_ms", "ttft_ms": "ttft_ms",
     "cost_usd": "cost_usd", "input_tokens": "input_tokens", "output_tokens": "output_tokens",
 }  # fmt: skip
+_FIELDS = {column: name for name, column in _VALUES.items() if name not in ("latency", "ttft")}
 # What an indicator is routed as: by the first of these that it speaks of.
 _SIGNALS = (
     ("quality", ("score", "label")),
@@ -78,6 +88,22 @@ def ratio_of(condition: Condition, kind: str = "llm") -> Ratio:
             column, op, limit = simple
             return Ratio(column, "ge" if op == ">=" else "gt", limit, kind)
     return Ratio("condition", kind=kind, condition=condition)
+
+
+def as_condition(ratio: Ratio) -> Ratio | None:
+    """A ratio of a condition that counts the same calls, None where no condition says it."""
+    if ratio.condition is not None:
+        return ratio
+    bad: Expression
+    if ratio.column in _FLAGS:
+        bad = Field(ratio.column, "truth")
+    elif ratio.column in _FIELDS:
+        field = Field(_FIELDS[ratio.column], "number")
+        op: Op = ">=" if ratio.op == "ge" else ">"
+        bad = Apply(op, (field, Constant(ratio.threshold, "number")), "truth")
+    else:
+        return None
+    return Ratio("condition", kind=ratio.kind, model=ratio.model, condition=Condition(bad))
 
 
 def signal_of(condition: Condition) -> str:

@@ -26,6 +26,7 @@ from tocsin.spec.prices import prices_of
 from tocsin.spec.receivers import Receiver, ReceiverShape
 from tocsin.spec.references import EVERY
 from tocsin.spec.routes import RouteShape
+from tocsin.spec.segmented import by_segment
 from tocsin.spec.services import Service
 from tocsin.spec.slos import objectives
 from tocsin.spec.sources import ConfiguredSource, SourceShape
@@ -223,7 +224,7 @@ def _detectors(
         service = known[name]
         what = _subject(method, indicator)
         title = spec.title or document.metadata.display_name or what
-        yield Monitor(
+        monitor = Monitor(
             name=f"detector/{document.name}" + ("" if spec.service else f"/{name}"),
             title=f"{service.display_name}: {title}",
             service=name,
@@ -239,6 +240,9 @@ def _detectors(
                 "detector": document.name,
             },
         )
+        yield monitor
+        if spec.segments is not None:
+            yield from by_segment(assembly, document, spec.segments, monitor)
 
 
 _GAUGES = {

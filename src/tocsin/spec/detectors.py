@@ -24,6 +24,7 @@ from tocsin.indicators.catalogue import (
 )
 from tocsin.spec.explain import suggest
 from tocsin.spec.indicators import Named
+from tocsin.spec.segments import SegmentsShape
 from tocsin.spec.shape import OneOrMany, Shape, fit, model_of
 from tocsin.spec.yaml import Located, Place
 
@@ -85,6 +86,10 @@ class DetectorShape(Shape):
     ] = ""
     title: str = ""
     labels: dict[str, str] = Field(default_factory=dict)
+    segments: Annotated[
+        SegmentsShape | None,
+        Field(description="compare every value of a dimension with the rest as well"),
+    ] = None
     settings: Annotated[dict[str, Any], Field(description="settings of the detector")] = Field(
         default_factory=dict, alias="with"
     )
@@ -99,6 +104,8 @@ class DetectorShape(Shape):
             needs = "counts" if self.measure(kind) in ("share", "volume") else "pace"
         if needs == "counts" and self.indicator is None and self.unnamed() is None:
             raise ValueError(f"{self.use} judges counts: add indicator: {{use: availability}}")
+        if self.segments is not None and self.indicator is None:
+            raise ValueError("segments need an indicator to be counted by")
         if needs == "pace" and self.indicator is not None:
             raise ValueError(f"{self.use} judges latency by itself: remove indicator")
         return self

@@ -24,6 +24,7 @@ from tocsin.assess.burn import presets
 from tocsin.assess.ledger import MAX_PERIOD
 from tocsin.assess.monitor import BurnStep, Guards, Severity
 from tocsin.assess.period import Calendar, Length, Unit
+from tocsin.spec.segments import SegmentsShape
 from tocsin.spec.shape import Name, OneOrMany, Shape, Text, Zone
 
 _LENGTH = r"([1-9][0-9]*)([mhdwMQY])"
@@ -332,6 +333,9 @@ class BurnRatePolicyShape(Shape):
     steps: Annotated[
         tuple[BurnStepShape, ...], Field(description="instead of the preset's steps")
     ] = ()
+    segments: Annotated[
+        SegmentsShape | None, Field(description="hold every value of a dimension to the budget")
+    ] = None
 
     def build(self, period_minutes: int) -> tuple[BurnStep, ...]:
         """The steps for a budget over `period_minutes`; ValueError when none fit it."""

@@ -22,6 +22,7 @@ from tocsin.spec.objectives import (
     SLOShape,
     TimeWindow,
 )
+from tocsin.spec.segmented import by_segment
 from tocsin.spec.services import Service
 from tocsin.spec.yaml import Place
 
@@ -114,7 +115,7 @@ class _Draft:
             corrections=_corrections(self.assembly, document, method),
             composite=composite,
         )
-        yield Monitor(
+        monitor = Monitor(
             name=f"slo/{document.name}{suffix}",
             title=title,
             service=self.service.name,
@@ -130,6 +131,11 @@ class _Draft:
                 "slo_metric": metric,
             },
         )
+        yield monitor
+        if self.policy and self.policy.spec.segments:
+            yield from by_segment(
+                self.assembly, self.policy, self.policy.spec.segments, monitor, objective
+            )
 
 
 def _objectives(draft: _Draft) -> Iterator[Monitor]:

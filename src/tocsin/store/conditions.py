@@ -13,11 +13,11 @@ score names neither, by the trace, to every call of it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tocsin.domain.expressions import Condition
-from tocsin.domain.series import Ratio, SeriesId
+from tocsin.domain.series import EACH, Ratio, SeriesId
 from tocsin.store import scores
 from tocsin.store.clickhouse import DATABASE, ClickHouse
 from tocsin.store.expressions import Compiler
@@ -33,7 +33,8 @@ Counted = tuple[SeriesId, int, int, int]
 def count_conditions(
     engine: ClickHouse, chosen: Mapping[SeriesId, Ratio], window: Mapping[str, int]
 ) -> Iterator[Counted]:
-    """(series, minute of the window, total, bad) wherever there was a call.
+    """(series, minute of the window, total, bad) wherever there was a call; a series of EACH as one
+    for every value.
 
     window: epoch minutes `start` and `stop`.
     """
@@ -93,6 +94,9 @@ class _Batch:
 
     def _series(self, key: str, dimension: str, value: str) -> Iterator[tuple[int, SeriesId]]:
         yield from self._at.get((key, dimension, value), ())
+        if value:
+            for number, sid in self._at.get((key, dimension, EACH), ()):
+                yield number, replace(sid, segment=(dimension, value))
 
     def _query(self) -> tuple[str, dict[str, Any]]:
         compiler = Compiler()

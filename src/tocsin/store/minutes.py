@@ -33,10 +33,11 @@ import numpy.typing as npt
 
 from tocsin.domain.buckets import LATENCY, PACE, Scale
 from tocsin.domain.errors import StoreError
-from tocsin.domain.series import Change, HourBlock, MinuteBlock, Ratio, SeriesId
+from tocsin.domain.series import EACH, Change, HourBlock, MinuteBlock, Ratio, SeriesId
 from tocsin.store import scores
 from tocsin.store.clickhouse import DATABASE, ClickHouse, literal
 from tocsin.store.conditions import count_conditions
+from tocsin.store.marginals import count_each
 from tocsin.store.minute_sql import SPLIT, between, ended_between, lookup, places_of, step_of
 from tocsin.store.schema import ANSWERED, DOCUMENTS, ENDED
 
@@ -74,10 +75,16 @@ class MinuteReader:
     ) -> MinuteBlock:
         """Counts of every series and histograms of every service, epoch minutes [start, stop)."""
         window = {"start": start, "stop": stop, "grain": _MINUTE}
-        bad, total = self._counts(monitored, window)
+        one = {sid: ratio for sid, ratio in monitored.items() if sid.segment[1] != EACH}
+        each = {sid: ratio for sid, ratio in monitored.items() if sid.segment[1] == EACH}
+        bad, total = self._counts(one, window)
+        found = count_each(self._engine, each, window) if each and stop > start else {}
+        if found:
+            bad = np.concatenate([bad, np.stack([counts[0] for counts in found.values()])])
+            total = np.concatenate([total, np.stack([counts[1] for counts in found.values()])])
         return MinuteBlock(
             start,
-            tuple(monitored),
+            (*one, *found),
             bad,
             total,
             tuple(services),

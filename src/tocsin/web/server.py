@@ -46,7 +46,7 @@ from tocsin.store.otlp_kinds import TABLES
 from tocsin.store.row_kinds import segment_kinds
 from tocsin.store.state import StateStore
 from tocsin.store.telemetry import Telemetry
-from tocsin.web import exports, health
+from tocsin.web import exports, health, segments
 from tocsin.web.alert_doors import AlertDoors
 from tocsin.web.app import create_app
 from tocsin.web.auth import AuthPolicy, hash_token
@@ -222,7 +222,11 @@ def web_app(
         definer=Definitions(house) if desk is None else None,
         intake_routes=[*intake_routes(intake), *(alerts.routes() if alerts else [])],
         sink_app=sink_app,
-        routers=[health.routes(house), exports.routes(house.telemetry, house.clock)],
+        routers=[
+            health.routes(house),
+            segments.routes(house),
+            exports.routes(house.telemetry, house.clock),
+        ],
         answers=answers,
         metrics=Exposition(house, shown.blind).routes(),
         auth=auth_policy(settings),

@@ -16,6 +16,7 @@ from typing import Any, Generic, Literal, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from tocsin.assess.masked import Fairness
 from tocsin.domain.findings import IncidentState
 from tocsin.engine.health import ServiceHealth
 from tocsin.web.objective_views import ObjectiveView
@@ -249,6 +250,7 @@ class ServiceView:
     serving: tuple[ChartView, ...] = ()
     unread: tuple[str, ...] = ()
     health: tuple[ServiceHealth, ...] = ()
+    segments: tuple[Fairness, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

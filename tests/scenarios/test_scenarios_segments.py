@@ -1,0 +1,73 @@
+"""One tenant suffers while the service as a whole is fine: found, said, shown, and over again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from world import CONFIG, World, usual
+
+BY_TENANT = """
+---
+apiVersion: tocsin/v1
+kind: BurnRatePolicy
+metadata: {name: by-tenant}
+spec:
+  segments: {by: [tenant], severity: page}
+---
+apiVersion: tocsin/v1
+kind: Detector
+metadata: {name: failures-by-tenant}
+spec:
+  service: chat
+  use: count_scan
+  indicator: {use: availability}
+  segments: {by: tenant, minRatio: 3}
+"""
+
+
+def test_a_tenant_that_the_whole_hides_is_found_and_explained(tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text(CONFIG.read_text() + BY_TENANT)
+    phases = [
+        *usual("chat", until=260, per_minute=60, failing=0.001),
+        *usual("chat", until=20, tenant="globex", per_minute=3, failing=0.001),
+        *usual("chat", until=260, tenant="initech", per_minute=4, failing=0.001),
+    ]
+    ill = phases[1].__dict__ | {"start": 20, "stop": 120, "failing": 0.18}
+    well = phases[1].__dict__ | {"start": 120, "stop": 260}
+    phases += [type(phases[0])(**ill), type(phases[0])(**well)]
+    with World(tmp_path / "data", phases, config=config) as world:
+        world.play(18)
+        assert not alerts(world)
+        world.play(100)
+        found = alerts(world)
+        assert set(found) == {
+            "slo/chat-availability/segments",
+            "detector/failures-by-tenant/segments",
+        }
+        slo = found["slo/chat-availability/segments"]
+        assert slo.reason.startswith("tenant globex: ")
+        assert "the service as a whole looks fine" in slo.reason
+        assert slo.evidence["masked"]
+        assert [s["value"] for s in slo.evidence["segments"]] == ["globex"]
+        listed = world.web.get("/api/v1/segments?service=chat").json()
+        report = next(i for i in listed["items"] if i["monitor"].startswith("slo/chat-avail"))
+        assert report["confirmed"] == ["tenant=globex"]
+        assert report["masked"]
+        assert report["gaps"]["tenant"]["low"] > 0
+        assert {s["value"] for s in report["segments"]} == {"acme", "globex", "initech"}
+        page = world.web.get("/services/chat").text
+        assert "tenant globex" in page
+        assert "worse off" in page
+        assert "hidden in the whole" in page
+        world.play(255)
+        assert not alerts(world), "an hour after it is over nothing is left of it"
+
+
+def alerts(world: World) -> dict[str, object]:
+    """Firing alerts of monitors of segments, by monitor."""
+    return {
+        alert.labels["monitor"]: alert
+        for alert in world.state.alerts().values()
+        if alert.labels["monitor"].endswith("/segments") and alert.state == "firing"
+    }
