@@ -27,7 +27,9 @@ KINDS = sorted(DETECTORS)
 SETTINGS = {"zscore": {"for_minutes": 2, "k": 6.0}, "static_threshold": {"for_minutes": 2}}
 # The event is an outage for those that miss calls, and silence is what they tell.
 MISSES_CALLS = {"volume_drop"}
-HEARS_CALLS = sorted(set(KINDS) - MISSES_CALLS)
+# Those that compare samples have a panel of their own, test_kinds_samples.py.
+BY_MINUTE = [kind for kind in KINDS if DETECTORS[kind].config.needs != "samples"]
+HEARS_CALLS = sorted(set(BY_MINUTE) - MISSES_CALLS)
 
 
 def needs_series(config) -> bool:
@@ -102,7 +104,7 @@ def breaching(kind: str, panel: str, scale: int = 1) -> list[int]:
     ]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", BY_MINUTE)
 @pytest.mark.parametrize("panel", ["flat", "gaps", "zero"])
 @pytest.mark.parametrize("scale", [1, 10])
 def test_it_stays_quiet_when_nothing_happened(kind: str, panel: str, scale: int) -> None:
@@ -111,7 +113,7 @@ def test_it_stays_quiet_when_nothing_happened(kind: str, panel: str, scale: int)
     assert breaching(kind, panel, scale) == []
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", BY_MINUTE)
 @pytest.mark.parametrize("scale", [1, 10])
 def test_it_finds_a_step_within_five_minutes_and_stays_on(kind: str, scale: int) -> None:
     found = breaching(kind, "step", scale)
@@ -123,7 +125,7 @@ def test_it_finds_a_step_within_five_minutes_and_stays_on(kind: str, scale: int)
     assert found == list(range(found[0], WARM + JUDGED))
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", BY_MINUTE)
 def test_it_finds_a_spike_and_ends_with_it(kind: str) -> None:
     found = breaching(kind, "spike")
     assert CHANGE <= found[0] <= CHANGE + 3
@@ -138,7 +140,7 @@ def test_it_is_unknown_while_there_are_no_calls(kind: str) -> None:
     assert all(v[0].judgement is Judgement.UNKNOWN for v in judged(kind, "nothing").values())
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", BY_MINUTE)
 def test_its_verdicts_are_complete(kind: str) -> None:
     panel = "outage" if kind in MISSES_CALLS else "step"
     verdict = judged(kind, panel)[CHANGE + 20][0]
@@ -157,7 +159,7 @@ def test_its_verdicts_are_complete(kind: str) -> None:
     assert "\n" not in verdict.reason
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", BY_MINUTE)
 def test_it_decides_the_same_twice(kind: str) -> None:
     first = judged(kind, "step")
     judged.cache_clear()

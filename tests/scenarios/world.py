@@ -191,6 +191,9 @@ class Failing:
             raise self.failures.pop()
         return self.inner.minutes(*args)
 
+    def sample(self, *args: Any) -> Any:
+        return self.inner.sample(*args)
+
     def changes(self, start: int, stop: int) -> Sequence[Change]:
         return self.inner.changes(start, stop)
 

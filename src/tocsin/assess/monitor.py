@@ -9,6 +9,7 @@ from typing import ClassVar, Literal
 from tocsin.assess.accounts import Correction, NoData, Slices
 from tocsin.assess.period import Calendar
 from tocsin.domain.findings import Labels
+from tocsin.domain.samples import Wish
 from tocsin.domain.series import Ratio, SeriesId
 
 Severity = Literal["page", "ticket"]
@@ -128,11 +129,17 @@ class DetectorConfig:
 
     kind: its name in `detectors.DETECTORS`. needs: "counts" when it judges the monitor's series,
     "pace" when it judges the latency histograms of the monitor's service, "gauge" when it judges a
-    value per minute of either.
+    value per minute of either, "samples" when it compares single calls. signal: what routing calls
+    it when it watches no indicator.
     """
 
     kind: ClassVar[str] = ""
-    needs: ClassVar[Literal["counts", "pace", "gauge"]] = "counts"
+    needs: ClassVar[Literal["counts", "pace", "gauge", "samples"]] = "counts"
+    signal: ClassVar[str] = "latency_p95"
+
+    def wish(self, service: str) -> Wish | None:
+        """The samples it needs of `service`, None for none."""
+        return None
 
     def families(self, series: SeriesId) -> tuple[SeriesId, ...]:
         """What is counted beside `series`: none but where segments are judged."""
@@ -168,6 +175,11 @@ class Monitor:
             return ()
         return ((self.series, self.ratio),)
 
+    @property
+    def is_sampled(self) -> bool:
+        """Whether it compares single calls."""
+        return isinstance(self.method, DetectorConfig) and self.method.needs == "samples"
+
 
 def ratios(monitors: tuple[Monitor, ...] | list[Monitor]) -> Mapping[SeriesId, Ratio]:
     """Every series that `monitors` judge, once each, in order of first appearance.
@@ -187,3 +199,13 @@ def ratios(monitors: tuple[Monitor, ...] | list[Monitor]) -> Mapping[SeriesId, R
             for series, ratio in monitor.counted:
                 wanted |= dict.fromkeys(monitor.method.families(series), ratio)
     return wanted
+
+
+def wishes(monitors: tuple[Monitor, ...] | list[Monitor]) -> tuple[Wish, ...]:
+    """Every sample that `monitors` need, once each."""
+    found = (
+        monitor.method.wish(monitor.service)
+        for monitor in monitors
+        if isinstance(monitor.method, DetectorConfig)
+    )
+    return tuple(dict.fromkeys(wish for wish in found if wish is not None))

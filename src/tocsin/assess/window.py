@@ -25,6 +25,7 @@ from tocsin.assess.ring import (
 from tocsin.assess.scan import WIDTHS, Floats
 from tocsin.assess.segments import SegmentCounts, SegmentsConfig
 from tocsin.domain.buckets import LATENCY, PACE
+from tocsin.domain.samples import Look, Wish
 from tocsin.domain.series import HourBlock, MinuteBlock, Ratio, SeriesId
 
 MAX_PERSISTENCE = 60  # longest `for_minutes` of a detector
@@ -62,7 +63,7 @@ class Window:
         self.ratios: Mapping[SeriesId, Ratio] = ratios(held)
         objectives = [m for m in held if isinstance(m.method, Objective)]
         detectors = [m for m in held if isinstance(m.method, DetectorConfig)]
-        pace = [m.service for m in detectors if m.series is None]
+        pace = [m.service for m in detectors if m.series is None and not m.is_sampled]
         self.services = tuple(dict.fromkeys([*services, *pace]))
         self.ledger = Ledger(objectives)
         self._burn_row = self.ledger.series
@@ -82,6 +83,7 @@ class Window:
             if m.series
             for series in (m.series, *config.families(m.series))
         )
+        self.looks: dict[Wish, Look] = {}  # the newest look of every wish
         self.has_durations = False
         self.start: int | None = None
         self.end = 0

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from tocsin.domain.findings import Alert, Incident, LedgerEvent, NewEffect
+from tocsin.domain.samples import Sample, Wish
 from tocsin.domain.series import Change, HourBlock, MinuteBlock, Ratio, SeriesId
 
 
@@ -27,6 +28,11 @@ class MinuteSource(Protocol):
 
     def changes(self, start: int, stop: int) -> Sequence[Change]:
         """Deploys and other changes in [start, stop), oldest first."""
+        ...
+
+    def sample(self, wish: Wish, start: int, stop: int) -> Sample | None:
+        """At most `wish.most` calls that ended in epoch minutes [start, stop), the same ones each
+        time; None from a source that has no single calls."""
         ...
 
 

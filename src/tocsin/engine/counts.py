@@ -23,6 +23,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tocsin.assess.monitor import Monitor, Objective
+from tocsin.domain.samples import Sample, Wish
 from tocsin.domain.series import EACH, Change, MinuteBlock, Ratio, SeriesId
 from tocsin.engine.columns import Ints, integers, minutes_of, texts, unusable
 from tocsin.spec.desired import Desired
@@ -117,6 +118,10 @@ class CountsFile:
         empty = np.zeros((len(services), width, 0), np.int64)
         bad, total = counts[:, chosen]
         return MinuteBlock(start, tuple(wanted), bad, total, tuple(services), empty, empty)
+
+    def sample(self, wish: Wish, start: int, stop: int) -> Sample | None:
+        """None: a file of counts has no single calls."""
+        return None
 
     def changes(self, start: int, stop: int) -> Sequence[Change]:
         """None: a file of counts knows of no changes."""

@@ -7,21 +7,26 @@ out minute by minute. The tick cannot tell the difference.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from tocsin.domain.errors import TocsinError
 from tocsin.domain.ports import MinuteSource
+from tocsin.domain.samples import Look, Sample, Wish
 from tocsin.domain.series import Change, MinuteBlock, Ratio, SeriesId
+
+MOST_LOOKS = 8  # of samples, in one tick
 
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """What the tick reads: the ratio of every series, and the services with histograms."""
+    """What the tick reads: the ratio of every series, the services with histograms, and samples."""
 
     series: Mapping[SeriesId, Ratio]
     services: tuple[str, ...]
+    wishes: tuple[Wish, ...] = ()
 
 
 class Feed:
@@ -37,6 +42,7 @@ class Feed:
         self._next = start
         self._first = start
         self._reread = reread
+        self._looked: dict[Wish, int] = {}
 
     @property
     def position(self) -> int:
@@ -51,6 +57,23 @@ class Feed:
         block = self._source.minutes(self._watched.series, self._watched.services, start, stop)
         self._next = stop
         return block
+
+    def looks(self, stop: int) -> Iterator[tuple[Wish, Look]]:
+        """Samples that are due at epoch minute `stop`, a few at a time: a tick does not wait for
+        many. What cannot be read is said, and tried again at the next."""
+        due = [w for w in self._watched.wishes if self._looked.get(w) != w.boundary(stop)]
+        for wish in due[:MOST_LOOKS]:
+            boundary = wish.boundary(stop)
+            try:
+                found = [self._source.sample(wish, *span) for span in wish.spans(boundary)]
+            except TocsinError as error:
+                yield wish, Look(boundary, problem=f"calls could not be read: {error}")
+                continue
+            self._looked[wish] = boundary
+            if found[0] is None or found[1] is None:
+                yield wish, Look(boundary, problem="this source has no single calls to compare")
+            else:
+                yield wish, Look(boundary, found[0], found[1])
 
 
 class ReadAhead:
@@ -90,6 +113,10 @@ class ReadAhead:
                 end = max(stop, min(end, self._limit))
             held = self._block = self._inner.minutes(monitored, services, start, end)
         return cut(held, start, stop)
+
+    def sample(self, wish: Wish, start: int, stop: int) -> Sample | None:
+        """As the inner source's."""
+        return self._inner.sample(wish, start, stop)
 
     def changes(self, start: int, stop: int) -> Sequence[Change]:
         """As the inner source's."""

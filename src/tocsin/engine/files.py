@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +25,7 @@ import pyarrow.compute as pc
 from tocsin.domain.buckets import LATENCY, PACE, pace_us
 from tocsin.domain.calls import SYSTEM_FAILURES
 from tocsin.domain.expressions import Field
+from tocsin.domain.samples import Sample, Wish
 from tocsin.domain.series import EACH, Change, MinuteBlock, Ratio, SeriesId
 from tocsin.engine import predicates
 from tocsin.engine.columns import Floats, Ints, floats, micros_of, read_table, texts, unusable
@@ -130,6 +132,28 @@ class CallsFile:
             mine = (part.service == service) & (part.kind == "llm")
             part._histograms(mine, start, latency[row], pace[row])
         return MinuteBlock(start, tuple(wanted), bad, total, tuple(services), latency, pace)
+
+    def sample(self, wish: Wish, start: int, stop: int) -> Sample | None:
+        """As `MinuteSource.sample`, of what a file of calls has; anything else is unknown."""
+        first, last = np.searchsorted(self.minute, (start, stop))
+        part = self._rows(slice(int(first), int(last)))
+        mine = np.flatnonzero((part.service == wish.service) & (part.kind == wish.kind))
+        rng = np.random.default_rng([start, stop])
+        chosen = np.sort(rng.permutation(mine)[: wish.most])
+        part = part._rows(chosen)
+        unknown = (None,) * len(chosen)
+        columns = {name: part._sampled(name) or unknown for name in wish.features}
+        return Sample(columns, tuple(("row", str(first + row + 1)) for row in chosen))
+
+    def _sampled(self, name: str) -> tuple[Any, ...] | None:
+        if name == "model":
+            return tuple(model or None for model in self.model)
+        if name not in self.numbers:
+            return None
+        values = self.numbers[name].copy()
+        if name in ("duration_ms", "ttft_ms", "output_tokens"):
+            values[self.error | self.truncated] = np.nan
+        return tuple(None if np.isnan(value) else float(value) for value in values)
 
     def changes(self, start: int, stop: int) -> Sequence[Change]:
         """None: a file of calls knows of no changes."""

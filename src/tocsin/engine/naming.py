@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from tocsin.domain.ports import History
+from tocsin.domain.samples import Sample, Wish
 from tocsin.domain.series import EACH, Change, HourBlock, MinuteBlock, Ratio, SeriesId
 
 
@@ -37,6 +38,11 @@ class Renamed:
         """As `History.hours`, in configured names."""
         block = self._inner.hours(self._theirs(monitored), start, stop)
         return replace(block, series=tuple(monitored))
+
+    def sample(self, wish: Wish, start: int, stop: int) -> Sample | None:
+        """As `MinuteSource.sample`, in configured names."""
+        theirs = replace(wish, service=self._names.get(wish.service, wish.service))
+        return self._inner.sample(theirs, start, stop)
 
     def changes(self, start: int, stop: int) -> Sequence[Change]:
         """As `MinuteSource.changes`, in configured names."""

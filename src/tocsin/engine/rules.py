@@ -12,7 +12,7 @@ from tocsin.alerts.inhibit import Inhibition
 from tocsin.alerts.lifecycle import LifecycleConfig
 from tocsin.alerts.silence import SilenceWindow
 from tocsin.assess.judge import Compiled, compile_monitors
-from tocsin.assess.monitor import ratios
+from tocsin.assess.monitor import ratios, wishes
 from tocsin.engine.feed import Watched
 from tocsin.routing.escalation import snapshot
 from tocsin.routing.match import compile_or_unreadable
@@ -86,5 +86,7 @@ def compile_desired(desired: Desired) -> Rules:
             )
             for number, rule in enumerate(policy.inhibit, start=1)
         ),
-        watched=Watched(ratios(desired.monitors), tuple(desired.services)),
+        watched=Watched(
+            ratios(desired.monitors), tuple(desired.services), wishes(desired.monitors)
+        ),
     )

@@ -96,6 +96,7 @@ def tick(
     block = feed.up_to(minute + 1)
     if block is not None:
         window.advance(block)
+        window.looks.update(feed.looks(minute + 1))
     return settle(rules, judge(rules.monitors, window, minute), state, now, explain)
 
 

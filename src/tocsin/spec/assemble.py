@@ -257,14 +257,16 @@ def _subject(method: DetectorConfig, indicator: Indicator | None) -> str:
     """What a detector watches, for people."""
     if isinstance(method, GaugeConfig) and method.measure in _GAUGES:
         return _GAUGES[method.measure][0]
-    return indicator.title if indicator else "Pace of calls"
+    if indicator is not None:
+        return indicator.title
+    return "Distribution of calls" if method.needs == "samples" else "Pace of calls"
 
 
 def _signal(method: DetectorConfig, indicator: Indicator | None) -> str:
     """What routing calls it."""
     if isinstance(method, GaugeConfig) and method.measure in _GAUGES:
         return _GAUGES[method.measure][1]
-    return indicator.signal if indicator else "latency_p95"
+    return indicator.signal if indicator else method.signal
 
 
 def _breaches(

@@ -108,6 +108,8 @@ class DetectorShape(Shape):
             raise ValueError("segments need an indicator to be counted by")
         if needs == "pace" and self.indicator is not None:
             raise ValueError(f"{self.use} judges latency by itself: remove indicator")
+        if needs == "samples" and self.indicator is not None:
+            raise ValueError(f"{self.use} compares calls by their features: remove indicator")
         return self
 
     def unnamed(self) -> Indicator | None:

@@ -23,6 +23,7 @@ import structlog
 
 from tocsin.domain.clock import Clock, from_minute, iso
 from tocsin.domain.errors import StoreError
+from tocsin.domain.samples import Sample, Wish
 from tocsin.domain.series import Change, HourBlock, MinuteBlock, Ratio, SeriesId
 from tocsin.store import ddl, fitness, prices, schema
 from tocsin.store.call_detail import CallDetail, call_detail
@@ -41,6 +42,7 @@ from tocsin.store.reads import Reads
 from tocsin.store.reconcile import Inserts, Opening, Reconciler, Settled, leftover
 from tocsin.store.retention import DAY_S, Keeping
 from tocsin.store.row_kinds import row_kinds
+from tocsin.store.samples import SampleReader
 from tocsin.store.scores import Placer, about, fill_versions, judged, restated
 from tocsin.store.segments import Limits, SegmentWriter
 from tocsin.store.served import Bounds, Served
@@ -131,6 +133,7 @@ class Telemetry:
         self._hand_over(opening, inserts)
         self.reads = Reads(engine)
         self.slices = SliceReader(engine)
+        self._samples = SampleReader(engine)
         self.metrics = MetricReader(engine)
         self.exports = Exporter(engine)
         self.costs = Costs(engine, keeping)
@@ -251,6 +254,10 @@ class Telemetry:
     def call(self, trace_id: str, span_id: str) -> CallDetail | None:
         """One call with all that is kept about it, None when there is none."""
         return call_detail(self._engine, trace_id, span_id)
+
+    def sample(self, wish: Wish, start: int, stop: int) -> Sample:
+        """See `domain.ports.MinuteSource`."""
+        return self._samples.sample(wish, start, stop)
 
     def changes(self, start: int, stop: int) -> Sequence[Change]:
         """See `domain.ports.MinuteSource`."""

@@ -23,7 +23,7 @@ from tocsin.assess.drift.wasserstein import wasserstein
 
 MODULES = (
     "psi", "jensen_shannon", "kolmogorov_smirnov", "wasserstein", "chi_square", "centroid",
-    "energy", "clusters", "words", "multiplicity",
+    "energy", "clusters", "words", "multiplicity", "total_variation",
 )  # fmt: skip
 LOOKS = 100
 

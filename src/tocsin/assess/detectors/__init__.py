@@ -7,6 +7,8 @@ from typing import Protocol
 
 from tocsin.assess.detectors.committee import Committee, CommitteeConfig
 from tocsin.assess.detectors.count_scan import CountScan, CountScanConfig
+from tocsin.assess.detectors.drift import Drift, DriftConfig
+from tocsin.assess.detectors.model_change import ModelChange, ModelChangeConfig
 from tocsin.assess.detectors.pace_shift import PaceShift, PaceShiftConfig
 from tocsin.assess.detectors.static_threshold import StaticThreshold, StaticThresholdConfig
 from tocsin.assess.detectors.sustained_breach import SustainedBreach, SustainedBreachConfig
@@ -19,9 +21,9 @@ from tocsin.domain.registry import Registry
 
 __all__ = [
     "DETECTORS", "Committee", "CommitteeConfig", "CountScan", "CountScanConfig", "Detector",
-    "DetectorKind", "PaceShift", "PaceShiftConfig", "StaticThreshold", "StaticThresholdConfig",
-    "SustainedBreach", "SustainedBreachConfig", "VolumeDrop", "VolumeDropConfig", "ZScore",
-    "ZScoreConfig",
+    "DetectorKind", "Drift", "DriftConfig", "ModelChange", "ModelChangeConfig", "PaceShift",
+    "PaceShiftConfig", "StaticThreshold", "StaticThresholdConfig", "SustainedBreach",
+    "SustainedBreachConfig", "VolumeDrop", "VolumeDropConfig", "ZScore", "ZScoreConfig",
 ]  # fmt: skip
 
 
@@ -54,3 +56,5 @@ DETECTORS.add("committee", Committee)
 DETECTORS.add("static_threshold", StaticThreshold)
 DETECTORS.add("volume_drop", VolumeDrop)
 DETECTORS.add("zscore", ZScore)
+DETECTORS.add("drift", Drift)
+DETECTORS.add("model_change", ModelChange)

@@ -34,7 +34,7 @@ class CountScanConfig(DetectorConfig):
     """
 
     kind: ClassVar[str] = "count_scan"
-    needs: ClassVar[Literal["counts", "pace", "gauge"]] = "counts"
+    needs: ClassVar[Literal["counts", "pace", "gauge", "samples"]] = "counts"
 
     threshold: float = 6.0
     min_bad: int = 3

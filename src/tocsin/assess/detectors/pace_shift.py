@@ -36,7 +36,7 @@ class PaceShiftConfig(DetectorConfig):
     """
 
     kind: ClassVar[str] = "pace_shift"
-    needs: ClassVar[Literal["counts", "pace", "gauge"]] = "pace"
+    needs: ClassVar[Literal["counts", "pace", "gauge", "samples"]] = "pace"
 
     threshold: float = 6.0
     min_bad: int = 5

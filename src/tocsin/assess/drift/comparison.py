@@ -34,6 +34,7 @@ from tocsin.assess.drift.jensen_shannon import jensen_shannon
 from tocsin.assess.drift.kolmogorov_smirnov import kolmogorov_smirnov
 from tocsin.assess.drift.multiplicity import benjamini_hochberg
 from tocsin.assess.drift.psi import psi
+from tocsin.assess.drift.total_variation import total_variation
 from tocsin.assess.drift.wasserstein import wasserstein
 
 Kind = Literal["number", "category", "embedding", "missing"]
@@ -51,7 +52,8 @@ class Feature:
 
     rows: known values of the reference and of the window. statistics: by name. moved: what changed,
     in words. examples: rows of the window that it changed by. adjusted: p of the deciding
-    statistic, corrected for the number of features. unknown: why nothing can be said, or "".
+    statistic, corrected for the number of features. unknown: why nothing can be said, or "". share:
+    how much of the window moved: KS of numbers, total variation of categories and clusters.
     """
 
     name: str
@@ -62,6 +64,7 @@ class Feature:
     examples: tuple[int, ...] = ()
     adjusted: float | None = None
     unknown: str = ""
+    share: float = 0.0
 
     @property
     def primary(self) -> Measured | None:
@@ -94,7 +97,8 @@ def numbers(
     }
     found = {stat: measured(pair, shape, null, level) for stat, shape in shapes.items()}
     moved, examples = _moved_numbers(pair, reference, window)
-    return Feature(name, "number", rows, found, moved, examples)
+    share = found["ks"].value
+    return Feature(name, "number", rows, found, moved, examples, share=share)
 
 
 def categories(
@@ -116,7 +120,8 @@ def categories(
     order = np.argsort(-np.abs(after - before), kind="stable")[:MOST_MOVED]
     moved = tuple(_change(labels[n], before[n], after[n]) for n in order if after[n] != before[n])
     grown = int(np.argmax(after - before))
-    return Feature(name, kind, rows, found, moved, _first(window == grown))
+    share = float(total_variation(pair.reference.astype(float), pair.window.astype(float)))
+    return Feature(name, kind, rows, found, moved, _first(window == grown), share=share)
 
 
 def missing(
@@ -156,7 +161,8 @@ def embeddings(
     }
     called = np.arange(sizes[1]) if rows is None else rows
     moved, examples = _moved_clusters(clustered, texts, called)
-    return Feature(name, "embedding", sizes, found, moved, examples)
+    share = float(total_variation(clustered.reference, clustered.window))
+    return Feature(name, "embedding", sizes, found, moved, examples, share=share)
 
 
 def corrected(features: Sequence[Feature]) -> tuple[Feature, ...]:

@@ -60,7 +60,7 @@ class GaugeConfig(DetectorConfig):
     the breach must last. min_calls: below so many calls a share or a percentile is unknown.
     """
 
-    needs: ClassVar[Literal["counts", "pace", "gauge"]] = "gauge"
+    needs: ClassVar[Literal["counts", "pace", "gauge", "samples"]] = "gauge"
     is_p: ClassVar[bool] = False  # whether evidence is -log10 p
 
     measure: Measure = "p95"

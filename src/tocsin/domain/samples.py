@@ -1,0 +1,114 @@
+"""Single calls, a bounded number of them: what drift is judged from; counts cannot tell it."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+FeatureKind = Literal["number", "category", "embedding"]
+
+# What can be sampled of a call by name; unknown values are None.
+FEATURES: Mapping[str, FeatureKind] = {
+    "input_tokens": "number",
+    "output_tokens": "number",
+    "duration_ms": "number",
+    "ttft_ms": "number",
+    "cost_usd": "number",
+    "ms_per_output_token": "number",
+    "first_token_share": "number",  # of the duration
+    "input_chars": "number",
+    "output_chars": "number",
+    "model": "category",
+    "response_model": "category",
+    "finish_reason": "category",
+    "error_class": "category",
+    "prompt_version": "category",
+    "release": "category",
+    "output_format": "category",  # json, code, list, heading, prose
+    "refusal": "category",  # yes, no
+    "embedding": "embedding",
+}
+# And what people name themselves: `dimension:tenant`, `attribute:llm.prompt_template.template`,
+# `number:retrieval.top_k` (an attribute that holds numbers), `score:faithfulness`,
+# `embedding:ATTRIBUTE` (an attribute that holds a vector).
+PREFIXES: Mapping[str, FeatureKind] = {
+    "dimension": "category",
+    "attribute": "category",
+    "number": "number",
+    "score": "number",
+    "embedding": "embedding",
+}
+
+
+def feature_kind(name: str) -> FeatureKind:
+    """What a feature holds; ValueError, listing what there is, for a name that is none.
+
+    >>> feature_kind("output_tokens"), feature_kind("score:faithfulness")
+    ('number', 'number')
+    """
+    if name in FEATURES:
+        return FEATURES[name]
+    prefix, colon, rest = name.partition(":")
+    if colon and rest and prefix in PREFIXES:
+        return PREFIXES[prefix]
+    named = ", ".join(f"{prefix}:NAME" for prefix in PREFIXES)
+    raise ValueError(f"there is no feature {name!r}; there are {', '.join(FEATURES)}, {named}")
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What is to be sampled of a service, and when.
+
+    window_minutes: the newest calls. reference: what they are compared with: `reference_minutes`
+    that end where the window begins, or, with `since` and `until`, these epoch minutes for ever.
+    every: a new look each so many minutes. most: calls of each; one of every session.
+    """
+
+    service: str
+    features: tuple[str, ...]
+    kind: str
+    window_minutes: int
+    reference_minutes: int
+    every: int
+    most: int
+    since: int | None = None
+    until: int | None = None
+
+    def boundary(self, stop: int) -> int:
+        """Where the window of the newest look ends at epoch minute `stop`.
+
+        Services look at different minutes, so that a hundred of them do not all do so at once.
+        """
+        offset = zlib.crc32(self.service.encode()) % self.every
+        return (stop - offset) // self.every * self.every + offset
+
+    def spans(self, boundary: int) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Epoch minutes of the reference and of the window of a look."""
+        window = boundary - self.window_minutes, boundary
+        if self.since is not None and self.until is not None:
+            return (self.since, self.until), window
+        return (window[0] - self.reference_minutes, window[0]), window
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Calls, a row each. columns: feature -> value by row, None where unknown. calls: which calls,
+    as trace id and span id."""
+
+    columns: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    calls: tuple[tuple[str, str], ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.calls)
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """A wish fulfilled at `boundary`. problem: why nothing could be read, or ""."""
+
+    boundary: int
+    reference: Sample = Sample()
+    window: Sample = Sample()
+    problem: str = ""

@@ -1,0 +1,105 @@
+"""Drift of live traffic, through the same tick, and the same in a backtest over a file of calls."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+from world import CONFIG, ZERO, Phase, World, rows, traffic
+
+from tocsin.domain.clock import from_minute
+from tocsin.domain.errors import StoreError
+from tocsin.domain.findings import Judgement
+from tocsin.engine.backtest import backtest
+from tocsin.engine.files import open_source
+from tocsin.engine.rules import compile_desired
+from tocsin.spec.desired import load
+
+DRIFT = """
+apiVersion: tocsin/v1
+kind: Detector
+metadata: {name: lengths}
+spec:
+  service: chat
+  use: drift
+  severity: ticket
+  with: {features: [output_tokens, input_tokens, "dimension:tenant"], window_hours: 1,
+         reference_days: 1, every_minutes: 15, min_calls: 100}
+"""
+PHASES = [
+    Phase("chat", -8 * 60, 60, per_minute=8.0),
+    Phase("chat", 60, 240, per_minute=8.0, output=300),
+]
+MONITOR = "detector/lengths"
+
+
+def config(tmp_path: Path) -> Path:
+    made = tmp_path / "config"
+    made.mkdir()
+    (made / "world.yaml").write_text(CONFIG.read_text())
+    (made / "drift.yaml").write_text(DRIFT)
+    return made
+
+
+def test_longer_answers_open_a_ticket_with_examples(tmp_path: Path) -> None:
+    with World(tmp_path / "w", PHASES, config=config(tmp_path)) as made:
+        made.play(55)
+        assert MONITOR not in made.house.standing.verdicts
+        made.play(150)
+        verdict = made.house.standing.verdicts[MONITOR]
+        assert verdict.judgement is Judgement.BREACH
+        assert verdict.reason.startswith("output_tokens drifted: median 1")
+        told = {feature["name"]: feature for feature in verdict.evidence["features"]}
+        assert not told["input_tokens"]["drifted"]
+        trace, span = told["output_tokens"]["examples"][0].split("/")
+        call = made.web.get(f"/api/v1/calls/{trace}/{span}").json()["call"]
+        assert call["output_tokens"] > 150
+        assert any(i.labels.get("signal") == "drift" for i in made.state.incidents().values())
+
+
+def test_a_backtest_over_calls_finds_the_same_and_one_over_counts_says_unknown(
+    tmp_path: Path,
+) -> None:
+    table = rows(traffic(PHASES))
+    pq.write_table(table, tmp_path / "calls.parquet")
+    rules = compile_desired(load([config(tmp_path)]))
+    source = open_source(tmp_path / "calls.parquet")
+    found = [
+        next((v for v in decided.verdicts if v.monitor == MONITOR), None)
+        for decided in backtest(rules, source, (ZERO, ZERO + 205))
+    ]
+    assert found[40] is None
+    assert found[-1] is not None
+    assert found[-1].judgement is Judgement.BREACH
+    assert found[-1].reason.startswith("output_tokens drifted")
+    minutes = np.arange(ZERO, ZERO + 20)
+    lines = [f"{from_minute(int(m)).isoformat()},chat,9,1" for m in minutes]
+    (tmp_path / "counts.csv").write_text("minute,service,good,bad\n" + "\n".join(lines))
+    counts = open_source(tmp_path / "counts.csv")
+    *_, last = backtest(rules, counts, (ZERO, ZERO + 20))
+    told = next(v for v in last.verdicts if v.monitor == MONITOR)
+    assert (told.judgement, told.reason) == (
+        Judgement.UNKNOWN, "this source has no single calls to compare",
+    )  # fmt: skip
+
+
+def test_what_cannot_be_read_is_unknown_and_tried_again(tmp_path: Path) -> None:
+    with World(tmp_path / "w", PHASES, config=config(tmp_path)) as made:
+        inner = made.source.inner
+
+        class Broken:
+            def __getattr__(self, name: str):
+                return getattr(inner, name)
+
+            def sample(self, *_: object) -> object:
+                raise StoreError("the disk is slow")
+
+        made.source.inner = Broken()  # type: ignore[assignment]
+        made.play(2)
+        told = made.house.standing.verdicts[MONITOR]
+        assert told.reason == "calls could not be read: the disk is slow"
+        assert made.house.standing.minute == ZERO + 1, "the tick goes on"
+        made.source.inner = inner
+        made.play(4)
+        assert MONITOR not in made.house.standing.verdicts
