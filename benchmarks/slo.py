@@ -131,7 +131,7 @@ def _fill(folder: Path, days: int, calls: int) -> None:
             start = first + begin * days * 1440 // calls
             stop = first + (begin + size) * days * 1440 // calls
             telemetry.add_calls(_calls(rng, size, start, stop))
-        telemetry.flush()
+        telemetry.flush(600.0)
 
 
 def _judge(folder: Path, days: int, calls: int) -> dict[str, Any]:
