@@ -386,7 +386,7 @@ def test_a_tick_that_fails_is_tried_again_for_the_same_minute(world: Open) -> No
     w.play(11)
     w.source.failures = [StoreError("the disk is slow"), StoreError("the disk is slow")]
     w.play(13)
-    assert w.scheduler.failures == 2
+    assert w.house.pulse.failures == 2
     w.play(16)
     assert [k[:2] for k in keys(w)] == [("pagerduty", "trigger")]
     assert w.house.standing.minute == ZERO + 15
@@ -408,7 +408,7 @@ def test_a_state_store_that_is_locked_loses_no_decision(world: Open) -> None:
     w.house.tick = failing  # type: ignore[method-assign]
     w.play(20)
     assert len(seen) == 3
-    assert w.scheduler.failures == 3
+    assert w.house.pulse.failures == 3
     assert [k[:2] for k in keys(w)] == [("pagerduty", "trigger")]
 
 
@@ -494,7 +494,7 @@ def test_a_defect_in_the_evidence_does_not_stop_the_page(world: Open) -> None:
 
     w.telemetry.slices.joint = broken  # type: ignore[method-assign]
     w.play(20)
-    assert w.scheduler.failures == 0
+    assert w.house.pulse.failures == 0
     assert [k[:2] for k in keys(w)] == [("pagerduty", "trigger")]
     assert "Runbook" in w.pages()[0].text, "the rest of the evidence is there"
 
