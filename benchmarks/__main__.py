@@ -15,6 +15,7 @@ from pathlib import Path
 
 from benchmarks import (
     accuracy,
+    detectors,
     drift,
     gates,
     growth,
@@ -31,6 +32,7 @@ from benchmarks import (
 
 BENCHMARKS = {
     "accuracy": accuracy.run,
+    "detectors": detectors.run,
     "ingest": ingest.run,
     "rival": rival.run,
     "paths": paths.run,

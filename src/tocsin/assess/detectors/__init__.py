@@ -7,12 +7,19 @@ from typing import Protocol
 
 from tocsin.assess.detectors.committee import Committee, CommitteeConfig
 from tocsin.assess.detectors.count_scan import CountScan, CountScanConfig
+from tocsin.assess.detectors.cusum import Cusum, CusumConfig
 from tocsin.assess.detectors.drift import Drift, DriftConfig
+from tocsin.assess.detectors.ewma import Ewma, EwmaConfig
+from tocsin.assess.detectors.iqr import Iqr, IqrConfig
 from tocsin.assess.detectors.model_change import ModelChange, ModelChangeConfig
 from tocsin.assess.detectors.pace_shift import PaceShift, PaceShiftConfig
+from tocsin.assess.detectors.relative_change import RelativeChange, RelativeChangeConfig
+from tocsin.assess.detectors.rolling_level import RollingLevel, RollingLevelConfig
+from tocsin.assess.detectors.seasonal import Seasonal, SeasonalConfig
 from tocsin.assess.detectors.static_threshold import StaticThreshold, StaticThresholdConfig
 from tocsin.assess.detectors.sustained_breach import SustainedBreach, SustainedBreachConfig
 from tocsin.assess.detectors.volume_drop import VolumeDrop, VolumeDropConfig
+from tocsin.assess.detectors.western_electric import WesternElectric, WesternElectricConfig
 from tocsin.assess.detectors.zscore import ZScore, ZScoreConfig
 from tocsin.assess.monitor import DetectorConfig, Monitor
 from tocsin.assess.window import Window
@@ -20,10 +27,13 @@ from tocsin.domain.findings import Verdict
 from tocsin.domain.registry import Registry
 
 __all__ = [
-    "DETECTORS", "Committee", "CommitteeConfig", "CountScan", "CountScanConfig", "Detector",
-    "DetectorKind", "Drift", "DriftConfig", "ModelChange", "ModelChangeConfig", "PaceShift",
-    "PaceShiftConfig", "StaticThreshold", "StaticThresholdConfig", "SustainedBreach",
-    "SustainedBreachConfig", "VolumeDrop", "VolumeDropConfig", "ZScore", "ZScoreConfig",
+    "DETECTORS", "Committee", "CommitteeConfig", "CountScan", "CountScanConfig", "Cusum",
+    "CusumConfig", "Detector", "DetectorKind", "Drift", "DriftConfig", "Ewma", "EwmaConfig",
+    "Iqr", "IqrConfig", "ModelChange", "ModelChangeConfig", "PaceShift", "PaceShiftConfig",
+    "RelativeChange", "RelativeChangeConfig", "RollingLevel", "RollingLevelConfig", "Seasonal",
+    "SeasonalConfig", "StaticThreshold", "StaticThresholdConfig", "SustainedBreach",
+    "SustainedBreachConfig", "VolumeDrop", "VolumeDropConfig", "WesternElectric",
+    "WesternElectricConfig", "ZScore", "ZScoreConfig",
 ]  # fmt: skip
 
 
@@ -58,3 +68,10 @@ DETECTORS.add("volume_drop", VolumeDrop)
 DETECTORS.add("zscore", ZScore)
 DETECTORS.add("drift", Drift)
 DETECTORS.add("model_change", ModelChange)
+DETECTORS.add("iqr", Iqr)
+DETECTORS.add("rolling_level", RollingLevel)
+DETECTORS.add("seasonal", Seasonal)
+DETECTORS.add("relative_change", RelativeChange)
+DETECTORS.add("ewma", Ewma)
+DETECTORS.add("cusum", Cusum)
+DETECTORS.add("western_electric", WesternElectric)

@@ -66,6 +66,7 @@ class VolumeDropScorer:
         self._history = History(len(configs), grid)
         self._lowest = np.full(len(configs), np.inf)
         self._hours = np.zeros(len(configs))
+        self._widths = [width for width in WIDTHS if width <= grid.lead]
         self._share = np.array([config.max_share for config in configs])
         self.limit = np.array([config.threshold for config in configs])
 
@@ -73,15 +74,15 @@ class VolumeDropScorer:
         """As `Scorer.judge`."""
         grid = self._history.grid
         lead, length = grid.lead, len(recent) - grid.lead
-        steps = np.arange(first - max(WIDTHS), first + length)
+        steps = np.arange(first - self._widths[-1], first + length)
         expected = self._expected(steps)
-        given = recent[lead - max(WIDTHS) :]
+        given = recent[lead - self._widths[-1] :]
         best = np.full((length, recent.shape[1]), -np.inf)
-        for width in WIDTHS:
+        for width in self._widths:
             calls, mean = (_ending(x, width, length) for x in (given, expected))
             found = _rarity(calls, mean)
             best = np.fmax(best, np.where(calls <= self._share * mean, found, 0.0))
-        evidence = np.maximum(best - np.log10(len(WIDTHS)), 0.0)
+        evidence = np.maximum(best - np.log10(len(self._widths)), 0.0)
         known = np.isfinite(recent[lead:]) & np.isfinite(expected[-length:])
         return Scored(np.where(known, evidence, np.nan), expected[-length:])
 

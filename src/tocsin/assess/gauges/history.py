@@ -15,7 +15,9 @@ Rows = npt.NDArray[np.intp]
 DAYS = 7
 _MIN_DAYS = 2
 _SMOOTH_S = 900  # a time of day is seen with a quarter of an hour on either side
-_NORMAL = 1.4826  # median absolute deviation -> standard deviation of a normal
+# Mean absolute deviation -> standard deviation of a normal. Not the median: where values come in
+# steps, as percentiles of a histogram do, half of them may not stray at all.
+_NORMAL = 1.2533
 _LEAST_SPREAD = 0.05  # of the week's standard deviation
 _TINY = 1e-9
 
@@ -73,7 +75,7 @@ class History:
         """
         self._add_moments(values)
         with np.errstate(invalid="ignore"):
-            self._spreads[self._blocks % len(self._spreads)] = _nanmedian(np.abs(strays))
+            self._spreads[self._blocks % len(self._spreads)] = known_mean(np.abs(strays))
         self._add_day(block * self.grid.block, values)
         self._blocks += 1
         self.learned = self._learn_all()
@@ -99,14 +101,14 @@ class History:
         day, slot = seconds // DAY_S, seconds % DAY_S // grid.slot_s
         for each in np.unique(slot):
             mine = slot == each
-            self._days[day[mine][0] % DAYS, each] = _nanmean(values[mine])
+            self._days[day[mine][0] % DAYS, each] = known_mean(values[mine])
         beside = _SMOOTH_S // grid.slot_s
         # The last slot waits for its neighbours; the one before this block has them now.
         for each in np.unique((slot - beside) % grid.slots):
             near = (each + np.arange(-beside, beside + 1)) % grid.slots
-            smooth = _nanmean(self._days[:, near].swapaxes(0, 1))
+            smooth = known_mean(self._days[:, near].swapaxes(0, 1))
             enough = np.isfinite(smooth).sum(axis=0) >= _MIN_DAYS
-            self._shape[each] = np.where(enough, _nanmedian(smooth), np.nan)
+            self._shape[each] = np.where(enough, known_median(smooth), np.nan)
 
     def _learn_all(self) -> Learned:
         count, total, squares = self._sums
@@ -115,7 +117,7 @@ class History:
             variance = np.maximum(squares / count - off * off, 0.0) * count / (count - 1.0)
             mean = self._centre + off
             deviation = np.sqrt(variance)
-        spread = _NORMAL * _nanmedian(self._spreads)
+        spread = _NORMAL * known_median(self._spreads)
         least = np.maximum(_LEAST_SPREAD * np.nan_to_num(deviation), _TINY * np.abs(mean))
         spread = np.where(count > 1, np.fmax(spread, np.maximum(least, _TINY)), np.nan)
         deviation = np.where(count > 1, np.fmax(deviation, np.maximum(least, _TINY)), np.nan)
@@ -128,7 +130,7 @@ def _first_known(values: Floats) -> Floats:
     return np.where(known.any(axis=0), first, np.nan)
 
 
-def _nanmean(values: npt.NDArray[np.floating]) -> Floats:
+def known_mean(values: npt.NDArray[np.floating]) -> Floats:
     """Mean over the first axis of what is known; NaN where nothing is."""
     known = np.isfinite(values)
     count = known.sum(axis=0)
@@ -137,7 +139,7 @@ def _nanmean(values: npt.NDArray[np.floating]) -> Floats:
         return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
-def _nanmedian(values: npt.NDArray[np.floating]) -> Floats:
+def known_median(values: npt.NDArray[np.floating]) -> Floats:
     """Median over the first axis of what is known; NaN where nothing is. Sorts, hence no warnings
     about columns without any value."""
     ordered = np.sort(values, axis=0)

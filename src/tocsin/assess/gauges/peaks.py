@@ -17,6 +17,7 @@ _MIDDLES[0] = _EDGES[1] / 2.0
 _TAIL, _LEAST_PEAKS = 0.02, 30.0
 _HALF_LIFE_DAYS = 28.0
 MIN_SCORES = 60.0
+_AT_ONCE = 500  # series fitted together: what that takes stays in the processor's cache
 NOT_LEARNED = 5.0  # -log10 p above which a score is taken for an incident and not learned
 
 
@@ -75,10 +76,11 @@ class Peaks:
             self._counts += added.astype(np.float32)
         else:
             np.add.at(self._counts.reshape(-1), flat, np.float32(1.0))
-        self._fit()
+        for begin in range(0, rows, _AT_ONCE):
+            self._fit(slice(begin, begin + _AT_ONCE))
 
-    def _fit(self) -> None:
-        counts = self._counts
+    def _fit(self, some: slice) -> None:
+        counts = self._counts[:, some]
         above = np.cumsum(counts[..., ::-1], axis=-1)[..., ::-1]
         total = np.asarray(above[..., 0], np.float64)
         wanted = np.maximum(_TAIL * total, np.minimum(_LEAST_PEAKS, 0.5 * total))
@@ -99,12 +101,12 @@ class Peaks:
         usable = (peaks > 0) & (spread > 0) & np.isfinite(shape) & np.isfinite(scale)
         # One bucket's width where all peaks lie together.
         width = start * (2.0 ** (1.0 / _PER_OCTAVE) - 1.0) + _EDGES[1]
-        self._shape = np.where(usable, shape, 0.0)
-        self._scale = np.maximum(np.where(usable, scale, width), width / 8.0)
-        self._start, self._total = start, total
-        self._share = np.maximum(peaks, 1.0) / np.maximum(total, 1.0)
+        self._shape[:, some] = np.where(usable, shape, 0.0)
+        self._scale[:, some] = np.maximum(np.where(usable, scale, width), width / 8.0)
+        self._start[:, some], self._total[:, some] = start, total
+        self._share[:, some] = np.maximum(peaks, 1.0) / np.maximum(total, 1.0)
         share = (above - counts / 2.0) / np.maximum(total, 1.0)[..., None]
-        self._survival = -np.log10(np.clip(share, 1e-12, 1.0)).astype(np.float32)
+        self._survival[:, some] = -np.log10(np.clip(share, 1e-12, 1.0))
 
 
 def _bucket(scores: Floats) -> npt.NDArray[np.intp]:
