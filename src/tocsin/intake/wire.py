@@ -43,20 +43,25 @@ _OUTLINE: dict[str, tuple[str, ...]] = {
     "Resource": ("*Pair attributes 1",),
     "Scope": ("string name 1", "string version 2", "*Pair attributes 3"),
     "Event": ("string name 2", "*Pair attributes 3"),
+    "Link": ("string trace_state 3", "*Pair attributes 4"),
     "Status": ("string message 2",),
     "Span": (
         "bytes trace_id 1", "bytes span_id 2", "string trace_state 3", "string name 5",
         "fixed64 start 7", "fixed64 end 8", "*Pair attributes 9", "*Event events 11",
-        "Status status 15",
+        "*Link links 13", "Status status 15",
     ),
     "Log": ("string severity 3", "Value body 5", "*Pair attributes 6", "string event 12"),
     "NumberPoint": ("*Pair attributes 7",),
     "HistogramPoint": ("*Pair attributes 9",),
+    "ExponentialPoint": ("*Pair attributes 1",),
+    "SummaryPoint": ("*Pair attributes 7",),
     "Gauge": ("*NumberPoint points 1",),
     "Sum": ("*NumberPoint points 1",),
     "Histogram": ("*HistogramPoint points 1",),
+    "Exponential": ("*ExponentialPoint points 1",),
+    "Summary": ("*SummaryPoint points 1",),
     "Metric": ("string name 1", "string unit 3", "Gauge gauge 5", "Sum sum 7",
-               "Histogram histogram 9"),
+               "Histogram histogram 9", "Exponential exponential 10", "Summary summary 11"),
 }  # fmt: skip
 _ITEMS = {"traces": "Span", "logs": "Log", "metrics": "Metric"}
 _REQUESTS = {

@@ -60,13 +60,15 @@ _PARTS = {
     "links": "item.links",
     "names": "item.attributes.key",
 }
-SPAN = (*_CONTEXT, *_PARTS, "event_attrs", "codes", "texts")
+SPAN = (*_CONTEXT, *_PARTS, "event_attrs", "link_attrs", "codes", "texts")
 _LEAVES = ("llm", "embedding", "reranker")
 _PARAMETERS = "Tuple(model String, model_name String, stream Bool)"
 _ANSWER = (
     "Tuple(id String, status String, stop_reason String,"
     " choices Array(Tuple(finish_reason String)))"
 )
+_TEXTS = "Map(String, String)"
+_LINKS = f"Array(Tuple(trace_id String, span_id String, attributes {_TEXTS}))"
 _MAP = "Map(LowCardinality(String), String)"
 _TAG_MAP = "Map(LowCardinality(String), LowCardinality(String))"
 
@@ -182,6 +184,7 @@ def spans(book: Codebook, source: str) -> str:
             **same(*_CONTEXT),
             **_PARTS,
             "event_attrs": f"arrayMap(e -> {text_map('e')}, item.events.attributes)",
+            "link_attrs": f"arrayMap(e -> {text_map('e', _TEXTS)}, item.links.attributes)",
             "codes": f"arrayMap(k -> toUInt8({code}), item.attributes.key)",
             "texts": values_text("item.attributes"),
         },
@@ -354,8 +357,8 @@ def _extra(note: str) -> str:
         "tocsin.abandoned": "if(abandoned, 'true', '')",
         DOCUMENTS: meaning.documents_found(),
         "otel.trace_state": "trace_state",
-        "otel.links": "if(empty(links), '', toJSONString(arrayMap(l ->"
-        " (lower(hex(l.trace_id)), lower(hex(l.span_id))), links)))",
+        "otel.links": "if(empty(links), '', toJSONString(CAST(arrayMap((l, a) ->"
+        f" (lower(hex(l.trace_id)), lower(hex(l.span_id)), a), links, link_attrs), '{_LINKS}')))",
     }
     pairs = ", ".join(f"({quoted(name)}, {sql})" for name, sql in texts.items())
     return f"arrayFilter(e -> e.2 != '', [{pairs}])"

@@ -146,7 +146,9 @@ def _envelope(request: Message) -> Message:
 
 
 _EVENT = _message("Event", Field("t", 1, "fixed64"), Field("name", 2, "string"), _attributes(3))
-_LINK = _message("Link", Field("trace_id", 1, "bytes"), Field("span_id", 2, "bytes"))
+_LINK = _message(
+    "Link", Field("trace_id", 1, "bytes"), Field("span_id", 2, "bytes"), _attributes(4)
+)
 _STATUS = _message("Status", Field("message", 2, "string"), Field("code", 3, "int32"))
 _SPAN = _message(
     "Span",

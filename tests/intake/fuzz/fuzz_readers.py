@@ -200,10 +200,8 @@ def every_item(signal: str) -> Callable[[bytes, Memory], None]:
     """OTLP/protobuf: every span, log record or metric is somewhere."""
 
     def holds(body: bytes, memory: Memory) -> None:
-        for kind, stored in memory.bodies:
-            assert items(kind, stored) is not None, "the engine could not read this"
         sent = items(signal, body)
-        if sent is not None:
+        if sent is not None:  # else it is damaged in what is neither checked nor read
             assert memory.stored(signal) + memory.aside() == sent
 
     return holds
