@@ -138,3 +138,61 @@ def judge(world: World, spans: list[str], value: float) -> None:
     answer = world.web.post("/api/v1/scores", content="\n".join(json.dumps(r) for r in rows))
     assert answer.json()["accepted"] == len(spans), answer.text
     world.telemetry.flush()
+
+
+EVALUATED = """
+---
+apiVersion: tocsin/v1
+kind: Evaluator
+metadata: {name: faithful}
+spec:
+  service: chat
+  judge: score('faithful-v1') >= 0.5
+  human: label('faithful-review') = 'yes'
+  target: 0.95
+  window: 1d
+  humanLabels: {per: 1d, min: 30}
+  severity: page
+"""
+
+
+def test_a_judge_alone_pages_nobody_and_people_decide(tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text(CONFIG.read_text() + EVALUATED)
+    with Live(tmp_path / "data", usual("chat", until=60), config=config) as world:
+        world.play(20)
+        found = world.web.get("/api/v1/calls?service=chat&limit=1000").json()["items"]
+        past = [call["span_id"] for call in found if call["ts"] < ago(-15)][:200]
+        tell(world, "faithful-v1", past, "value", [0.9 if n % 5 else 0.1 for n in range(200)])
+        world.play(23)
+        (standing,) = world.house.qualities()
+        assert (standing.state, standing.judged, standing.judge) == ("uncalibrated", 200, 0.8)
+        assert not world.pages(), "a fifth fails, says a judge whom nobody has checked"
+        # People agree about 38 of 40.
+        labels = [("yes" if n % 5 and n != 1 else "no") for n in range(40)]
+        tell(world, "faithful-review", past[:40], "label", labels)
+        world.play(26)
+        (standing,) = world.house.qualities()
+        assert (standing.state, standing.labels) == ("breached", 40)
+        assert standing.estimate is not None
+        assert standing.estimate.high < 0.95
+        (firing,) = [
+            a for a in world.state.alerts().values() if a.labels["monitor"] == "quality/faithful"
+        ]
+        assert "the judge says 80 %" in firing.reason
+        listed = world.web.get("/api/v1/quality?service=chat").json()["items"]
+        assert [item["state"] for item in listed] == ["breached"]
+        assert "breached" in world.web.get("/services/chat").text
+        world.restart()
+        world.play(28)
+        assert world.house.qualities()[0].estimate == standing.estimate
+
+
+def tell(world: World, name: str, spans: list[str], field: str, told: list[Any]) -> None:
+    rows = [
+        {"name": name, "call_id": span, field: value}
+        for span, value in zip(spans, told, strict=True)
+    ]
+    answer = world.web.post("/api/v1/scores", content="\n".join(json.dumps(r) for r in rows))
+    assert answer.json()["accepted"] == len(rows), answer.text
+    world.telemetry.flush()

@@ -510,3 +510,45 @@ def test_segments_that_cannot_be_judged_are_refused(
     text = slo(share("{use: availability}"), "{target: 0.9}")
     (found,) = problems_of(text + "\n" + SEGMENTED % (asked, indicator))
     assert message in found
+
+
+EVALUATOR = (
+    "apiVersion: tocsin/v1\nkind: Service\nmetadata: {name: chat}\nspec: {team: a}\n---\n"
+    "apiVersion: tocsin/v1\nkind: Evaluator\nmetadata: {name: q}\n"
+    "spec: {service: chat, target: 0.9, judge: \"score('j') > 0.5\","
+    " human: \"label('h') = 'yes'\"%s}\n"
+)
+
+
+def test_an_evaluator_counts_judged_answers_weights_and_what_people_labelled() -> None:
+    (monitor,) = load_text(EVALUATOR % ", weight: cost_usd, settle: 1h").monitors
+    assert (monitor.name, monitor.signal, monitor.severity) == ("quality/q", "quality", "ticket")
+    assert monitor.ratio is not None
+    assert monitor.ratio.weight == parse("cost_usd", "number")
+    counted = ratios([monitor])
+    assert [series.indicator for series in counted] == [
+        "q/judge", "q/judged", "q/squares", "q/passed", "q/failed",
+    ]  # fmt: skip
+    passed = counted[SeriesId("chat", "q/passed")]
+    assert passed.condition is not None
+    assert passed.condition.total == parse("score('j') > 0.5")
+    assert passed.scores == {"j", "h"}
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (", weight: model", "must be a number"),
+        (", window: 40d", "reach back at most 30 d"),
+        (", settle: 4d", "settle is at most 72 h"),
+        (
+            ", calibration: {good: 10, passed: 11, bad: 10, caught: 5}",
+            "passed are of the good",
+        ),
+        (", calibration: {good: 10, passed: 5, bad: 10, caught: 5}", "no better than chance"),
+        (", humanLabels: {min: 0}", "must be at least 1"),
+    ],
+)
+def test_an_evaluator_that_makes_no_sense_is_refused(more: str, message: str) -> None:
+    (found,) = problems_of(EVALUATOR % more)
+    assert message in found

@@ -203,6 +203,7 @@ def known(number: int) -> dict[Any, Any]:
         "ttft": c["ttft_us"] / 1000 if answered and c["ttft_us"] else None,
         "input_tokens": float(c["input_tokens"]) if usage else None,
         "total_tokens": float(c["input_tokens"] + c["output_tokens"]) if usage else None,
+        "output_tokens": float(c["output_tokens"]) if usage else None,
         "cost_usd": c["cost_usd"] if c["cost_known"] else None,
         "documents": float(c["attrs"].get("retrieval.documents.count", "nan")),
         "error": c["error_class"] != "",

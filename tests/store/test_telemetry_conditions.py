@@ -69,3 +69,21 @@ def mine(number: int, segment: tuple[str, str], ratio: Ratio) -> bool:
     call: Mapping[str, Any] = CALLS[number]
     in_segment = segment[0] == "" or call["dims"].get(segment[0]) == segment[1]
     return in_segment and ratio.model in ("", call["model"])
+
+
+def test_weights_are_summed_in_thousandths_and_unknown_ones_do_not_count(store: Telemetry) -> None:
+    condition = Condition(parse("error"), parse("known(model)"))
+    weight = parse("1 / (output_tokens / 300)", "number")
+    sid = SeriesId("chat", "weighted")
+    ratio = Ratio("condition", condition=condition, weight=weight)
+    block = store.minutes({sid: ratio}, (), START, MINUTE)
+    want = np.zeros((2, 8), np.int64)
+    for number in range(N):
+        call = known(number)
+        amount = told(weight, call)
+        if "model" in call and amount is not None and amount > 0:
+            want[1, number // 6] += round(1000 * amount)
+            want[0, number // 6] += round(1000 * amount) * call["error"]
+    assert want[0].sum() > 0
+    np.testing.assert_allclose(block.total[0], want[1], atol=6)  # halves are rounded either way
+    np.testing.assert_allclose(block.bad[0], want[0], atol=6)

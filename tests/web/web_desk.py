@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from tocsin.assess.masked import Fairness, Gap
+from tocsin.assess.quality import Estimate, QualityStanding
 from tocsin.assess.segments import SegmentsConfig, standings
 from tocsin.domain.errors import Conflict
 from tocsin.domain.findings import IncidentState
@@ -231,6 +232,18 @@ def messages() -> tuple[MessageView, ...]:
     )  # fmt: skip
 
 
+QUALITY = (
+    QualityStanding("quality/faithful", "Support: Faithful answers", "support", 0.95,
+                    "inconclusive", 0.901, Estimate(0.931, 0.902, 0.958), 2000, 1640.0, 200, 50,
+                    "93 % of the answers are good (90 % to 96 %; the judge says 90 %): whether that"
+                    " is 95 % is not certain"),
+    QualityStanding("quality/tone", "Support: Friendly answers", "support", 0.9, "uncalibrated",
+                    0.88, None, 610, 610.0, 12, 50,
+                    "people labelled 12 of the judged answers in 7 d, 50 are needed to know how"
+                    " often the judge is wrong"),
+)  # fmt: skip
+
+
 def fairness(service: str, title: str) -> Fairness:
     """A region that the whole hides, one that is fine, and one that nobody can judge."""
     config = SegmentsConfig(by=("region",), budget=0.01)
@@ -320,6 +333,7 @@ class MemoryDesk:
             unread=("vllm cannot read http://vllm-2:8000/metrics: HTTP 502",),
             objectives=(objective(row), objective(row, 1)),
             segments=(fairness(name, shown.title),),
+            quality=QUALITY,
             incidents=tuple(r for r in self._incidents.values()
                             if r.service == name and r.state.is_live),
             changes=(ChangeView(DEPLOY, name, "deploy", "prompt v42 deployed", {"by": "ana"}),),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from tocsin.assess.detectors import DETECTORS, Detector
 from tocsin.assess.masked import SegmentGroup
 from tocsin.assess.monitor import Monitor, Objective
+from tocsin.assess.quality import QualityConfig, QualityGroup
 from tocsin.assess.segments import SegmentsConfig
 from tocsin.assess.slo import ObjectiveGroup
 from tocsin.assess.window import Window
@@ -40,6 +41,8 @@ def compile_monitors(monitors: Iterable[Monitor]) -> Compiled:
             by_kind.setdefault(monitor.method.kind, []).append(monitor)
     parts = by_kind.pop(SegmentsConfig.kind, [])
     groups += [SegmentGroup(parts)] if parts else []
+    judged = by_kind.pop(QualityConfig.kind, [])
+    groups += [QualityGroup(judged)] if judged else []
     groups += [DETECTORS[kind](members) for kind, members in by_kind.items()]
     return Compiled(held, tuple(groups))
 

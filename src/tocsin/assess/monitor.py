@@ -141,19 +141,20 @@ class DetectorConfig:
         """The samples it needs of `service`, None for none."""
         return None
 
-    def families(self, series: SeriesId) -> tuple[SeriesId, ...]:
-        """What is counted beside `series`: none but where segments are judged."""
-        return ()
+    def beside(self, series: SeriesId, ratio: Ratio) -> Mapping[SeriesId, Ratio]:
+        """What is counted beside the monitor's own series."""
+        return {}
 
 
 @dataclass(frozen=True, slots=True)
 class Monitor:
     """One thing that is watched by one method.
 
-    name: "slo/<name>", "detector/<name>" or "breach/<name>", unique. signal: the routing
-    vocabulary. severity: what a detector asks for; the steps of an objective each have their own.
-    series, ratio: the counts that are judged; None for a detector that judges a service's latency
-    histograms. labels: copied onto verdicts (env, team, exposure, provider, regulated, ...).
+    name: "slo/<name>", "detector/<name>", "breach/<name>" or "quality/<name>", unique. signal: the
+    routing vocabulary. severity: what a detector asks for; the steps of an objective each have
+    their own. series, ratio: the counts that are judged; None for a detector that judges a
+    service's latency histograms. labels: copied onto verdicts (env, team, exposure, provider,
+    regulated, ...).
     """
 
     name: str
@@ -197,7 +198,7 @@ def ratios(monitors: tuple[Monitor, ...] | list[Monitor]) -> Mapping[SeriesId, R
                 )
         if isinstance(monitor.method, DetectorConfig):
             for series, ratio in monitor.counted:
-                wanted |= dict.fromkeys(monitor.method.families(series), ratio)
+                wanted |= monitor.method.beside(series, ratio)
     return wanted
 
 

@@ -8,7 +8,7 @@ several evaluations, a few minutes apart, before anybody is told.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
@@ -18,7 +18,7 @@ import numpy.typing as npt
 from tocsin.assess.monitor import DetectorConfig
 from tocsin.assess.ring import LATE_MINUTES, MINUTES_PER_HOUR, Counts, MinuteRing, Rows
 from tocsin.assess.tails import clopper_pearson_lower, clopper_pearson_upper, surprise
-from tocsin.domain.series import EACH, MinuteBlock, SeriesId
+from tocsin.domain.series import EACH, MinuteBlock, Ratio, SeriesId
 
 OTHER = "__other__"  # where values go when a dimension has more than `MOST_VALUES`
 MOST_VALUES = 200
@@ -66,6 +66,10 @@ class SegmentsConfig(DetectorConfig):
             raise ValueError("min_events and every are at least 1")
         if self.window_minutes + self.every_minutes * self.of > REACH - MINUTES_PER_HOUR:
             raise ValueError("window and evaluations together reach back at most 24 h")
+
+    def beside(self, series: SeriesId, ratio: Ratio) -> Mapping[SeriesId, Ratio]:
+        """The same of every value."""
+        return dict.fromkeys(self.families(series), ratio)
 
     def families(self, series: SeriesId) -> tuple[SeriesId, ...]:
         """The series of all values of its dimensions."""

@@ -14,6 +14,7 @@ from tocsin.assess.gauges.board import Board
 from tocsin.assess.histograms import HistogramHistory
 from tocsin.assess.ledger import Ledger
 from tocsin.assess.monitor import DetectorConfig, Monitor, Objective, ratios
+from tocsin.assess.quality import QualityCounts
 from tocsin.assess.ring import (
     LATE_MINUTES,
     MINUTES_PER_HOUR,
@@ -84,6 +85,7 @@ class Window:
             for series in (m.series, *config.families(m.series))
         )
         self.looks: dict[Wish, Look] = {}  # the newest look of every wish
+        self.quality = QualityCounts(held)
         self.has_durations = False
         self.start: int | None = None
         self.end = 0
@@ -128,9 +130,11 @@ class Window:
         stop = block.start + block.width
         first = max(block.start, self.end - LATE_MINUTES, self.start or 0)
         for start, end in _hours(self.end, block.start):
+            self.quality.put(start, None, slice(0, end - start))
             self._put(start, self._nothing(end - start), present=False)
         for start, end in _hours(first, stop):
             here = slice(start - block.start, end - block.start)
+            self.quality.put(start, block, here)
             self._put(start, self._rows_of(block, here), present=True)
         return min(first, stop) - block.start
 
@@ -141,9 +145,12 @@ class Window:
         Detectors keep what they have judged. The block begins at a full hour and has at most one.
         False when nothing is held of that hour.
         """
-        burn, given = self._burn_rows_of(block.series)
-        if self.start is None or not len(burn):
+        if self.start is None:
             return False
+        took = self.quality.restate(block)
+        burn, given = self._burn_rows_of(block.series)
+        if not len(burn):
+            return took
         counts = np.stack([block.bad[given], block.total[given]]).transpose(2, 0, 1)
         return self.ledger.restate(block.start // MINUTES_PER_HOUR, burn, counts)
 
@@ -193,6 +200,7 @@ class Window:
 
     def _begin(self, minute: int) -> None:
         self.start = self.end = minute
+        self.quality.begin(minute)
         self._learned = minute // MINUTES_PER_HOUR
         for held in (self.scan, self.baseline, self.pace, self.latency, self.gauges):
             held.begin(minute)

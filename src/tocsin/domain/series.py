@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from tocsin.domain.expressions import Condition, fields
+from tocsin.domain.expressions import Condition, Expression, fields
 
 Column = Literal[
     "duration_ms", "ttft_ms", "cost_usd", "input_tokens", "output_tokens", "failed", "error",
@@ -29,7 +29,9 @@ class Ratio:
     `bad` is one comparison on a typed column, so that it compiles to SQL without any text of the
     user in it. `failed` is a system failure or a truncated stream, `error` any failure at all.
     A call whose column is unknown (no price, no first token) is not in `total`. kind, model: only
-    such calls; model "" is any. condition: what is counted when `column` says so.
+    such calls; model "" is any. condition: what is counted when `column` says so. weight: of a call
+    instead of 1, a number; the counts are sums of it in thousandths, and a call whose weight is
+    unknown or not above 0 does not count.
     """
 
     column: Column
@@ -38,6 +40,7 @@ class Ratio:
     kind: str = "llm"
     model: str = ""
     condition: Condition | None = None
+    weight: Expression | None = None
 
     def __post_init__(self) -> None:
         if (self.column == "condition") != (self.condition is not None):
@@ -47,6 +50,7 @@ class Ratio:
     def scores(self) -> frozenset[str]:
         """Names of the scores that are looked up for every call."""
         parts = self.condition.parts if self.condition else ()
+        parts = (*parts, self.weight) if self.weight else parts
         return frozenset(f.key for f in fields(*parts) if f.name in ("score", "label"))
 
 

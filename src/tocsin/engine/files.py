@@ -124,8 +124,9 @@ class CallsFile:
             if series.segment[0]:
                 mine &= part._dimension(series.segment[0]) == series.segment[1]
             counts, is_bad = part._ratio(ratio)
-            np.add.at(total[row], part.minute[mine & counts] - start, 1)
-            np.add.at(bad[row], part.minute[mine & counts & is_bad] - start, 1)
+            amount = part._amount(ratio)
+            for counted, chosen in ((total, mine & counts), (bad, mine & counts & is_bad)):
+                np.add.at(counted[row], part.minute[chosen] - start, amount[chosen])
         latency = np.zeros((len(services), stop - start, LATENCY.count), np.int64)
         pace = np.zeros((len(services), stop - start, PACE.count), np.int64)
         for row, service in enumerate(services):
@@ -173,6 +174,14 @@ class CallsFile:
             if isinstance(which, slice)
             else self.table.take(which),
         )
+
+    def _amount(self, ratio: Ratio) -> Ints:
+        """What every call counts as: 1, or its weight in thousandths."""
+        if ratio.weight is None:
+            return np.ones(self.minute.shape, np.int64)
+        weights = predicates.evaluate(ratio.weight, self._field, len(self.minute))
+        known = np.asarray(pc.fill_null(weights, 0.0).to_numpy(zero_copy_only=False), np.float64)
+        return np.round(1000 * np.maximum(known, 0.0)).astype(np.int64)
 
     def _each(self, monitored: Mapping[SeriesId, Ratio]) -> Iterator[tuple[SeriesId, Ratio]]:
         """What is asked for, and in place of EACH a series for every value."""

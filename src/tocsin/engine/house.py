@@ -20,6 +20,7 @@ from tocsin.alerts.responder import Refused
 from tocsin.assess.budget import ObjectiveStatus, objective_statuses
 from tocsin.assess.masked import Fairness, fairness
 from tocsin.assess.monitor import Objective
+from tocsin.assess.quality import QualityConfig, QualityStanding, quality
 from tocsin.assess.segments import SegmentsConfig
 from tocsin.assess.window import Window
 from tocsin.domain.clock import Clock, from_minute, to_minute
@@ -200,6 +201,17 @@ class House:
             ]
             minute = self.standing.minute
             return [fairness(self.window, monitor, minute, FAIRNESS_MINUTES) for monitor in parts]
+
+    def qualities(self) -> list[QualityStanding]:
+        """Where every quality objective stands after the last judged minute."""
+        with self._lock:
+            if self.window.start is None:
+                return []
+            return [
+                quality(self.window.quality, monitor, self.standing.minute)
+                for monitor in self.rules.monitors.monitors
+                if isinstance(monitor.method, QualityConfig)
+            ]
 
     def acknowledge(self, incident_id: str, actor: str) -> Incident | Refused:
         """`actor` looks at it: escalation stops until the acknowledgement expires."""

@@ -62,6 +62,15 @@ def monitors(assembly: Assembly, known: Mapping[str, Service]) -> tuple[Monitor,
     built = list(objectives(assembly, known, named))
     for document in assembly.of("Detector"):
         built += _detectors(assembly, document, known, named)
+    for document in assembly.of("Evaluator"):
+        service = known.get(document.spec.service)
+        if service is not None:
+            metadata = document.metadata
+            built.append(
+                document.spec.build(
+                    document.name, metadata.display_name, service, dict(metadata.labels)
+                )
+            )
     for document in assembly.of("BreachMonitor"):
         built += _breaches(assembly, document, known, named)
     return tuple(built)

@@ -13,6 +13,7 @@ from tocsin.spec.composites import CompositeSLOShape
 from tocsin.spec.corrections import BudgetCorrectionShape
 from tocsin.spec.detectors import DetectorShape
 from tocsin.spec.duty import DigestShape, EscalationShape, OnCallShape
+from tocsin.spec.evaluators import EvaluatorShape
 from tocsin.spec.explain import show, suggest
 from tocsin.spec.gates import GateShape
 from tocsin.spec.health import HealthScoreShape
@@ -71,6 +72,7 @@ KINDS: tuple[Kind, ...] = (
     Kind(TOCSIN, "CompositeSLO", CompositeSLOShape),
     Kind(TOCSIN, "BudgetCorrection", BudgetCorrectionShape),
     Kind(TOCSIN, "BreachMonitor", BreachMonitorShape),
+    Kind(TOCSIN, "Evaluator", EvaluatorShape),
     Kind(TOCSIN, "Detector", DetectorShape),
     Kind(TOCSIN, "Receiver", ReceiverShape),
     Kind(TOCSIN, "OnCallSchedule", OnCallShape),
@@ -89,7 +91,7 @@ KINDS: tuple[Kind, ...] = (
 # Documents of OpenSLO that say how alerts are sent elsewhere; Tocsin has its own kinds for that.
 _IGNORED = ("DataSource", "AlertPolicy", "AlertCondition", "AlertNotificationTarget")
 _PLANNED = (
-    "ErrorBudgetPolicy", "Evaluator",
+    "ErrorBudgetPolicy",
     "PageBudget", "Report", "StatusPage", "VendorAgreement", "Role",
 )  # fmt: skip
 _ENVELOPE = ("apiVersion", "kind", "metadata", "spec")

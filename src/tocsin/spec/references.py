@@ -33,6 +33,7 @@ _REFERENCES: Mapping[str, Mapping[str, str]] = {
     "BurnRatePolicy": {"slos.names": _PROMISE},
     "BudgetCorrection": {"slos": _PROMISE, "slos.names": _PROMISE},
     "Detector": {"service": "Service", "services": "Service"},
+    "Evaluator": {"service": "Service"},
     "BreachMonitor": {"service": "Service", "services": "Service"},
     "EscalationPolicy": {"steps.*.notify": "Receiver", "steps.*.who": "OnCallSchedule"},
     "Digest": {"to": "Receiver"},

@@ -129,7 +129,15 @@ def _pair(compiler: Compiler, ratio: Ratio) -> tuple[str, str]:
     counts, bad = _parts(compiler, ratio.condition)
     if ratio.model:
         counts = f"calls.model = {compiler.bind(ratio.model, 'String')} AND {counts}"
-    return f"toInt64(countIf({counts}))", f"toInt64(countIf({counts} AND {bad}))"
+    if ratio.weight is None:
+        return f"toInt64(countIf({counts}))", f"toInt64(countIf({counts} AND {bad}))"
+    weight = compiler.sql(ratio.weight)
+    counts = f"({counts} AND {weight} > 0)"
+    amount = f"ifNull(round(1000 * {weight}), 0)"
+    return (
+        f"toInt64(sumIf({amount}, ifNull({counts}, 0)))",
+        f"toInt64(sumIf({amount}, ifNull({counts} AND {bad}, 0)))",
+    )
 
 
 def _parts(compiler: Compiler, condition: Condition) -> tuple[str, str]:

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tocsin.assess.masked import Fairness
+from tocsin.assess.quality import QualityStanding
 from tocsin.domain.findings import IncidentState
 from tocsin.engine.health import ServiceHealth
 from tocsin.web.objective_views import ObjectiveView
@@ -251,6 +252,7 @@ class ServiceView:
     unread: tuple[str, ...] = ()
     health: tuple[ServiceHealth, ...] = ()
     segments: tuple[Fairness, ...] = ()
+    quality: tuple[QualityStanding, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
