@@ -16,17 +16,26 @@ from typing import Any
 
 import numpy as np
 
-from tocsin.engine.detecting import Alert, detect
+from tocsin.assess.detectors import DETECTORS
+from tocsin.assess.gauges.kind import GaugeConfig
+from tocsin.engine.detecting import Alert, config_of, detect, detect_by
 from tocsin.engine.value_files import ValueSeries
 
 HERE = Path(__file__).resolve().parent
 PACKS = ("kpi", "synth", "cloudmon", "nab")
 BUDGETS = (1.0, 5.0, 20.0)
+# A limit that somebody chose and a count of calls mean nothing on series of any unit.
+KINDS = sorted(
+    kind
+    for kind in DETECTORS
+    if issubclass(DETECTORS[kind].config, GaugeConfig)
+    and kind not in ("committee", "static_threshold", "volume_drop")
+)
 COUNTED = ("precision", "recall", "delay_min", "false_per_week_all_monitors", "worst_week")
 
 
 def run() -> dict[str, Any]:
-    """Every pack at default settings and at every budget."""
+    """Every pack: the committee at its default and at every budget, and every other kind."""
     packs = Path(os.environ.get("BENCH_PACKS", HERE.parents[1] / "shared" / "detect"))
     if not packs.is_dir():
         return {"skipped": f"no labelled series in {packs}; BENCH_PACKS names another place"}
@@ -40,7 +49,51 @@ def run() -> dict[str, Any]:
             name: _counted(alerts(str(packs / pack), fires_of(detect(series, budget=b)), b))
             for name, b in settings.items()
         }
+        for kind in KINDS:
+            fires = fires_of(detect_by(series, config_of(kind)))
+            found[pack][kind] = _counted(alerts(str(packs / pack), fires, None))
+    (HERE / "results" / "accuracy.svg").write_text(plot(found))
     return {"what": "alerts of `tocsin detect` against labels it has not seen", "packs": found}
+
+
+def plot(packs: dict[str, Any]) -> str:
+    """Recall against false alerts a week (logarithmic): a panel a pack, a point a setting."""
+    wide, high, gap = 300, 220, 60
+    parts = []
+    for place, (pack, rows) in enumerate(packs.items()):
+        left, top = gap + place % 2 * (wide + 2 * gap), 30 + place // 2 * (high + 70)
+        parts.append(
+            f'<rect x="{left}" y="{top}" width="{wide}" height="{high}" class="box"/>'
+            f'<text x="{left}" y="{top - 8}" class="title">{pack}: recall against false alerts a '
+            "week</text>"
+        )
+        for decade in range(5):
+            x = left + decade / 4 * wide
+            label = f"{10**decade:,}"
+            parts.append(f'<text x="{x}" y="{top + high + 16}" class="tick">{label}</text>')
+        for share in (0.0, 0.5, 1.0):
+            y = top + (1 - share) * high
+            parts.append(f'<text x="{left - 8}" y="{y + 4}" class="left">{share:g}</text>')
+        for name, row in rows.items():
+            false = min(max(float(row["false_per_week_all_monitors"]), 1.0), 1e4)
+            x = left + np.log10(false) / 4 * wide
+            y = top + (1 - float(row["recall"])) * high
+            kind = "own" if name == "default" or name.startswith("budget") else "other"
+            parts.append(
+                f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" class="{kind}"/>'
+                f'<text x="{x + 6:.1f}" y="{y - 4:.1f}" class="{kind}">{name}</text>'
+            )
+    style = (
+        "text{font:11px system-ui,sans-serif;fill:#555}.title{font-weight:600}.box{fill:none;"
+        "stroke:#bbb}.tick{text-anchor:middle}.left{text-anchor:end}circle.own{fill:#1763d1}"
+        "text.own{fill:#1763d1;font-weight:600}circle.other{fill:#999}"
+    )
+    rows = -(-len(packs) // 2)
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {2 * (wide + 2 * gap)} '
+        f'{rows * (high + 70) + 20}"><style>{style}</style>'
+        '<rect width="100%" height="100%" fill="#fff"/>' + "".join(parts) + "</svg>\n"
+    )
 
 
 def load(pack: Path) -> list[ValueSeries]:

@@ -137,6 +137,19 @@ def test_settings_that_contradict_are_refused(tmp_path: Path) -> None:
         list(detect(read_values(path, key="name"), budget=0.0))
 
 
+def test_other_kinds_judge_files_too(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.csv")
+    code, lines, _ = run(path, "--key", "name", "--use", "rolling_level")
+    assert code == 0
+    assert START + STEP * SPIKE in {line["start_epoch"] for line in lines}
+    assert all(line["p"] is None for line in lines)
+    assert "robust deviations from the median" in str(lines[0]["reason"])
+    for use, says in (("oracle", "unknown detector 'oracle'"), ("count_scan", "judges calls")):
+        code, _, told = run(path, "--use", use)
+        assert (code, says in told) == (1, True)
+    assert run(path, "--use", "zscore", "--budget", 5)[0] == 2
+
+
 PACKS = Path(__file__).resolve().parents[2] / ".." / "shared" / "detect"
 
 

@@ -58,18 +58,18 @@ def judged(kind: str, name: str, factor: float = 1.0, until: int = DAY * DAYS):
     return evidence[:, 0], float(limit[0])
 
 
-def scored(kind: str, values: np.ndarray):
+def scored(kind: str, values: np.ndarray, grid: Grid = GRID):
     config = DETECTORS[kind].config(**SETTINGS.get(kind, {}))
-    scorer = DETECTORS[kind].config.scorer([config] * values.shape[1], GRID)
-    padded = np.concatenate([np.full((GRID.lead, values.shape[1]), np.nan), values])
+    scorer = DETECTORS[kind].config.scorer([config] * values.shape[1], grid)
+    padded = np.concatenate([np.full((grid.lead, values.shape[1]), np.nan), values])
     found = np.full(values.shape, np.nan)
-    for start in range(0, len(values), GRID.block):
-        stop = min(start + GRID.block, len(values))
-        recent = padded[start : stop + GRID.lead]
+    for start in range(0, len(values), grid.block):
+        stop = min(start + grid.block, len(values))
+        recent = padded[start : stop + grid.lead]
         one = scorer.judge(recent, start)
         assert one.evidence.shape == one.expected.shape == (stop - start, values.shape[1])
         found[start:stop] = one.evidence
-        scorer.learn(start // GRID.block, recent[GRID.lead :], one)
+        scorer.learn(start // grid.block, recent[grid.lead :], one)
     return found, scorer.limit
 
 
@@ -88,6 +88,14 @@ def test_it_says_something_or_nothing_and_never_breaks(kind: str, name: str) -> 
     assert np.isfinite(limit).all()
     assert not np.isinf(evidence).any()
     assert np.isnan(evidence[np.isnan(panel(name)), 0]).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("step_s", [60, 700, 3600, 86_400])
+def test_it_works_at_every_step(kind: str, step_s: int) -> None:
+    evidence, _ = scored(kind, panel("spike")[:, None], Grid(step_s))
+    known = np.flatnonzero(np.isfinite(evidence[:, 0]))
+    assert len(known) > len(evidence) / 2 or (kind == "seasonal" and step_s in (60, 86_400))
 
 
 @pytest.mark.parametrize("kind", KINDS)

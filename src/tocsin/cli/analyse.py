@@ -26,6 +26,9 @@ def detect(
     evidence: Annotated[
         float | None, typer.Option(min=1.0, help="-log10 p to ask for, instead of a budget [3.5]")
     ] = None,
+    use: Annotated[
+        str, typer.Option(help="another kind of gauge detector, at its default settings")
+    ] = "committee",
     timestamp: Annotated[str, typer.Option(help="column of times")] = "timestamp",
     value: Annotated[str, typer.Option(help="column of values")] = "value",
     output: Output = Output.TEXT,
@@ -39,17 +42,25 @@ def detect(
     """
     from dataclasses import asdict
 
+    from tocsin.engine.detecting import config_of, detect_by
     from tocsin.engine.detecting import detect as alerts_of
     from tocsin.engine.value_files import read_values
 
     if budget is not None and evidence is not None:
         raise typer.BadParameter("give --budget or --evidence, not both")
+    if use != "committee" and (budget is not None or evidence is not None):
+        raise typer.BadParameter("--budget and --evidence are about the committee")
     with told():
+        config = config_of(use)
         series = read_values(file, key=key, timestamp=timestamp, value=value)
         repeated = sum(one.repeated for one in series)
         if repeated:
             err.print(f"{repeated:,} rows repeat a time; the later one counts", highlight=False)
-        found = list(alerts_of(series, budget=budget, evidence=evidence))
+        found = list(
+            alerts_of(series, budget=budget, evidence=evidence)
+            if use == "committee"
+            else detect_by(series, config)
+        )
     if output is Output.JSON:
         sys.stdout.write(json.dumps([asdict(one) for one in found]) + "\n")
     elif output is Output.JSONL:

@@ -7,17 +7,21 @@ each day from what was seen until then, over all series of the file together.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 
 import numpy as np
 import numpy.typing as npt
 
+from tocsin.assess.detectors import DETECTORS
 from tocsin.assess.gauges.budget import WEEK_S, threshold
 from tocsin.assess.gauges.committee import Committee, Judged, sustained
 from tocsin.assess.gauges.episodes import episodes, quiet_steps
 from tocsin.assess.gauges.grid import DAY_S, Grid
+from tocsin.assess.gauges.kind import GaugeConfig, Scorer, lasting
+from tocsin.assess.gauges.kind import Scored as Evidence
+from tocsin.domain.errors import TocsinError
 from tocsin.engine.value_files import ValueSeries
 
 Floats = npt.NDArray[np.float64]
@@ -36,7 +40,7 @@ class Alert:
     start_epoch: int
     end: str
     score: float
-    p: float
+    p: float | None
     reason: str
 
 
@@ -58,7 +62,8 @@ def detect(
     """Alerts of every series, one series after the other.
 
     budget: false alerts a week that are tolerated over all series together. evidence: -log10 p to
-    ask for instead. ValueError for a budget that is not above 0.
+    ask for instead. ValueError for a budget that is not above 0. See `detect_by` for other kinds
+    than the committee.
     """
     if budget is not None and budget <= 0:
         raise ValueError(f"a budget is above 0 alerts a week, not {budget:g}")
@@ -70,11 +75,43 @@ def detect(
         yield from _alerts(one, limit)
 
 
+def config_of(kind: str) -> GaugeConfig:
+    """Default settings of a kind of gauge detector, both sides of the expected where it has sides.
+
+    UnknownKind for one that is not registered, TocsinError for one that judges calls, not values.
+    """
+    config = DETECTORS[kind].config
+    if not issubclass(config, GaugeConfig):
+        kinds = [name for name in DETECTORS if issubclass(DETECTORS[name].config, GaugeConfig)]
+        raise TocsinError(f"{kind} judges calls, not values; use {', '.join(sorted(kinds))}")
+    has_side = any(each.name == "side" for each in fields(config))
+    is_limit = any(each.name == "limit" for each in fields(config))
+    return config(side="both") if has_side and not is_limit else config()  # type: ignore[call-arg]
+
+
+def detect_by(series: Sequence[ValueSeries], config: GaugeConfig) -> Iterator[Alert]:
+    """Alerts of every series by any kind of gauge detector, at the limit that `config` gives it.
+
+    One value per step is what it judges, whatever `config` would measure of calls.
+    """
+    found: dict[str, list[Alert]] = {}
+    for step_s, members in _together(series):
+        grid = Grid(step_s)
+        scorer = type(config).scorer([config] * len(members), grid)
+        for one in _run(members, grid, scorer, lambda evidence: evidence):
+            one.evidence = lasting(one.evidence[:, None], config.for_minutes)[:, 0]
+            limit = np.full(len(one.steps), float(scorer.limit[0]))
+            found[one.series.name] = list(_alerts(one, limit, config))
+    for one_series in series:
+        yield from found[one_series.name]
+
+
 def score(series: Sequence[ValueSeries]) -> list[Scored]:
     """Evidence for every series. Series of one step that overlap are judged together."""
     found = {}
     for step_s, members in _together(series):
-        for scored in _score_group(members, Grid(step_s)):
+        committee = _Unsustained(len(members), Grid(step_s))
+        for scored in _run(members, Grid(step_s), committee, sustained):
             found[scored.series.name] = scored
     return [found[one.name] for one in series]
 
@@ -94,7 +131,26 @@ def _together(series: Sequence[ValueSeries]) -> Iterator[tuple[int, list[ValueSe
         yield members[0].step_s, members
 
 
-def _score_group(members: list[ValueSeries], grid: Grid) -> list[Scored]:
+class _Unsustained:
+    """The committee point by point: runs are looked at over the whole series at once."""
+
+    def __init__(self, rows: int, grid: Grid) -> None:
+        self.limit = np.full(rows, DEFAULT_EVIDENCE)
+        self._committee = Committee(rows, grid)
+
+    def judge(self, recent: Floats, first: int) -> Evidence:
+        judged = self._committee.judge(recent, first)
+        return Evidence(judged.evidence, judged.deviations.expected, judged)
+
+    def learn(self, block: int, values: Floats, scored: Evidence) -> None:
+        assert isinstance(scored.detail, Judged)  # noqa: S101 (what judge returned)
+        self._committee.learn(block, values, scored.detail)
+
+
+def _run(
+    members: list[ValueSeries], grid: Grid, scorer: Scorer, finish: Callable[[Floats], Floats]
+) -> list[Scored]:
+    """Judge series together, block by block, each block before it is learned."""
     places = [one.seconds // grid.step_s for one in members]
     begin = min(int(steps[0]) for steps in places)
     begin -= begin % grid.block
@@ -105,25 +161,20 @@ def _score_group(members: list[ValueSeries], grid: Grid) -> list[Scored]:
     evidence = np.full((length, len(members)), np.nan)
     expected = np.full((length, len(members)), np.nan)
     by = np.zeros((length, len(members)), np.int8)
-    committee = Committee(len(members), grid)
     for start in range(0, length, grid.block):
         stop = min(start + grid.block, length)
         recent = values[start : stop + grid.lead]
-        judged = committee.judge(recent, begin + start)
-        evidence[start:stop] = judged.evidence
-        expected[start:stop] = judged.deviations.expected
-        by[start:stop] = _strongest(judged)
-        committee.learn((begin + start) // grid.block, recent[grid.lead :], judged)
-    evidence = sustained(evidence)
+        judged = scorer.judge(recent, begin + start)
+        evidence[start:stop], expected[start:stop] = judged.evidence, judged.expected
+        if isinstance(judged.detail, Judged):
+            by[start:stop] = np.nan_to_num(judged.detail.each, nan=-1.0).argmax(axis=0)
+        scorer.learn((begin + start) // grid.block, recent[grid.lead :], judged)
+    evidence = finish(evidence)
     return [
         Scored(one, grid, steps, evidence[at, row], expected[at, row], by[at, row])
         for row, (one, steps) in enumerate(zip(members, places, strict=True))
         for at in [steps - begin]
     ]
-
-
-def _strongest(judged: Judged) -> npt.NDArray[np.int8]:
-    return np.asarray(np.nan_to_num(judged.each, nan=-1.0).argmax(axis=0), np.int8)
 
 
 class _Limits:
@@ -166,7 +217,7 @@ def _block_maxima(one: Scored) -> tuple[Ints, Floats]:
     return (each + 1) * one.grid.block * one.grid.step_s, maxima
 
 
-def _alerts(one: Scored, limit: Floats) -> Iterator[Alert]:
+def _alerts(one: Scored, limit: Floats, config: GaugeConfig | None = None) -> Iterator[Alert]:
     # Quiet is counted in steps of the grid, which may have gaps.
     length = int(one.steps[-1] - one.steps[0]) + 1
     at = one.steps - one.steps[0]
@@ -184,18 +235,22 @@ def _alerts(one: Scored, limit: Floats) -> Iterator[Alert]:
             start_epoch=int(one.series.seconds[start]),
             end=_iso(one.series.seconds[stop]),
             score=round(strongest, 2),
-            p=float(f"{10.0 ** -min(strongest, 300.0):.3g}"),
-            reason=_reason(one, start),
+            p=_p(strongest) if config is None or config.is_p else None,
+            reason=_reason(one, start, config),
         )
 
 
-def _reason(one: Scored, row: int) -> str:
+def _p(evidence: float) -> float:
+    return float(f"{10.0 ** -min(evidence, 300.0):.3g}")
+
+
+def _reason(one: Scored, row: int, config: GaugeConfig | None) -> str:
     value, expected = float(one.series.values[row]), float(one.expected[row])
     side = "above" if value > expected else "below"
-    return (
-        f"{value:.4g}, {side} the expected {expected:.4g}; "
-        f"furthest from {_BASELINES[int(one.by[row])]}"
-    )
+    against = f", {side} the expected {expected:.4g}" if math.isfinite(expected) else ""
+    if config is not None:
+        return f"{value:.4g}{against}: {config.tell(float(one.evidence[row]))}"
+    return f"{value:.4g}{against}; furthest from {_BASELINES[int(one.by[row])]}"
 
 
 def _iso(seconds: np.int64) -> str:

@@ -51,7 +51,7 @@ class WesternElectricScorer(DistanceScorer):
         off = (recent - known.mean) / known.spread
         held = np.where(np.isfinite(off), off, 0.0)
         best = np.zeros((len(recent) - lead, held.shape[1]))
-        for length, needed, limit in _RULES:
+        for length, needed, limit in (rule for rule in _RULES if rule[0] <= lead):
             sliding = np.lib.stride_tricks.sliding_window_view(
                 held[lead - length + 1 :], length, axis=0
             )

@@ -11,6 +11,8 @@ from tocsin.assess.gauges.grid import DAY_S, Grid
 from tocsin.assess.gauges.history import Floats, History
 from tocsin.assess.gauges.peaks import Peaks
 
+# Tails forget by half in four weeks, and never before they have seen so many steps.
+_HALF_LIFE_DAYS, _HALF_LIFE_STEPS = 28.0, 250.0
 RUN = 3  # points of a run that counts as sustained
 # What the weakest point of a run of three is worth. Were points independent, three times itself;
 # were they copies, once. In calm tails of public and simulated series the run's 98th percentile
@@ -49,8 +51,9 @@ class Committee:
 
     def learn(self, block: int, values: Floats, judged: Judged) -> None:
         """Learn the values [step, row] of a block, as they were judged before."""
-        days = len(values) * self.grid.step_s / DAY_S
-        self._peaks.learn(self._scores(judged.deviations), judged.each, days)
+        half_life = max(_HALF_LIFE_DAYS * DAY_S / self.grid.step_s, _HALF_LIFE_STEPS)
+        scores = self._scores(judged.deviations)
+        self._peaks.learn(scores, judged.each, len(values) / half_life)
         self.history.learn(block, values, judged.deviations.strays)
 
     def _scores(self, found: Deviations) -> Floats:

@@ -15,7 +15,6 @@ _EDGES[0] = 0.0
 _MIDDLES = np.exp2(_LOWEST + (np.arange(_BUCKETS) + 0.5) / _PER_OCTAVE)
 _MIDDLES[0] = _EDGES[1] / 2.0
 _TAIL, _LEAST_PEAKS = 0.02, 30.0
-_HALF_LIFE_DAYS = 28.0
 MIN_SCORES = 60.0
 _AT_ONCE = 500  # series fitted together: what that takes stays in the processor's cache
 NOT_LEARNED = 5.0  # -log10 p above which a score is taken for an incident and not learned
@@ -24,9 +23,9 @@ NOT_LEARNED = 5.0  # -log10 p above which a score is taken for an incident and n
 class Peaks:
     """Tail probabilities of non-negative scores [kind, series], each in its own history.
 
-    Counts per logarithmic bucket (9 % wide), halved every four weeks, hold the history in constant
-    memory. Above the 98th percentile, lower where that leaves fewer than thirty peaks, a
-    generalised Pareto distribution is fitted by probability-weighted moments. Its shape is never
+    Counts per logarithmic bucket (9 % wide), halved as often as the caller says, hold the history
+    in constant memory. Above the 98th percentile, lower where that leaves fewer than thirty peaks,
+    a generalised Pareto distribution is fitted by probability-weighted moments. Its shape is never
     below 0: a bounded tail would call everything beyond its end equally impossible and lose all
     ranking.
 
@@ -62,12 +61,12 @@ class Peaks:
         known = np.isfinite(scores) & (self._total[:, None] >= MIN_SCORES)
         return np.where(known, found, np.nan)
 
-    def learn(self, scores: Floats, evidence: Floats, days: float) -> None:
-        """Count scores [kind, step, row] over `days`, without those that were incidents, and fit
-        every tail anew."""
+    def learn(self, scores: Floats, evidence: Floats, half_lives: float) -> None:
+        """Count scores [kind, step, row] that took so many half-lives, without those that were
+        incidents, and fit every tail anew."""
         kept = np.isfinite(scores) & ~(evidence >= NOT_LEARNED)
         rows = self._start.shape[1]
-        self._counts *= np.float32(0.5 ** (days / _HALF_LIFE_DAYS))
+        self._counts *= np.float32(0.5**half_lives)
         k, _, r = np.nonzero(kept)
         flat = (k * rows + r) * _BUCKETS + _bucket(scores[kept])
         size = self._counts.size
