@@ -31,7 +31,7 @@ FLAGS = (
 )  # fmt: skip
 INCIDENT = "/incidents/support/latency_p95-3"
 PAGES = ("/", "/services", "/services/support", "/services/search", "/objectives", "/incidents",
-         INCIDENT, INCIDENT + "/why", "/calls", "/messages", "/audit", "/sources",
+         INCIDENT, INCIDENT + "/why", "/calls", "/messages", "/audit", "/sources", "/data-quality",
          "/quarantine", "/setup",
          "/nope")  # fmt: skip
 

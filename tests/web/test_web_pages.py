@@ -41,6 +41,7 @@ PAGES = (
     "/calls",
     "/messages",
     "/audit",
+    "/data-quality",
     "/sources",
     "/quarantine",
     "/setup",

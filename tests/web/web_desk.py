@@ -25,6 +25,12 @@ from tocsin.web.breakdown_views import Asked
 from tocsin.web.call_views import CallView, NoteView, ScoreView
 from tocsin.web.desk import BadCursor, IncidentFilter, Missing
 from tocsin.web.objective_views import BurnView, ObjectiveView
+from tocsin.web.quality_views import (
+    DataQualityView,
+    FieldQuality,
+    ServiceQuality,
+    SetAsideRow,
+)
 from tocsin.web.readiness import Readiness
 from tocsin.web.serving import MetricNameResource, MetricsResource
 from tocsin.web.tone import Tone
@@ -456,6 +462,26 @@ class MemoryDesk:
     ) -> Page[ChangeView]:
         found = [ChangeView(DEPLOY, "support", "deploy", "prompt v42 deployed")]
         return _page([c for c in found if service in ("", c.service)], cursor, limit)
+
+    def data_quality(self, hours: int) -> DataQualityView:
+        start = self.now - timedelta(hours=hours)
+        if not self.rows:
+            return DataQualityView(start, self.now, (), ())
+        fields = (
+            FieldQuality("usage_told", "Answered calls with token counts", 512, 1240, 0.413, 0.004,
+                         "risen"),
+            FieldQuality("price_known", "Calls with token counts whose model has a price", 0, 728,
+                         0.0, 0.0, "steady"),
+            FieldQuality("first_token_told", "Streamed answers with the time of their first token",
+                         0, 0, None, None, "unknown"),
+        )  # fmt: skip
+        one = ServiceQuality(
+            "shop", "support", 1240, fields, 3, 12, 40, 2, ("llm.new.#",), (),
+            ("openinference.instrumentation.openai 1.3",),
+            ("openinference.instrumentation.openai 1.2",),
+        )  # fmt: skip
+        aside = SetAsideRow("shop", "otlp traces", "it starts more than # days ago", 9)
+        return DataQualityView(start, self.now, (one,), (aside,))
 
     def sources(self) -> tuple[TargetStatus, ...]:
         if not self.rows:

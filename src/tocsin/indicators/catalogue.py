@@ -71,6 +71,29 @@ EMPTY_RETRIEVAL = Indicator(
 )
 
 
+def _told(name: str, title: str, bad: str, total: str, text: str) -> Indicator:
+    condition = Condition(parse(bad), parse(total) if total else None, text)
+    return Indicator(name, Ratio("condition", condition=condition), "data_quality", name, title)
+
+
+# What a sender ought to tell and sometimes does not: a call is bad when it is left out.
+COMPLETENESS = (
+    _told(
+        "usage_told", "Answered calls with token counts",
+        "not known(total_tokens)", "not error", "told no token counts",
+    ),
+    _told(
+        "price_known", "Calls with token counts whose model has a price",
+        "not known(cost_usd)", "known(total_tokens)", "have a model without a price",
+    ),
+    _told("model_named", "Calls that name a model", "not known(model)", "", "name no model"),
+    _told(
+        "first_token_told", "Streamed answers with the time of their first token",
+        "not known(ttft)", "streamed and known(latency)", "do not tell their first token",
+    ),
+)  # fmt: skip
+
+
 def latency_under(milliseconds: float) -> Indicator:
     """Calls that take less than `milliseconds`, whole answer included."""
     return _under("latency", "duration_ms", milliseconds, "latency_p95")
@@ -116,6 +139,7 @@ _FIXED = {
         FEEDBACK,
         RETRIEVAL,
         EMPTY_RETRIEVAL,
+        *COMPLETENESS,
     )
 }
 _LIMITED: Mapping[str, Callable[[Any], Indicator]] = {

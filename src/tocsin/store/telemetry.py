@@ -29,6 +29,7 @@ from tocsin.store import ddl, fitness, prices, schema
 from tocsin.store.call_detail import CallDetail, call_detail
 from tocsin.store.clickhouse import ClickHouse
 from tocsin.store.costs import Costs
+from tocsin.store.data_quality import DataQuality
 from tocsin.store.digests import DigestMemory
 from tocsin.store.exports import Exporter
 from tocsin.store.kinds import SegmentKind
@@ -100,7 +101,7 @@ class Telemetry:
     """Everything about calls, scores and changes. Close it, or use it as a context manager.
 
     writer: takes records in. reads, slices, metrics: what pages and the API ask. exports: files for
-    others. costs: bills beside the price book.
+    others. costs: bills beside the price book. quality: what telemetry leaves out.
     settled: what opening found. placer: finds the calls of scores that came before them.
     """
 
@@ -137,6 +138,7 @@ class Telemetry:
         self.metrics = MetricReader(engine)
         self.exports = Exporter(engine)
         self.costs = Costs(engine, keeping)
+        self.quality = DataQuality(engine)
         self._minutes = MinuteReader(engine)
 
     @classmethod

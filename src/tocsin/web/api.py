@@ -27,6 +27,7 @@ from tocsin.web.call_views import CallView
 from tocsin.web.desk import BadCursor, Desk, IncidentFilter, Missing
 from tocsin.web.guard import problem
 from tocsin.web.objective_views import ObjectiveView
+from tocsin.web.quality_views import DataQualityView
 from tocsin.web.resources import (
     Acknowledge,
     GiveVerdict,
@@ -52,6 +53,7 @@ log = structlog.get_logger(__name__)
 LONGEST = timedelta(days=31)  # of metrics at once
 
 Limit = Annotated[int, Query(ge=1, le=10_000, description="At most this many items.")]
+Hours = Annotated[int, Query(ge=1, le=6, description="So many hours, up to now.")]
 Cursor = Annotated[str | None, Query(description="`next` of the page before.")]
 From = Annotated[
     datetime | None, Query(alias="from", description="RFC 3339; an hour before `to` if not given.")
@@ -161,6 +163,10 @@ def _reading(desk: Desk) -> APIRouter:
         service: str, metric: str = "", start: From = None, stop: To = None, step: Step = None
     ) -> MetricsResource:
         return desk.metrics(service, metric, *_range(start, stop), step)
+
+    @router.get("/data-quality", summary="What telemetry leaves out, service by service")
+    def data_quality(hours: Hours = 1) -> DataQualityView:
+        return desk.data_quality(hours)
 
     @router.get("/sources", summary="What is read from elsewhere, target by target")
     def sources() -> Listing[TargetStatus]:

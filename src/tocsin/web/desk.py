@@ -16,6 +16,7 @@ from tocsin.engine.sources import TargetStatus
 from tocsin.web.breakdown_views import Asked
 from tocsin.web.call_views import CallView
 from tocsin.web.objective_views import ObjectiveView
+from tocsin.web.quality_views import DataQualityView
 from tocsin.web.readiness import Readiness
 from tocsin.web.serving import MetricsResource
 from tocsin.web.views import (
@@ -119,6 +120,10 @@ class Desk(Protocol):
         self, service: str, since: datetime | None, cursor: str | None, limit: int
     ) -> Page[ChangeView]:
         """Deploys and other changes, newest first."""
+        ...
+
+    def data_quality(self, hours: int) -> DataQualityView:
+        """What telemetry leaves out, in the last 1 to 6 hours."""
         ...
 
     def sources(self) -> tuple[TargetStatus, ...]:

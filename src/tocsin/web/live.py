@@ -15,11 +15,20 @@ from tocsin.engine.health import service_health
 from tocsin.engine.house import House, NoSuchIncident, settled
 from tocsin.engine.sources import TargetStatus
 from tocsin.store.reads import FleetRow
-from tocsin.web import breakdown_views, call_reading, portraits, readiness, reasons, serving
+from tocsin.web import (
+    breakdown_views,
+    call_reading,
+    portraits,
+    quality_reading,
+    readiness,
+    reasons,
+    serving,
+)  # fmt: skip
 from tocsin.web.call_views import CallView
 from tocsin.web.desk import IncidentFilter, Missing
 from tocsin.web.listing import number, paged, passes
 from tocsin.web.objective_views import ObjectiveView
+from tocsin.web.quality_views import DataQualityView
 from tocsin.web.readiness import Readiness
 from tocsin.web.tone import Tone
 from tocsin.web.views import (
@@ -251,6 +260,10 @@ class LiveDesk:
         reader, theirs = self._house.telemetry.metrics, self._telemetry_name(service)
         return serving.resource(reader, service, theirs, metric, first, last, step_minutes)
 
+    def data_quality(self, hours: int) -> DataQualityView:
+        """What telemetry leaves out, in the last 1 to 6 hours."""
+        return quality_reading.view(self._house.telemetry.quality, self._house.clock.now(), hours)
+
     def breakdown(self, service: str, asked: breakdown_views.Asked) -> dict[str, Any]:
         """Which slice of a service's traffic explains a time range; BadRange for what cannot be."""
         now = self._house.clock.now()
@@ -274,18 +287,7 @@ class LiveDesk:
 
     def quarantine(self, cursor: str | None, limit: int) -> Page[QuarantineRow]:
         """Input that was kept but could not be used, newest first."""
-        rows = [
-            QuarantineRow(
-                id=f"{number}",
-                at=row["recv"],
-                source=row["source"],
-                reason=row["reason"],
-                size_bytes=len(row["body"]),
-                excerpt=row["body"][:400],
-            )
-            for number, row in enumerate(self._house.telemetry.reads.quarantined(1000))
-        ]
-        return paged(rows, cursor, limit, lambda row: row.id)
+        return quality_reading.quarantine(self._house.telemetry.reads, cursor, limit)
 
     def progress(self) -> ReplayProgress | None:
         """How far a running replay is."""

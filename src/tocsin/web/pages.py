@@ -57,6 +57,7 @@ class Pages:
             ("/calls/{trace_id}/{span_id}", self.call),
             ("/messages", self.messages),
             ("/audit", self.audit),
+            ("/data-quality", self.data_quality),
             ("/sources", self.sources),
             ("/quarantine", self.quarantine),
             ("/setup", self.setup),
@@ -176,6 +177,15 @@ class Pages:
         page = self._desk.quarantine(_cursor(request), PAGE_SIZE)
         return self._renderer.page(
             request, "quarantine.html", title="Quarantine", live=True, page=page
+        )
+
+    def data_quality(self, request: Request) -> Response:
+        """What telemetry leaves out."""
+        asked = request.query_params.get("hours", "")
+        hours = int(asked) if asked in ("1", "2", "3", "4", "5", "6") else 1
+        view = self._desk.data_quality(hours)
+        return self._renderer.page(
+            request, "quality.html", title="Data quality", view=view, hours=hours
         )
 
     def sources(self, request: Request) -> Response:

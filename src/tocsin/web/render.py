@@ -38,6 +38,7 @@ NAVIGATION = (
     ("/calls", "Calls"),
     ("/messages", "Messages"),
     ("/audit", "Audit"),
+    ("/data-quality", "Data quality"),
     ("/sources", "Sources"),
     ("/quarantine", "Quarantine"),
     ("/setup", "Setup"),

@@ -1,0 +1,97 @@
+"""Reads how good the telemetry itself is: what is left out, what is new, what was set aside."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Literal
+
+from tocsin.indicators.catalogue import COMPLETENESS
+from tocsin.indicators.completeness import Missing, has_risen
+from tocsin.store.data_quality import DataQuality, Spelling, Telling
+from tocsin.store.reads import Reads
+from tocsin.web.listing import paged
+from tocsin.web.quality_views import (
+    DataQualityView,
+    FieldQuality,
+    ServiceQuality,
+    SetAsideRow,
+)
+from tocsin.web.views import Page, QuarantineRow
+
+_EXPECTED = 10  # so many sightings are expected before none of them means anything
+
+
+def view(reader: DataQuality, now: datetime, hours: int) -> DataQualityView:
+    """The last `hours` (1 to 6), compared with the day before them."""
+    start = now - timedelta(hours=hours)
+    conditions = {
+        each.name: each.ratio.condition for each in COMPLETENESS if each.ratio.condition is not None
+    }
+    found = reader.services(conditions, start, now)
+    services = [_service(*key, telling) for key, telling in found.items()]
+    services.sort(key=lambda each: (not each.has_changed, -each.calls, each.service))
+    aside = tuple(
+        SetAsideRow(row.project, row.source, row.reason, row.rows)
+        for row in reader.set_aside(start, now)
+    )
+    return DataQualityView(start, now, tuple(services), aside)
+
+
+def quarantine(reads: Reads, cursor: str | None, limit: int) -> Page[QuarantineRow]:
+    """Input that was kept but could not be used, newest first."""
+    rows = [
+        QuarantineRow(
+            id=f"{number}",
+            at=row["recv"],
+            source=row["source"],
+            reason=row["reason"],
+            size_bytes=len(row["body"]),
+            excerpt=row["body"][:400],
+        )
+        for number, row in enumerate(reads.quarantined(1000))
+    ]
+    return paged(rows, cursor, limit, lambda row: row.id)
+
+
+# --- private -----------------------------------------------------------------------------------
+
+
+def _service(project: str, service: str, telling: Telling) -> ServiceQuality:
+    fields = tuple(
+        _field(each.name, each.title, *telling.missing[each.name])
+        for each in COMPLETENESS
+        if each.name in telling.missing
+    )
+    attributes, scopes = telling.attributes, telling.scopes
+    return ServiceQuality(
+        project, service, telling.calls, fields, telling.ahead, telling.late, telling.scores,
+        telling.unplaced, _new(attributes, telling), _vanished(attributes, telling),
+        _new(scopes, telling), _vanished(scopes, telling),
+    )  # fmt: skip
+
+
+def _field(name: str, title: str, now: Missing, before: Missing) -> FieldQuality:
+    state: Literal["steady", "risen", "unknown"] = "steady"
+    if not now.total:
+        state = "unknown"
+    elif has_risen(now, before):
+        state = "risen"
+    share, earlier = (each.share if each.total else None for each in (now, before))
+    return FieldQuality(name, title, now.missing, now.total, share, earlier, state)
+
+
+def _new(found: Sequence[Spelling], telling: Telling) -> tuple[str, ...]:
+    """Names that the sample before has not, and would have had ten times if they were not new."""
+    least = _EXPECTED * telling.calls / max(telling.sampled, 1)
+    return tuple(
+        each.name for each in found if telling.sampled and not each.before and each.now >= least
+    )
+
+
+def _vanished(found: Sequence[Spelling], telling: Telling) -> tuple[str, ...]:
+    """Names that are gone, and would be there ten times if they were not."""
+    least = _EXPECTED * telling.sampled / max(telling.calls, 1)
+    return tuple(
+        each.name for each in found if telling.calls and not each.now and each.before >= least
+    )
