@@ -19,11 +19,13 @@ from starlette.routing import BaseRoute, Route
 
 from tocsin.domain.clock import iso
 from tocsin.domain.errors import IntakeError
+from tocsin.intake.admission import Admission
+from tocsin.intake.bodies import BodyLimits, read_body
 from tocsin.store.inbox import Letter
-from tocsin.web.guard import problem
+from tocsin.web.guard import refusal
 
 log = structlog.get_logger(__name__)
-LARGEST = 4 << 20
+LIMITS = BodyLimits(wire_bytes=4 << 20)
 _PREVIEW = 2000
 _EVERY_S = 5.0
 
@@ -50,6 +52,7 @@ class AlertDoors:
     def __init__(self, taker: AlertTaker) -> None:
         self._taker = taker
         self._arrived = asyncio.Event()
+        self._admission = Admission()
 
     def routes(self) -> Sequence[BaseRoute]:
         """To be mounted at the root, before the API."""
@@ -83,15 +86,12 @@ class AlertDoors:
         return await self._take(request, "prometheus", 200)
 
     async def _take(self, request: Request, source: str, status: int) -> Response:
-        body = bytearray()
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > LARGEST:
-                return problem(413, f"a request with alerts is at most {LARGEST} bytes")
         try:
-            number = await run_in_threadpool(self._taker.accept, source, bytes(body))
+            with self._admission.request() as ticket:
+                body = await read_body(request, LIMITS, ticket)
+                number = await run_in_threadpool(self._taker.accept, source, body)
         except IntakeError as error:
-            return problem(error.status, str(error))
+            return refusal(error)
         self._arrived.set()
         return JSONResponse({"kept": number} if status == 202 else {}, status)
 

@@ -14,13 +14,17 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from tocsin.delivery.answers import NotAuthentic
+from tocsin.domain.errors import IntakeError
 from tocsin.engine.answers import Answers
-from tocsin.web.guard import problem
+from tocsin.intake.admission import Admission
+from tocsin.intake.bodies import BodyLimits, read_body
+from tocsin.web.guard import problem, refusal
 
 log = structlog.get_logger(__name__)
 
 PATH = "/callbacks/"
-LARGEST_BODY = 1_000_000
+# Anybody may call here, so that a body has little time.
+LIMITS = BodyLimits(wire_bytes=1_000_000, silence_s=5.0, whole_s=20.0)
 
 
 class Callbacks:
@@ -28,6 +32,7 @@ class Callbacks:
 
     def __init__(self, answers: Answers) -> None:
         self._answers = answers
+        self._admission = Admission(16 << 20)
 
     def routes(self) -> list[Route]:
         """Its one address."""
@@ -38,14 +43,13 @@ class Callbacks:
         receiver = request.path_params["receiver"]
         if not self._answers.listens_to(receiver):
             return problem(404, "no receiver of this name listens to requests")
-        body = bytearray()
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > LARGEST_BODY:
-                return problem(413, f"a request is at most {LARGEST_BODY} bytes")
         headers = dict(request.headers.items())
         try:
-            await run_in_threadpool(self._answers.take, receiver, headers, bytes(body))
+            with self._admission.request() as ticket:
+                body = await read_body(request, LIMITS, ticket)
+                await run_in_threadpool(self._answers.take, receiver, headers, body)
+        except IntakeError as error:
+            return refusal(error)
         except NotAuthentic as error:
             log.warning("callback_refused", receiver=receiver, reason=str(error))
             return problem(401, str(error))

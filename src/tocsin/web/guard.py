@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 
 from tocsin.domain.clock import Clock
+from tocsin.domain.errors import IntakeError
 from tocsin.intake.credentials import offered_tokens
 from tocsin.web.auth import SESSION_COOKIE, AuthPolicy, is_session
 
@@ -49,6 +50,12 @@ def problem(status: int, detail: str, *, headers: dict[str, str] | None = None) 
         media_type="application/problem+json",
         headers=headers,
     )
+
+
+def refusal(error: IntakeError) -> JSONResponse:
+    """The problem document of a request that is not taken."""
+    later = {} if error.retry_after_s is None else {"Retry-After": str(error.retry_after_s)}
+    return problem(error.status, str(error), headers=later)
 
 
 class SecurityHeaders:
