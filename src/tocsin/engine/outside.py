@@ -73,11 +73,11 @@ class Outside:
 
     def refused(self) -> list[Letter]:
         """The latest requests that could not be read."""
-        with self._house.state.transaction() as tx:
+        with self._house.state.reading() as tx:
             return list(inbox.refused(tx))
 
     def _unread(self) -> list[Letter]:
-        with self._house.state.transaction() as tx:
+        with self._house.state.reading() as tx:
             return list(inbox.unread(tx))
 
     def _read(self, letter: Letter) -> int:

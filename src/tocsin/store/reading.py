@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -55,12 +56,18 @@ class StateReader:
     def __init__(self, database: Database) -> None:
         self._database = database
 
+    @contextmanager
+    def reading(self) -> Iterator[Transaction]:
+        """What a transaction sees, for reading only: it waits for no writer."""
+        with self._database.read() as connection:
+            yield Transaction(connection)
+
     # --- incidents ---
 
     def incident(self, incident_id: str) -> Incident | None:
         """One incident, or None."""
-        with self._database.read() as connection:
-            return Transaction(connection).incident(incident_id)
+        with self.reading() as tx:
+            return tx.incident(incident_id)
 
     def list_incidents(
         self, limit: int, before: str | None = None, state: str | None = None

@@ -81,8 +81,8 @@ class StateStore(StateReader):
 
     def get_meta(self, name: str) -> Any:
         """A small durable value (JSON), or None."""
-        with self._database.read() as connection:
-            return Transaction(connection).get_meta(name)
+        with self.reading() as tx:
+            return tx.get_meta(name)
 
     def set_meta(self, name: str, value: Any) -> None:
         """Store a small durable value; within this thread's transaction if one is open."""
