@@ -16,6 +16,7 @@ from tocsin.domain.findings import Incident, IncidentState
 from tocsin.engine.house import House
 from tocsin.engine.outside import Outside
 from tocsin.spec.desired import load_text
+from tocsin.store import inbox
 from tocsin.store.otlp_kinds import TABLES
 from tocsin.store.row_kinds import segment_kinds
 from tocsin.store.state import StateStore
@@ -173,6 +174,31 @@ def test_what_cannot_be_read_is_kept_with_its_reason_and_holds_up_nothing(bench:
     assert "labels is empty" in reasons[1]
     with pytest.raises(IntakeError, match="no source of alerts 'carrier-pigeon'"):
         bench.outside.accept("carrier-pigeon", b"{}")
+
+
+def test_one_alert_that_cannot_be_read_takes_none_of_its_group_with_it(bench: Bench) -> None:
+    broken = {**alert("Broken"), "startsAt": "yesterday"}
+    assert bench.tell("alertmanager", group(alert(), broken, alert(region="eu"))) == 2
+    assert len(bench.state.alerts()) == 2
+    (letter,) = bench.outside.refused()
+    assert letter.reason == "alerts[1].startsAt must be an RFC 3339 time, not 'yesterday'"
+
+
+@pytest.mark.parametrize(
+    "text", ["\x00", "\ud800", "x" * 100_000, "9999-12-31T23:59:59-14:00", "٣"]
+)
+def test_nothing_that_a_request_holds_keeps_later_ones_from_being_read(
+    bench: Bench, text: str
+) -> None:
+    odd = {**alert("Odd", region=text), "startsAt": text, "annotations": {"summary": text}}
+    for body in (group(odd), [odd], {"name": text or "x", "starts": text, "labels": {"a": text}}):
+        for source in ("alertmanager", "prometheus", "grafana", "datadog", "generic"):
+            bench.outside.accept(source, json.dumps(body).encode())
+    bench.outside.accept("generic", b"[" * 100_000)
+    assert bench.tell("generic", {"name": "Down", "service": "chat", "severity": "page"}) >= 1
+    assert "Down" in {one.labels["monitor"] for one in bench.state.alerts().values()}
+    with bench.state.reading() as tx:
+        assert not inbox.unread(tx)
 
 
 def test_what_was_accepted_before_a_crash_is_read_after_it(bench: Bench) -> None:

@@ -22,7 +22,7 @@ from tocsin.domain.errors import IntakeError
 from tocsin.domain.findings import Alert, AlertState, LedgerEvent, fingerprint
 from tocsin.engine.house import House
 from tocsin.intake.alerts import FORMATS
-from tocsin.intake.alerts.incoming import Incoming
+from tocsin.intake.alerts.incoming import Incoming, Told
 from tocsin.store import inbox
 from tocsin.store.inbox import Letter
 from tocsin.store.transaction import Transaction
@@ -58,13 +58,19 @@ class Outside:
     def work(self) -> int:
         """Read everything in the inbox and decide; returns how many alerts changed.
 
-        A request that cannot be read is kept with the reason; it does not hold up the others.
+        What cannot be read is kept with the reason; it does not hold up the others, nor does one
+        alert of a request those beside it.
         """
         changed = 0
         with self._lock:
-            while letters := self._unread():
+            kept: set[int] = set()  # what cannot be stored now must not hold up what came later
+            while letters := [letter for letter in self._unread() if letter.id not in kept]:
                 for letter in letters:
-                    changed += self._read(letter)
+                    try:
+                        changed += self._read(letter)
+                    except Exception:  # tried again the next time
+                        kept.add(letter.id)
+                        log.exception("alert_not_stored", source=letter.source, letter=letter.id)
             changed += self._expire()
             if changed:
                 self._house.reconsider()
@@ -81,23 +87,20 @@ class Outside:
             return list(inbox.unread(tx))
 
     def _read(self, letter: Letter) -> int:
-        try:
-            told = FORMATS[letter.source](json.loads(letter.body), letter.at)
-        except (IntakeError, ValueError, RecursionError) as error:
-            log.warning("alert_refused", source=letter.source, letter=letter.id, error=str(error))
-            with self._house.state.transaction() as tx:
-                inbox.settle(tx, letter, reason=str(error)[:1000] or type(error).__name__)
-            return 0
+        told = _understood(letter)
+        if told.faults:
+            log.warning("alert_refused", source=letter.source, letter=letter.id,
+                        error=told.faults[0])  # fmt: skip
         with self._house.undisturbed(), self._house.state.transaction() as tx:
             held = self._house.state.alerts()
             changed = 0
-            for one in told:
+            for one in told.alerts:
                 alert = self._alert(letter, one, held)
                 if alert is not None:
                     self._put(tx, alert, held.get(alert.fingerprint), letter)
                     held = {**held, alert.fingerprint: alert}
                     changed += 1
-            inbox.settle(tx, letter)
+            inbox.settle(tx, letter, reason="; ".join(told.faults)[:1000])
             inbox.tidy(tx, letter.at)
         return changed
 
@@ -182,6 +185,17 @@ class Outside:
                 },
             )
         )
+
+
+def _understood(letter: Letter) -> Told:
+    """What a request says. Nothing that it holds may raise: it would be tried for ever."""
+    try:
+        return FORMATS[letter.source](json.loads(letter.body), letter.at)
+    except (IntakeError, ValueError, RecursionError) as error:
+        return Told((), (str(error) or type(error).__name__,))
+    except Exception as error:  # a fault of ours, and still no reason to forget it
+        log.exception("alert_not_understood", source=letter.source, letter=letter.id)
+        return Told((), (f"could not be read: {type(error).__name__}",))
 
 
 def _snake(name: str) -> str:

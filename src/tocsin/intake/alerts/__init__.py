@@ -9,9 +9,9 @@ from typing import Any
 from tocsin.intake.alerts.alertmanager import pushed, webhook
 from tocsin.intake.alerts.datadog import datadog
 from tocsin.intake.alerts.generic import generic
-from tocsin.intake.alerts.incoming import Incoming
+from tocsin.intake.alerts.incoming import Told
 
-Format = Callable[[Any, datetime], list[Incoming]]
+Format = Callable[[Any, datetime], Told]
 FORMATS: Mapping[str, Format] = {
     "alertmanager": webhook,
     "prometheus": pushed,

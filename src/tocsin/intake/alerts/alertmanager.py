@@ -15,13 +15,15 @@ from tocsin.domain.errors import IntakeError
 from tocsin.intake.alerts.incoming import (
     LONGEST_AHEAD,
     Incoming,
+    Told,
     as_instant,
     as_labels,
     as_object,
+    each,
 )
 
 
-def webhook(body: Any, now: datetime) -> list[Incoming]:
+def webhook(body: Any, now: datetime) -> Told:
     """Every alert of a group as Alertmanager or Grafana sends it.
 
     Truncated groups (`max_alerts`) hold fewer than there are; what is not told stays as it was.
@@ -31,14 +33,14 @@ def webhook(body: Any, now: datetime) -> list[Incoming]:
     if not isinstance(alerts, list):
         raise IntakeError(400, "alerts must be a list: is this an Alertmanager webhook?")
     link = str(told.get("externalURL") or "")
-    return [_alert(one, f"alerts[{i}]", now, link) for i, one in enumerate(alerts)]
+    return each(alerts, "alerts", lambda one, where: _alert(one, where, now, link))
 
 
-def pushed(body: Any, now: datetime) -> list[Incoming]:
+def pushed(body: Any, now: datetime) -> Told:
     """What Prometheus posts to `/api/v2/alerts`: firing until `endsAt`, told again until then."""
     if not isinstance(body, list):
         raise IntakeError(400, "the body must be a list of alerts")
-    return [_alert(one, f"[{i}]", now, "") for i, one in enumerate(body)]
+    return each(body, "", lambda one, where: _alert(one, where, now, ""))
 
 
 def _alert(given: Any, where: str, now: datetime, link: str) -> Incoming:

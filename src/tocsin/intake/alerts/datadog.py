@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from tocsin.domain.errors import IntakeError
-from tocsin.intake.alerts.incoming import Incoming, as_object
+from tocsin.intake.alerts.incoming import Incoming, Told, as_object
 
 TEMPLATE = {
     "id": "$ALERT_ID",
@@ -28,7 +28,7 @@ _OVER = frozenset({"Recovered", "Warn Recovered", "No Data Recovered"})
 _PRIORITY = {"P1": "critical", "P2": "critical"}
 
 
-def datadog(body: Any, now: datetime) -> list[Incoming]:
+def datadog(body: Any, now: datetime) -> Told:
     """The alert of one notification. Its identity is the monitor and the scope it alerts for."""
     told = as_object(body, "the body")
     missing = [name for name in ("id", "title", "transition") if not told.get(name)]
@@ -40,20 +40,22 @@ def datadog(body: Any, now: datetime) -> list[Incoming]:
     labels = {**tags, **scope}
     labels.setdefault("severity", _PRIORITY.get(texts["priority"], "warning"))
     is_over = texts["transition"] in _OVER
-    return [
-        Incoming(
-            key=f"{texts['id']}\xff{texts['scope']}",
-            name=texts["title"],
-            state="resolved" if is_over else "firing",
-            labels={name: value for name, value in labels.items() if value},
-            starts=now,
-            ends=now if is_over else None,
-            summary=texts["title"],
-            description=texts["message"][:4000],
-            link=texts["link"],
-            details={"metric": texts["metric"]} if texts["metric"] else {},
+    return Told(
+        (
+            Incoming(
+                key=f"{texts['id']}\xff{texts['scope']}",
+                name=texts["title"],
+                state="resolved" if is_over else "firing",
+                labels={name: value for name, value in labels.items() if value},
+                starts=now,
+                ends=now if is_over else None,
+                summary=texts["title"],
+                description=texts["message"][:4000],
+                link=texts["link"],
+                details={"metric": texts["metric"]} if texts["metric"] else {},
+            ),
         )
-    ]
+    )
 
 
 def _tag(text: str) -> tuple[str, str]:

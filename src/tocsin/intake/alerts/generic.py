@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from tocsin.domain.errors import IntakeError
-from tocsin.intake.alerts.incoming import Incoming, as_instant, as_labels, as_object
+from tocsin.intake.alerts.incoming import Incoming, Told, as_instant, as_labels, as_object, each
 
 FIELDS = (
     "name", "state", "service", "env", "signal", "severity", "value", "summary", "description",
@@ -16,12 +16,11 @@ _OVER = frozenset({"resolved", "ok", "recovered", "cleared", "normal", "closed"}
 _ON = frozenset({"firing", "alert", "alerting", "triggered", "open", "warn", "warning", "no data"})
 
 
-def generic(body: Any, now: datetime) -> list[Incoming]:
+def generic(body: Any, now: datetime) -> Told:
     """Alerts as `{name, state, service, severity, value, labels, ...}`; `name` is needed."""
-    given = body if isinstance(body, list) else [body]
-    return [
-        _alert(one, f"[{i}]" if isinstance(body, list) else "", now) for i, one in enumerate(given)
-    ]
+    if isinstance(body, list):
+        return each(body, "", lambda one, where: _alert(one, where, now))
+    return Told((_alert(body, "", now),))
 
 
 def _alert(given: Any, where: str, now: datetime) -> Incoming:

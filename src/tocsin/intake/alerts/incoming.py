@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 from tocsin.domain.clock import parse_iso
@@ -56,6 +56,28 @@ class Incoming:
         return "page" if told in _PAGES else "ticket"
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a request says: its alerts, and what of it could not be read, with its place."""
+
+    alerts: tuple[Incoming, ...]
+    faults: tuple[str, ...] = ()
+
+
+def each(given: Sequence[Any], where: str, read: Callable[[Any, str], Incoming]) -> Told:
+    """Every alert of a list; one that cannot be read takes none of the others with it.
+
+    where: what the list is called in messages.
+    """
+    alerts, faults = [], []
+    for number, one in enumerate(given):
+        try:
+            alerts.append(read(one, f"{where}[{number}]"))
+        except IntakeError as error:
+            faults.append(str(error))
+    return Told(tuple(alerts), tuple(faults))
+
+
 def _first(labels: Mapping[str, str], names: tuple[str, ...]) -> str:
     return next((labels[name] for name in names if labels.get(name)), "")
 
@@ -83,8 +105,8 @@ def as_instant(value: Any, where: str, default: datetime) -> datetime:
     if value in (None, "") or str(value).startswith("0001-01-01"):
         return default
     try:
-        return parse_iso(str(value))
-    except ValueError:
+        return parse_iso(str(value)).astimezone(UTC)
+    except (ValueError, OverflowError):
         raise IntakeError(400, f"{where} must be an RFC 3339 time, not {value!r}") from None
 
 
