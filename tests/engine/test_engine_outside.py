@@ -163,6 +163,20 @@ def test_what_prometheus_pushes_holds_until_it_is_not_told_again(bench: Bench) -
     assert bench.incidents()[0].state is IncidentState.RESOLVED
 
 
+def test_an_alert_does_not_end_because_we_were_away(bench: Bench) -> None:
+    until = NOW + timedelta(minutes=4)
+    pushed = [{"labels": alert()["labels"], "startsAt": iso(NOW), "endsAt": iso(until)}]
+    bench.tell("prometheus", pushed)
+    bench.later(minutes=30)
+    again = Outside(bench.house)  # as after a restart
+    assert again.work() == 0
+    bench.later(minutes=3)
+    assert again.work() == 0
+    assert bench.incidents()[0].state is IncidentState.TRIGGERED
+    bench.later(minutes=2)
+    assert again.work() == 1
+
+
 def test_what_cannot_be_read_is_kept_with_its_reason_and_holds_up_nothing(bench: Bench) -> None:
     bench.outside.accept("alertmanager", b"{not json")
     bench.outside.accept("alertmanager", b'{"alerts": [{"labels": {}}]}')

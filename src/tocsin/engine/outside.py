@@ -13,6 +13,7 @@ import json
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 import structlog
@@ -36,6 +37,7 @@ class Outside:
 
     def __init__(self, house: House) -> None:
         self._house = house
+        self._open_since = house.clock.now()
         self._wake: Callable[[], None] = lambda: None
         self._lock = threading.Lock()
 
@@ -155,7 +157,7 @@ class Outside:
             over = [
                 alert
                 for alert in self._house.state.alerts().values()
-                if _ENDS in alert.evidence and parse_iso(str(alert.evidence[_ENDS])) <= now
+                if _ENDS in alert.evidence and self._expires(alert) <= now
             ]
             if over:
                 with self._house.state.transaction() as tx:
@@ -163,6 +165,14 @@ class Outside:
                         ended = replace(alert, state=AlertState.RESOLVED, updated=now)
                         self._put(tx, ended, alert, None)
         return len(over)
+
+    def _expires(self, alert: Alert) -> datetime:
+        """When an alert ends that is not told again: its sender had as long as it promised.
+
+        What we were away for does not count: nobody could have told us then.
+        """
+        ends = parse_iso(str(alert.evidence[_ENDS]))
+        return max(ends, self._open_since + (ends - alert.updated))
 
     def _put(
         self, tx: Transaction, alert: Alert, before: Alert | None, letter: Letter | None
