@@ -19,6 +19,7 @@ from world import SIGNING_SECRET, WEBHOOK_SECRET, Phase, World, usual
 from tocsin.delivery.answers import Answer
 from tocsin.delivery.message import Message
 from tocsin.delivery.outcome import Delivered, Outcome
+from tocsin.domain.errors import StoreError
 from tocsin.domain.findings import Incident, IncidentState
 
 PHASES = [*usual("chat", until=120), Phase("chat", 5, 120, failing=0.7)]
@@ -99,6 +100,24 @@ def test_what_is_told_again_or_replayed_counts_once(tmp_path: Path) -> None:
             tx.put_incident(again, expect_version=acknowledged.version)
         assert pagerduty(made, body) == 200
         assert incident(made, page).state is IncidentState.TRIGGERED, "a replay silences nothing"
+
+
+def test_an_answer_that_could_not_be_carried_out_counts_when_it_is_told_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with World(tmp_path, PHASES) as made:
+        made.play(12)
+        page = made.incident("chat")
+
+        def locked(*_: object) -> Incident:
+            raise StoreError("the state database is locked")
+
+        with monkeypatch.context() as broken:
+            broken.setattr(made.house, "acknowledge", locked)
+            assert pagerduty(made, told(page.id)) >= 500
+        assert incident(made, page).state is IncidentState.TRIGGERED
+        assert pagerduty(made, told(page.id)) == 200
+        assert incident(made, page).state is IncidentState.ACKNOWLEDGED
 
 
 @pytest.mark.parametrize(

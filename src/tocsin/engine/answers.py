@@ -132,9 +132,15 @@ class Answers:
         if incident is None:
             log.info("answer_without_incident", receiver=receiver, action=answer.action)
             return False
-        event = answer.id or f"{incident.id}:{answer.action}"
-        if not self._is_new(f"{receiver}:{event}"):
+        event = f"{receiver}:{answer.id or f'{incident.id}:{answer.action}'}"
+        if self._was_seen(event):
             return False
+        counted = self._carry_out(receiver, answer, incident)
+        # Only now: what failed on the way is told, or asked for, again and must count then.
+        self._remember(event)
+        return counted
+
+    def _carry_out(self, receiver: str, answer: Answer, incident: Incident) -> bool:
         incident = self._house.state.incident(incident.id) or incident
         wanted = (
             incident.state in _CALLED_FOR
@@ -153,11 +159,10 @@ class Answers:
         self._wake()
         return True
 
-    def _is_new(self, event: str) -> bool:
-        """Whether this was never seen; from now on it was."""
+    def _was_seen(self, event: str) -> bool:
+        return event in (self._house.state.get_meta(SEEN) or ())
+
+    def _remember(self, event: str) -> None:
         with self._house.state.transaction() as tx:
-            seen = list(tx.get_meta(SEEN) or [])
-            if event in seen:
-                return False
+            seen = [one for one in tx.get_meta(SEEN) or () if one != event]
             tx.set_meta(SEEN, [*seen, event][-MOST_SEEN:])
-        return True
