@@ -15,6 +15,7 @@ from tocsin.delivery.message import Message
 from tocsin.delivery.outcome import Delivered, Outcome, Rejected
 from tocsin.domain.findings import Incident, IncidentState, NewEffect
 from tocsin.domain.secret import Secret
+from tocsin.engine.outside import Outside
 from tocsin.engine.watch import Watch
 
 PHASES = [*usual("chat", until=120), Phase("chat", 5, 120, failing=0.7)]
@@ -129,3 +130,17 @@ def test_alerts_of_others_are_left_alone(tmp_path: Path) -> None:
             tx.put_alert(other)
         Watch(made.house).look()
         assert "elsewhere" in made.state.alerts()
+
+
+def test_an_alert_of_another_monitor_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    with World(tmp_path, usual("chat", until=30)) as made:
+        made.play(5)
+        outside, watch = Outside(made.house), Watch(made.house)
+        outside.accept("grafana", b"<html>not an alert</html>")
+        outside.work()
+        (trouble,) = watch.look()
+        assert (trouble.name, trouble.signal) == ("inbox/grafana", "alert_unreadable")
+        (own,) = about_itself(made)
+        assert own.tier != 1, "somebody has to mend it; nobody has to get up"
+        made.clock.advance(timedelta(hours=3))
+        assert "alert_unreadable" not in {each.signal for each in watch.troubles()}

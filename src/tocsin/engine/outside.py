@@ -201,8 +201,10 @@ def _understood(letter: Letter) -> Told:
     """What a request says. Nothing that it holds may raise: it would be tried for ever."""
     try:
         return FORMATS[letter.source](json.loads(letter.body), letter.at)
-    except (IntakeError, ValueError, RecursionError) as error:
-        return Told((), (str(error) or type(error).__name__,))
+    except IntakeError as error:
+        return Told((), (str(error),))
+    except (ValueError, RecursionError) as error:
+        return Told((), (f"the body is not JSON: {error}",))
     except Exception as error:  # a fault of ours, and still no reason to forget it
         log.exception("alert_not_understood", source=letter.source, letter=letter.id)
         return Told((), (f"could not be read: {type(error).__name__}",))

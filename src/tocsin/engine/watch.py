@@ -1,9 +1,9 @@
 """Tocsin watches itself: what keeps it from telling people is an alert, and its silence one too.
 
-Three things are looked at, twice a minute: a page that its receiver never took (the fallback was
-paged already), effects that should have been tried more than two minutes ago, and minutes that
-nobody has judged. Each raises an alert of the service `tocsin`, which is classified and routed by
-the configuration like any other.
+Four things are looked at, twice a minute: a page that its receiver never took (the fallback was
+paged already), effects that should have been tried more than two minutes ago, minutes that nobody
+has judged, and alerts of other monitors that could not be read. Each raises an alert of the service
+`tocsin`, which is classified and routed by the configuration like any other.
 
 Whoever is dead cannot say so. While all is well, an address outside is asked every minute
 (healthchecks.io, Dead Man's Snitch, a heartbeat of the pager); when that stops, *it* alarms.
@@ -24,6 +24,7 @@ from tocsin.domain.clock import from_minute
 from tocsin.domain.findings import Alert, AlertState, EffectState, LedgerEvent, fingerprint
 from tocsin.domain.secret import Secret
 from tocsin.engine.house import House
+from tocsin.store import inbox
 from tocsin.store.rows import StoredEffect
 
 log = structlog.get_logger(__name__)
@@ -41,11 +42,15 @@ _READ = 500
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """What is wrong with Tocsin. name: of the alert, unique. signal: its kind."""
+    """What is wrong with Tocsin. name: of the alert, unique. signal: its kind.
+
+    severity: page for what keeps people from being told, ticket for what somebody has to mend.
+    """
 
     name: str
     signal: str
     reason: str
+    severity: str = "page"
 
 
 class Watch:
@@ -68,7 +73,7 @@ class Watch:
         if behind > UNJUDGED:
             what = f"the last judged minute ended {int(behind.total_seconds()) // 60} minutes ago"
             found.append(Trouble("evaluation/lag", "evaluation_lag", what))
-        return found
+        return [*found, *self._unreadable(now)]
 
     def look(self) -> list[Trouble]:
         """Raise and end alerts so that they say what is wrong now. Blocks."""
@@ -94,9 +99,9 @@ class Watch:
         return found
 
     async def ping(self, http: httpx.AsyncClient, found: list[Trouble]) -> bool:
-        """Tell the outside that all is well, if it is and it is time; whether it was told."""
+        """Tell the outside that people will be told, if so and it is time; whether it was told."""
         now = self._house.clock.now()
-        if self._ping_url is None or found:
+        if self._ping_url is None or any(each.severity == "page" for each in found):
             return False
         if self._pinged is not None and now - self._pinged < BETWEEN_PINGS:
             return False
@@ -126,6 +131,21 @@ class Watch:
                 await asyncio.wait_for(stop.wait(), INTERVAL.total_seconds())
             except TimeoutError:
                 continue
+
+    def _unreadable(self, now: datetime) -> list[Trouble]:
+        """Sources whose alerts could not be read lately: any of them may have been a page."""
+        with self._house.state.reading() as tx:
+            letters = [one for one in inbox.refused(tx) if one.at > now - REMEMBERED]
+        newest = {one.source: one for one in reversed(letters)}
+        return [
+            Trouble(
+                f"inbox/{source}",
+                "alert_unreadable",
+                f"an alert of {source} could not be read: {letter.reason}",
+                severity="ticket",
+            )
+            for source, letter in newest.items()
+        ]
 
     def _dead_pages(self, now: datetime) -> list[Trouble]:
         """Receivers that took no message since a page to them was given up, lately."""
@@ -167,7 +187,7 @@ def _alert(trouble: Trouble, now: datetime) -> Alert:
         "env": "prod",
         "monitor": trouble.name,
         "signal": trouble.signal,
-        "severity": "page",
+        "severity": trouble.severity,
     }
     return Alert(
         fingerprint=_key(trouble),
@@ -175,7 +195,7 @@ def _alert(trouble: Trouble, now: datetime) -> Alert:
         state=AlertState.FIRING,
         since=now,
         updated=now,
-        severity="page",
+        severity=trouble.severity,
         reason=trouble.reason,
         last_breach=now,
     )
