@@ -96,8 +96,11 @@ def tick(
     block = feed.up_to(minute + 1)
     if block is not None:
         window.advance(block)
+    decided = settle(rules, judge(rules.monitors, window, minute), state, now, explain)
+    if block is not None:
+        # Reading samples takes a while, and no page waits for it: the next minute judges them.
         window.looks.update(feed.looks(minute + 1))
-    return settle(rules, judge(rules.monitors, window, minute), state, now, explain)
+    return decided
 
 
 def settle(
