@@ -81,16 +81,4 @@ def _check(monitors: Sequence[Monitor]) -> None:
 
 
 def _all_unknown(monitors: Sequence[Monitor], minute: int, reason: str) -> list[Verdict]:
-    return [
-        Verdict(
-            monitor=monitor.name,
-            service=monitor.service,
-            signal=monitor.signal,
-            judgement=Judgement.UNKNOWN,
-            minute=minute,
-            severity=monitor.severity,
-            reason=reason,
-            labels=monitor.labels,
-        )
-        for monitor in monitors
-    ]
+    return [monitor.verdict(Judgement.UNKNOWN, minute, reason=reason) for monitor in monitors]

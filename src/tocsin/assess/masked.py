@@ -50,20 +50,15 @@ class SegmentGroup:
         worst = often[0]
         allowed = allowed_of(worst, config)
         is_masked = hides(whole, config)
-        return Verdict(
-            monitor=monitor.name,
-            service=monitor.service,
-            signal=monitor.signal,
-            judgement=Judgement.BREACH,
-            minute=minute,
-            severity=monitor.severity,
+        return monitor.verdict(
+            Judgement.BREACH,
+            minute,
             value=worst.share,
             expected=allowed,
             unit="share",
             score=worst.score,
             window=(end - config.window_minutes, end),
             reason=_reason(monitor, config, often, whole, masked=is_masked),
-            labels=monitor.labels,
             evidence={
                 "masked": is_masked,
                 "whole": {"bad": int(whole[0]), "total": int(whole[1])},
@@ -75,20 +70,15 @@ class SegmentGroup:
         )
 
     def _unknown(self, monitor: Monitor, config: SegmentsConfig, minute: int) -> Verdict:
-        return Verdict(
-            monitor=monitor.name,
-            service=monitor.service,
-            signal=monitor.signal,
-            judgement=Judgement.UNKNOWN,
-            minute=minute,
-            severity=monitor.severity,
+        return monitor.verdict(
+            Judgement.UNKNOWN,
+            minute,
             unit="share",
             window=(minute + 1 - config.window_minutes, minute + 1),
             reason=(
                 f"no segment by {' or '.join(config.by)} had {config.min_events} calls in "
                 f"{span(config.window_minutes)}"
             ),
-            labels=monitor.labels,
         )
 
 

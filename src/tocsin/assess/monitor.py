@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypedDict, Unpack
 
 from tocsin.assess.accounts import Correction, NoData, Slices
 from tocsin.assess.period import Calendar
-from tocsin.domain.findings import Labels
+from tocsin.domain.findings import Judgement, Labels, Verdict
 from tocsin.domain.samples import Wish
 from tocsin.domain.series import Ratio, SeriesId
 
@@ -146,6 +146,19 @@ class DetectorConfig:
         return {}
 
 
+class Facts(TypedDict, total=False):
+    """What a monitor's verdict adds to who says it; see `Verdict`."""
+
+    severity: str
+    value: float | None
+    expected: float | None
+    unit: str
+    score: float | None
+    window: tuple[int, int]
+    reason: str
+    evidence: Mapping[str, Any]
+
+
 @dataclass(frozen=True, slots=True)
 class Monitor:
     """One thing that is watched by one method.
@@ -175,6 +188,19 @@ class Monitor:
         if self.series is None or self.ratio is None:
             return ()
         return ((self.series, self.ratio),)
+
+    def verdict(self, judgement: Judgement, minute: int, **facts: Unpack[Facts]) -> Verdict:
+        """What it says at `minute`, with its own severity unless another is given."""
+        told: Facts = {"severity": self.severity, **facts}
+        return Verdict(
+            monitor=self.name,
+            service=self.service,
+            signal=self.signal,
+            judgement=judgement,
+            minute=minute,
+            labels=self.labels,
+            **told,
+        )
 
     @property
     def is_sampled(self) -> bool:

@@ -294,19 +294,14 @@ class QualityGroup:
                 continue
             is_breach = found.state == "breached"
             verdicts.append(
-                Verdict(
-                    monitor=monitor.name,
-                    service=monitor.service,
-                    signal=monitor.signal,
-                    judgement=Judgement.BREACH if is_breach else Judgement.UNKNOWN,
-                    minute=minute,
-                    severity=monitor.severity,
+                monitor.verdict(
+                    Judgement.BREACH if is_breach else Judgement.UNKNOWN,
+                    minute,
                     value=found.estimate.share if found.estimate and is_breach else None,
                     expected=found.target,
                     unit="share",
                     window=_window(monitor, minute),
                     reason=found.reason,
-                    labels=monitor.labels,
                     evidence={
                         "state": found.state,
                         "judge": found.judge,

@@ -98,7 +98,7 @@ class ObjectiveGroup:
         firsts = {"page": mine[pages][:1], "ticket": mine[~pages][:1]}
         severity: Severity = "page" if pages.any() else "ticket"
         chosen = int(firsts[severity][0])
-        monitor = self.monitors[self._monitor[chosen]]
+        monitor: Monitor = self.monitors[self._monitor[chosen]]
         step, bad, total = self._steps[chosen], round(long[0, chosen]), round(long[1, chosen])
         status = objective_status(window, monitor, minute)
         burn = float(long[0, chosen] / long[1, chosen] / self._budget[chosen])
@@ -128,19 +128,15 @@ class ObjectiveGroup:
         if severity == "ticket" and self._is_page[chosen]:
             noun = status.counts_in.split()[0]
             evidence["lowered"] = f"fewer than {self._min_events[chosen]} {noun}: a ticket, no page"
-        return Verdict(
-            monitor=monitor.name,
-            service=monitor.service,
-            signal=monitor.signal,
-            judgement=Judgement.BREACH,
-            minute=minute,
+        return monitor.verdict(
+            Judgement.BREACH,
+            minute,
             severity=severity,
             value=burn,
             expected=step.factor,
             unit="x budget",
             window=(minute + 1 - step.long_minutes, minute + 1),
             reason=reasons[severity],
-            labels=monitor.labels,
             evidence=evidence,
         )
 
@@ -154,17 +150,12 @@ class ObjectiveGroup:
             if never
             else "the budget was burning, and no calls have come since to say whether it still is"
         )
-        return Verdict(
-            monitor=monitor.name,
-            service=monitor.service,
-            signal=monitor.signal,
-            judgement=Judgement.UNKNOWN,
-            minute=minute,
-            severity=monitor.severity,
+        return monitor.verdict(
+            Judgement.UNKNOWN,
+            minute,
             unit="x budget",
             window=(minute + 1 - widest, minute + 1),
             reason=reason,
-            labels=monitor.labels,
         )
 
 

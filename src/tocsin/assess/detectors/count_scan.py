@@ -159,13 +159,9 @@ class CountScan:
     def _breach(self, surge: Surge, usual: float, minute: int) -> Verdict:
         monitor = self.monitors[surge.row]
         share = surge.bad / surge.total
-        return Verdict(
-            monitor=monitor.name,
-            service=monitor.service,
-            signal=monitor.signal,
-            judgement=Judgement.BREACH,
-            minute=minute,
-            severity=monitor.severity,
+        return monitor.verdict(
+            Judgement.BREACH,
+            minute,
             value=share,
             expected=usual,
             unit="share",
@@ -175,7 +171,6 @@ class CountScan:
                 f"{counted(surge.bad, surge.total, monitor.ratio)} in {surge.width} min "
                 f"({percent(share)}), usual {percent(usual)}"
             ),
-            labels=monitor.labels,
             evidence={
                 "bad": surge.bad,
                 "total": surge.total,
@@ -195,16 +190,11 @@ class CountScan:
             else f"too little history: {calls:,} calls over {hours} h, "
             f"{MIN_CALLS} calls over {MIN_HOURS} h are needed; or declare a baseline"
         )
-        return Verdict(
-            monitor=monitor.name,
-            service=monitor.service,
-            signal=monitor.signal,
-            judgement=Judgement.UNKNOWN,
-            minute=minute,
-            severity=monitor.severity,
+        return monitor.verdict(
+            Judgement.UNKNOWN,
+            minute,
             unit="share",
             window=(minute + 1 - WIDTHS[-1], minute + 1),
             reason=reason,
-            labels=monitor.labels,
             evidence={"calls": calls, "hours": hours},
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -10,12 +9,29 @@ import numpy as np
 
 from tocsin.assess.gauges.detector import GaugeDetector
 from tocsin.assess.gauges.distance import DistanceConfig, DistanceScorer
-from tocsin.assess.gauges.grid import Grid
 from tocsin.assess.gauges.history import Floats
-from tocsin.assess.gauges.kind import GaugeConfig
 
 _SLACK = 0.5
 _CLIP = 10.0
+
+
+class CusumScorer(DistanceScorer):
+    """Evidence is the one-sided sum of what exceeds half a spread, over the last three hours."""
+
+    def compare(self, recent: Floats, first: int) -> tuple[Floats, Floats]:
+        """As `DistanceScorer.compare`."""
+        lead = self.grid.lead
+        held = np.clip(self.from_the_week(recent), -_CLIP, _CLIP)
+        sides = []
+        for sign in (1.0, -1.0):
+            running = np.cumsum(sign * held - _SLACK, axis=0)
+            before = np.vstack([np.zeros((1, held.shape[1])), running])
+            sliding = np.lib.stride_tricks.sliding_window_view(before[:-1], lead, axis=0)
+            lowest = sliding.min(axis=-1)[1:]
+            sides.append(np.maximum(running[lead:] - lowest, 0.0))
+        up, down = sides
+        distance = np.where(up >= down, up, -down)
+        return np.where(self.is_known, distance, np.nan), self.history.learned.mean
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,39 +43,13 @@ class CusumConfig(DistanceConfig):
     """
 
     kind: ClassVar[str] = "cusum"
+    scores: ClassVar[type[DistanceScorer]] = CusumScorer
 
     k: float = 8.0
-    for_minutes: int = 1
-
-    @classmethod
-    def scorer(cls, configs: Sequence[GaugeConfig], grid: Grid) -> CusumScorer:
-        """As `GaugeConfig.scorer`."""
-        return CusumScorer([c for c in configs if isinstance(c, cls)], grid)
 
     def tell(self, evidence: float) -> str:
         """As `GaugeConfig.tell`."""
         return f"a shift of {evidence:.1f} spreads has added up"
-
-
-class CusumScorer(DistanceScorer):
-    """Evidence is the one-sided sum of what exceeds half a spread, over the last three hours."""
-
-    def compare(self, recent: Floats, first: int) -> tuple[Floats, Floats]:
-        """As `DistanceScorer.compare`."""
-        lead, known = self.grid.lead, self.history.learned
-        enough = known.count >= 12 * self.grid.block
-        off = (recent - known.mean) / known.spread
-        held = np.clip(np.where(np.isfinite(off), off, 0.0), -_CLIP, _CLIP)
-        sides = []
-        for sign in (1.0, -1.0):
-            running = np.cumsum(sign * held - _SLACK, axis=0)
-            before = np.vstack([np.zeros((1, held.shape[1])), running])
-            sliding = np.lib.stride_tricks.sliding_window_view(before[:-1], lead, axis=0)
-            lowest = sliding.min(axis=-1)[1:]
-            sides.append(np.maximum(running[lead:] - lowest, 0.0))
-        up, down = sides
-        distance = np.where(up >= down, up, -down)
-        return np.where(enough, distance, np.nan), known.mean
 
 
 class Cusum(GaugeDetector):
@@ -76,6 +66,7 @@ class Cusum(GaugeDetector):
 
     Parameters: see `CusumConfig`.
 
+    >>> from tocsin.assess.gauges.grid import Grid
     >>> grid = Grid(60)
     >>> scorer = CusumConfig.scorer([CusumConfig()], grid)
     >>> values = np.random.default_rng(1).normal(200.0, 20.0, (1440 + grid.lead, 1))

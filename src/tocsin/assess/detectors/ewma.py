@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -10,13 +9,26 @@ import numpy as np
 
 from tocsin.assess.gauges.detector import GaugeDetector
 from tocsin.assess.gauges.distance import DistanceConfig, DistanceScorer
-from tocsin.assess.gauges.grid import Grid
 from tocsin.assess.gauges.history import Floats
-from tocsin.assess.gauges.kind import GaugeConfig
 
 _LAMBDA = 0.2
 _SPAN = 40  # steps after which a weight is nothing
 _CLIP = 10.0
+
+
+class EwmaScorer(DistanceScorer):
+    """Evidence is the weighted mean's distance from the level, in its own standard deviations."""
+
+    def compare(self, recent: Floats, first: int) -> tuple[Floats, Floats]:
+        """As `DistanceScorer.compare`."""
+        lead = self.grid.lead
+        held = np.clip(self.from_the_week(recent), -_CLIP, _CLIP)
+        span = min(_SPAN, lead)
+        weights = _LAMBDA * (1.0 - _LAMBDA) ** np.arange(span)[::-1]
+        sliding = np.lib.stride_tricks.sliding_window_view(held[lead - span + 1 :], span, axis=0)
+        mean = sliding @ weights
+        distance = mean / np.sqrt(_LAMBDA / (2.0 - _LAMBDA))
+        return np.where(self.is_known, distance, np.nan), self.history.learned.mean
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,35 +40,13 @@ class EwmaConfig(DistanceConfig):
     """
 
     kind: ClassVar[str] = "ewma"
+    scores: ClassVar[type[DistanceScorer]] = EwmaScorer
 
     k: float = 4.0
-    for_minutes: int = 1
-
-    @classmethod
-    def scorer(cls, configs: Sequence[GaugeConfig], grid: Grid) -> EwmaScorer:
-        """As `GaugeConfig.scorer`."""
-        return EwmaScorer([c for c in configs if isinstance(c, cls)], grid)
 
     def tell(self, evidence: float) -> str:
         """As `GaugeConfig.tell`."""
         return f"the weighted mean is {evidence:.1f} deviations off"
-
-
-class EwmaScorer(DistanceScorer):
-    """Evidence is the weighted mean's distance from the level, in its own standard deviations."""
-
-    def compare(self, recent: Floats, first: int) -> tuple[Floats, Floats]:
-        """As `DistanceScorer.compare`."""
-        lead, known = self.grid.lead, self.history.learned
-        enough = known.count >= 12 * self.grid.block
-        off = (recent - known.mean) / known.spread
-        held = np.clip(np.where(np.isfinite(off), off, 0.0), -_CLIP, _CLIP)
-        span = min(_SPAN, lead)
-        weights = _LAMBDA * (1.0 - _LAMBDA) ** np.arange(span)[::-1]
-        sliding = np.lib.stride_tricks.sliding_window_view(held[lead - span + 1 :], span, axis=0)
-        mean = sliding @ weights
-        distance = mean / np.sqrt(_LAMBDA / (2.0 - _LAMBDA))
-        return np.where(enough, distance, np.nan), known.mean
 
 
 class Ewma(GaugeDetector):
@@ -72,6 +62,7 @@ class Ewma(GaugeDetector):
 
     Parameters: see `EwmaConfig`.
 
+    >>> from tocsin.assess.gauges.grid import Grid
     >>> grid = Grid(60)
     >>> scorer = EwmaConfig.scorer([EwmaConfig()], grid)
     >>> values = np.random.default_rng(1).normal(200.0, 20.0, (1440 + grid.lead, 1))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -10,32 +9,7 @@ import numpy as np
 
 from tocsin.assess.gauges.detector import GaugeDetector
 from tocsin.assess.gauges.distance import DistanceConfig, DistanceScorer, trailing_quantiles
-from tocsin.assess.gauges.grid import Grid
 from tocsin.assess.gauges.history import Floats
-from tocsin.assess.gauges.kind import GaugeConfig
-
-
-@dataclass(frozen=True, slots=True)
-class IqrConfig(DistanceConfig):
-    """Settings of the interquartile range.
-
-    Those of every gauge (measure, over, for_minutes, min_calls), and k: interquartile ranges
-    beyond the quartile; 1.5 is Tukey's fence, 3 his outer one. side: which side counts.
-    """
-
-    kind: ClassVar[str] = "iqr"
-
-    k: float = 3.0
-    for_minutes: int = 1
-
-    @classmethod
-    def scorer(cls, configs: Sequence[GaugeConfig], grid: Grid) -> IqrScorer:
-        """As `GaugeConfig.scorer`."""
-        return IqrScorer([c for c in configs if isinstance(c, cls)], grid)
-
-    def tell(self, evidence: float) -> str:
-        """As `GaugeConfig.tell`."""
-        return f"{evidence:.1f} interquartile ranges beyond the quartile of three hours"
 
 
 class IqrScorer(DistanceScorer):
@@ -48,6 +22,24 @@ class IqrScorer(DistanceScorer):
         unit = np.fmax(high - low, 1e-9 + 1e-6 * np.abs(middle))
         distance = np.where(now > middle, np.maximum(now - high, 0.0), np.minimum(now - low, 0.0))
         return distance / unit, middle
+
+
+@dataclass(frozen=True, slots=True)
+class IqrConfig(DistanceConfig):
+    """Settings of the interquartile range.
+
+    Those of every gauge (measure, over, for_minutes, min_calls), and k: interquartile ranges
+    beyond the quartile; 1.5 is Tukey's fence, 3 his outer one. side: which side counts.
+    """
+
+    kind: ClassVar[str] = "iqr"
+    scores: ClassVar[type[DistanceScorer]] = IqrScorer
+
+    k: float = 3.0
+
+    def tell(self, evidence: float) -> str:
+        """As `GaugeConfig.tell`."""
+        return f"{evidence:.1f} interquartile ranges beyond the quartile of three hours"
 
 
 class Iqr(GaugeDetector):
@@ -63,6 +55,7 @@ class Iqr(GaugeDetector):
 
     Parameters: see `IqrConfig`.
 
+    >>> from tocsin.assess.gauges.grid import Grid
     >>> grid = Grid(60)
     >>> scorer = IqrConfig.scorer([IqrConfig()], grid)
     >>> values = np.random.default_rng(1).normal(200.0, 20.0, (1440 + grid.lead, 1))

@@ -153,13 +153,9 @@ class PaceShift:
         usual = float(raw.quantile(window.latency.usual[service], 0.95)) / 1000.0
         monitor = self.monitors[surge.row]
         share = surge.bad / surge.total
-        return Verdict(
-            monitor=monitor.name,
-            service=monitor.service,
-            signal=monitor.signal,
-            judgement=Judgement.BREACH,
-            minute=minute,
-            severity=monitor.severity,
+        return monitor.verdict(
+            Judgement.BREACH,
+            minute,
             value=round(p95, 1),
             expected=round(usual, 1),
             unit="ms",
@@ -170,7 +166,6 @@ class PaceShift:
                 f"{surge.bad:,} of {surge.total:,} calls were slower for their length than "
                 f"95 % usually are"
             ),
-            labels=monitor.labels,
             evidence={
                 "slow": surge.bad,
                 "total": surge.total,
@@ -196,15 +191,10 @@ class PaceShift:
 
     def _unknown(self, row: int, minute: int, reason: str) -> Verdict:
         monitor = self.monitors[row]
-        return Verdict(
-            monitor=monitor.name,
-            service=monitor.service,
-            signal=monitor.signal,
-            judgement=Judgement.UNKNOWN,
-            minute=minute,
-            severity=monitor.severity,
+        return monitor.verdict(
+            Judgement.UNKNOWN,
+            minute,
             unit="ms",
             window=(minute + 1 - WIDTHS[-1], minute + 1),
             reason=reason,
-            labels=monitor.labels,
         )

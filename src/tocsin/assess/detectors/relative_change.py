@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -10,9 +9,18 @@ import numpy as np
 
 from tocsin.assess.gauges.detector import GaugeDetector
 from tocsin.assess.gauges.distance import DistanceConfig, DistanceScorer
-from tocsin.assess.gauges.grid import Grid
 from tocsin.assess.gauges.history import Floats
-from tocsin.assess.gauges.kind import GaugeConfig
+
+
+class RelativeChangeScorer(DistanceScorer):
+    """Evidence is the change as a share of the week's mean."""
+
+    def compare(self, recent: Floats, first: int) -> tuple[Floats, Floats]:
+        """As `DistanceScorer.compare`."""
+        usual = self.history.learned.mean
+        now = recent[self.grid.lead :]
+        mean = np.where(self.is_known & (usual != 0.0), usual, np.nan)
+        return (now - mean) / np.abs(mean), mean
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,30 +32,13 @@ class RelativeChangeConfig(DistanceConfig):
     """
 
     kind: ClassVar[str] = "relative_change"
+    scores: ClassVar[type[DistanceScorer]] = RelativeChangeScorer
 
     k: float = 2.0
-    for_minutes: int = 1
-
-    @classmethod
-    def scorer(cls, configs: Sequence[GaugeConfig], grid: Grid) -> RelativeChangeScorer:
-        """As `GaugeConfig.scorer`."""
-        return RelativeChangeScorer([c for c in configs if isinstance(c, cls)], grid)
 
     def tell(self, evidence: float) -> str:
         """As `GaugeConfig.tell`."""
         return f"{100 * evidence:.0f} % from the mean of seven days"
-
-
-class RelativeChangeScorer(DistanceScorer):
-    """Evidence is the change as a share of the week's mean."""
-
-    def compare(self, recent: Floats, first: int) -> tuple[Floats, Floats]:
-        """As `DistanceScorer.compare`."""
-        known = self.history.learned
-        now = recent[self.grid.lead :]
-        enough = known.count >= 12 * self.grid.block
-        mean = np.where(enough & (known.mean != 0.0), known.mean, np.nan)
-        return (now - mean) / np.abs(mean), mean
 
 
 class RelativeChange(GaugeDetector):
@@ -63,6 +54,7 @@ class RelativeChange(GaugeDetector):
 
     Parameters: see `RelativeChangeConfig`.
 
+    >>> from tocsin.assess.gauges.grid import Grid
     >>> grid = Grid(60)
     >>> scorer = RelativeChangeConfig.scorer([RelativeChangeConfig()], grid)
     >>> values = np.random.default_rng(1).normal(200.0, 20.0, (1440 + grid.lead, 1))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -10,32 +9,7 @@ import numpy as np
 
 from tocsin.assess.gauges.detector import GaugeDetector
 from tocsin.assess.gauges.distance import DistanceConfig, DistanceScorer, trailing_quantiles
-from tocsin.assess.gauges.grid import Grid
 from tocsin.assess.gauges.history import Floats
-from tocsin.assess.gauges.kind import GaugeConfig
-
-
-@dataclass(frozen=True, slots=True)
-class RollingLevelConfig(DistanceConfig):
-    """Settings of the rolling level.
-
-    Those of every gauge (measure, over, for_minutes, min_calls), and k: robust standard deviations
-    (1.4826 x median absolute deviation) from the median. side: which side counts.
-    """
-
-    kind: ClassVar[str] = "rolling_level"
-
-    k: float = 6.0
-    for_minutes: int = 1
-
-    @classmethod
-    def scorer(cls, configs: Sequence[GaugeConfig], grid: Grid) -> RollingLevelScorer:
-        """As `GaugeConfig.scorer`."""
-        return RollingLevelScorer([c for c in configs if isinstance(c, cls)], grid)
-
-    def tell(self, evidence: float) -> str:
-        """As `GaugeConfig.tell`."""
-        return f"{evidence:.1f} robust deviations from the median of three hours"
 
 
 class RollingLevelScorer(DistanceScorer):
@@ -55,6 +29,24 @@ class RollingLevelScorer(DistanceScorer):
         return (now - middle) / unit, middle
 
 
+@dataclass(frozen=True, slots=True)
+class RollingLevelConfig(DistanceConfig):
+    """Settings of the rolling level.
+
+    Those of every gauge (measure, over, for_minutes, min_calls), and k: robust standard deviations
+    (1.4826 x median absolute deviation) from the median. side: which side counts.
+    """
+
+    kind: ClassVar[str] = "rolling_level"
+    scores: ClassVar[type[DistanceScorer]] = RollingLevelScorer
+
+    k: float = 6.0
+
+    def tell(self, evidence: float) -> str:
+        """As `GaugeConfig.tell`."""
+        return f"{evidence:.1f} robust deviations from the median of three hours"
+
+
 class RollingLevel(GaugeDetector):
     """Rings when a value is k robust deviations from the median of the last three hours.
 
@@ -68,6 +60,7 @@ class RollingLevel(GaugeDetector):
 
     Parameters: see `RollingLevelConfig`.
 
+    >>> from tocsin.assess.gauges.grid import Grid
     >>> grid = Grid(60)
     >>> scorer = RollingLevelConfig.scorer([RollingLevelConfig()], grid)
     >>> values = np.random.default_rng(1).normal(200.0, 20.0, (1440 + grid.lead, 1))

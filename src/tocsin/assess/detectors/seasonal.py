@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -11,32 +10,7 @@ import numpy as np
 from tocsin.assess.gauges.detector import GaugeDetector
 from tocsin.assess.gauges.deviations import deviations
 from tocsin.assess.gauges.distance import DistanceConfig, DistanceScorer
-from tocsin.assess.gauges.grid import Grid
 from tocsin.assess.gauges.history import Floats
-from tocsin.assess.gauges.kind import GaugeConfig
-
-
-@dataclass(frozen=True, slots=True)
-class SeasonalConfig(DistanceConfig):
-    """Settings of the seasonal baseline.
-
-    Those of every gauge (measure, over, for_minutes, min_calls), and k: usual spreads from what is
-    expected. side: which side counts.
-    """
-
-    kind: ClassVar[str] = "seasonal"
-
-    k: float = 6.0
-    for_minutes: int = 3
-
-    @classmethod
-    def scorer(cls, configs: Sequence[GaugeConfig], grid: Grid) -> SeasonalScorer:
-        """As `GaugeConfig.scorer`."""
-        return SeasonalScorer([c for c in configs if isinstance(c, cls)], grid)
-
-    def tell(self, evidence: float) -> str:
-        """As `GaugeConfig.tell`."""
-        return f"{evidence:.1f} usual spreads from this time of day"
 
 
 class SeasonalScorer(DistanceScorer):
@@ -48,6 +22,25 @@ class SeasonalScorer(DistanceScorer):
         lead = self.grid.lead
         expected = recent[lead:] - found.strays
         return found.signed[1], np.where(np.isfinite(found.signed[1]), expected, np.nan)
+
+
+@dataclass(frozen=True, slots=True)
+class SeasonalConfig(DistanceConfig):
+    """Settings of the seasonal baseline.
+
+    Those of every gauge (measure, over, for_minutes, min_calls), and k: usual spreads from what is
+    expected. side: which side counts.
+    """
+
+    kind: ClassVar[str] = "seasonal"
+    scores: ClassVar[type[DistanceScorer]] = SeasonalScorer
+
+    k: float = 6.0
+    for_minutes: int = 3
+
+    def tell(self, evidence: float) -> str:
+        """As `GaugeConfig.tell`."""
+        return f"{evidence:.1f} usual spreads from this time of day"
 
 
 class Seasonal(GaugeDetector):
@@ -63,6 +56,7 @@ class Seasonal(GaugeDetector):
 
     Parameters: see `SeasonalConfig`.
 
+    >>> from tocsin.assess.gauges.grid import Grid
     >>> grid = Grid(60)
     >>> scorer = SeasonalConfig.scorer([SeasonalConfig()], grid)
     >>> values = np.random.default_rng(1).normal(200.0, 20.0, (4320 + grid.lead, 1))

@@ -134,13 +134,9 @@ class SustainedBreach:
         spent = config.window_minutes + config.for_minutes - 1
         score = float(surprise(whole[0], whole[1], config.over, _BINOMIAL))
         lasting = f" for {config.for_minutes} min" if config.for_minutes > 1 else ""
-        return Verdict(
-            monitor=monitor.name,
-            service=monitor.service,
-            signal=monitor.signal,
-            judgement=Judgement.BREACH,
-            minute=minute,
-            severity=monitor.severity,
+        return monitor.verdict(
+            Judgement.BREACH,
+            minute,
             value=bad / total,
             expected=config.over,
             unit="share",
@@ -150,7 +146,6 @@ class SustainedBreach:
                 f"{counted(bad, total, monitor.ratio)} in {config.window_minutes} min "
                 f"({percent(bad / total)}), over {percent(config.over)}{lasting}"
             ),
-            labels=monitor.labels,
             evidence={
                 "bad": bad,
                 "total": total,
@@ -163,19 +158,14 @@ class SustainedBreach:
     def _unknown(self, at: int, minute: int, total: int) -> Verdict:
         monitor, config = self.monitors[at], self._config[at]
         width = config.window_minutes
-        return Verdict(
-            monitor=monitor.name,
-            service=monitor.service,
-            signal=monitor.signal,
-            judgement=Judgement.UNKNOWN,
-            minute=minute,
-            severity=monitor.severity,
+        return monitor.verdict(
+            Judgement.UNKNOWN,
+            minute,
             unit="share",
             window=(minute + 1 - width - config.for_minutes + 1, minute + 1),
             reason=(
                 f"{total} calls in {width} min, {config.min_events} in every window are needed to"
                 " judge; give it a longer window"
             ),
-            labels=monitor.labels,
             evidence={"total": total},
         )

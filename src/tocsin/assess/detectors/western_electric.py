@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -10,12 +9,29 @@ import numpy as np
 
 from tocsin.assess.gauges.detector import GaugeDetector
 from tocsin.assess.gauges.distance import DistanceConfig, DistanceScorer
-from tocsin.assess.gauges.grid import Grid
 from tocsin.assess.gauges.history import Floats
-from tocsin.assess.gauges.kind import GaugeConfig
 
 # Points looked at, points needed, distance in spreads.
 _RULES = ((1, 1, 3.0), (3, 2, 2.0), (5, 4, 1.0), (15, 15, 0.25))
+
+
+class WesternElectricScorer(DistanceScorer):
+    """Evidence is the most of the four rules, each as a share of its own limit."""
+
+    def compare(self, recent: Floats, first: int) -> tuple[Floats, Floats]:
+        """As `DistanceScorer.compare`."""
+        lead, held = self.grid.lead, self.from_the_week(recent)
+        best = np.zeros((len(recent) - lead, held.shape[1]))
+        for length, needed, limit in (rule for rule in _RULES if rule[0] <= lead):
+            sliding = np.lib.stride_tricks.sliding_window_view(
+                held[lead - length + 1 :], length, axis=0
+            )
+            ordered = np.sort(sliding, axis=-1)
+            up, down = ordered[..., length - needed], -ordered[..., needed - 1]
+            # A point inside its rule's distance ends the run that it stands in.
+            found = np.where(up >= down, np.maximum(up, 0.0), -np.maximum(down, 0.0)) / limit
+            best = np.where(np.abs(found) > np.abs(best), found, best)
+        return np.where(self.is_known, best, np.nan), self.history.learned.mean
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,40 +43,13 @@ class WesternElectricConfig(DistanceConfig):
     """
 
     kind: ClassVar[str] = "western_electric"
+    scores: ClassVar[type[DistanceScorer]] = WesternElectricScorer
 
     k: float = 1.0
-    for_minutes: int = 1
-
-    @classmethod
-    def scorer(cls, configs: Sequence[GaugeConfig], grid: Grid) -> WesternElectricScorer:
-        """As `GaugeConfig.scorer`."""
-        return WesternElectricScorer([c for c in configs if isinstance(c, cls)], grid)
 
     def tell(self, evidence: float) -> str:
         """As `GaugeConfig.tell`."""
         return f"a run at {evidence:.2f} times the limit of a Western Electric rule"
-
-
-class WesternElectricScorer(DistanceScorer):
-    """Evidence is the most of the four rules, each as a share of its own limit."""
-
-    def compare(self, recent: Floats, first: int) -> tuple[Floats, Floats]:
-        """As `DistanceScorer.compare`."""
-        lead, known = self.grid.lead, self.history.learned
-        enough = known.count >= 12 * self.grid.block
-        off = (recent - known.mean) / known.spread
-        held = np.where(np.isfinite(off), off, 0.0)
-        best = np.zeros((len(recent) - lead, held.shape[1]))
-        for length, needed, limit in (rule for rule in _RULES if rule[0] <= lead):
-            sliding = np.lib.stride_tricks.sliding_window_view(
-                held[lead - length + 1 :], length, axis=0
-            )
-            ordered = np.sort(sliding, axis=-1)
-            up, down = ordered[..., length - needed], -ordered[..., needed - 1]
-            # A point inside its rule's distance ends the run that it stands in.
-            found = np.where(up >= down, np.maximum(up, 0.0), -np.maximum(down, 0.0)) / limit
-            best = np.where(np.abs(found) > np.abs(best), found, best)
-        return np.where(enough, best, np.nan), known.mean
 
 
 class WesternElectric(GaugeDetector):
@@ -77,6 +66,7 @@ class WesternElectric(GaugeDetector):
 
     Parameters: see `WesternElectricConfig`.
 
+    >>> from tocsin.assess.gauges.grid import Grid
     >>> grid = Grid(60)
     >>> scorer = WesternElectricConfig.scorer([WesternElectricConfig()], grid)
     >>> values = np.random.default_rng(1).normal(200.0, 20.0, (1440 + grid.lead, 1))

@@ -160,20 +160,15 @@ def breach(
     lead = moved[0]
     p = min(feature.adjusted or 1.0 for feature in moved)
     reference, span = wish.spans(look.boundary)
-    return Verdict(
-        monitor=monitor.name,
-        service=monitor.service,
-        signal=monitor.signal,
-        judgement=Judgement.BREACH,
-        minute=look.boundary - 1,
-        severity=monitor.severity,
+    return monitor.verdict(
+        Judgement.BREACH,
+        look.boundary - 1,
         value=round(lead.share, 4),
         expected=0.0,
         unit="share",
         score=round(float(-np.log10(p)), 2),
         window=span,
         reason=reason,
-        labels=monitor.labels,
         evidence={
             "reference": list(reference),
             "sampled": [len(look.reference), len(look.window)],
@@ -202,15 +197,10 @@ def unknown(
     monitor: Monitor, minute: int, wish: Wish, boundary: int, reason: str
 ) -> Verdict:  # fmt: skip
     """A verdict that cannot be given, and why."""
-    return Verdict(
-        monitor=monitor.name,
-        service=monitor.service,
-        signal=monitor.signal,
-        judgement=Judgement.UNKNOWN,
-        minute=minute,
-        severity=monitor.severity,
+    return monitor.verdict(
+        Judgement.UNKNOWN,
+        minute,
         unit="share",
         window=wish.spans(boundary)[1],
         reason=reason,
-        labels=monitor.labels,
     )

@@ -58,13 +58,9 @@ class GaugeDetector:
         known = np.isfinite(expected)
         usual = f", expected {shown(expected, config)}" if known else ""
         lasted = f" for {config.for_minutes} min" if config.for_minutes > 1 else ""
-        return Verdict(
-            monitor=monitor.name,
-            service=monitor.service,
-            signal=monitor.signal,
-            judgement=Judgement.BREACH,
-            minute=minute,
-            severity=monitor.severity,
+        return monitor.verdict(
+            Judgement.BREACH,
+            minute,
             value=round(value, 6),
             expected=round(expected, 6) if known else None,
             unit=_UNITS[config.measure],
@@ -74,7 +70,6 @@ class GaugeDetector:
                 f"{_NAMES[config.measure]} {shown(value, config)} over {config.over} min"
                 f"{usual}: {config.tell(evidence)}{lasted}"
             ),
-            labels=monitor.labels,
             evidence={"measure": config.measure, "limit": round(float(looked.limit[row]), 3)}
             | ({"log10_p": round(-evidence, 2)} if config.is_p else {}),
         )
@@ -85,17 +80,12 @@ class GaugeDetector:
         if config.measure == "volume":
             missing = "no telemetry was read for this minute"
         has_value = bool(np.isfinite(looked.values[-1, row]))
-        return Verdict(
-            monitor=monitor.name,
-            service=monitor.service,
-            signal=monitor.signal,
-            judgement=Judgement.UNKNOWN,
-            minute=minute,
-            severity=monitor.severity,
+        return monitor.verdict(
+            Judgement.UNKNOWN,
+            minute,
             unit=_UNITS[config.measure],
             window=(minute + 1 - config.over, minute + 1),
             reason="too little history" if has_value else missing,
-            labels=monitor.labels,
         )
 
 

@@ -4,17 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
+import numpy.typing as npt
 
 from tocsin.assess.gauges.grid import Grid
 from tocsin.assess.gauges.history import Floats, History, known_mean
 from tocsin.assess.gauges.kind import GaugeConfig, Scored, Side, one_sided, signs
 
+Bools = npt.NDArray[np.bool_]
+
 
 @dataclass(frozen=True, slots=True)
 class DistanceConfig(GaugeConfig):
-    """Settings of every distance: those of a gauge, k units of the kind, and which side counts."""
+    """Settings of every distance: those of a gauge, k units of the kind, and which side counts.
+
+    scores: what measures the distance.
+    """
+
+    scores: ClassVar[type[DistanceScorer]]
 
     k: float = 3.0
     side: Side = "above"
@@ -23,6 +32,11 @@ class DistanceConfig(GaugeConfig):
         GaugeConfig.__post_init__(self)
         if not self.k > 0.0:
             raise ValueError(f"k is above 0, not {self.k:g}")
+
+    @classmethod
+    def scorer(cls, configs: Sequence[GaugeConfig], grid: Grid) -> DistanceScorer:
+        """As `GaugeConfig.scorer`."""
+        return cls.scores([config for config in configs if isinstance(config, cls)], grid)
 
 
 class DistanceScorer:
@@ -36,6 +50,20 @@ class DistanceScorer:
         self.history = History(len(configs), grid)
         self.limit = np.array([config.k for config in configs])
         self._signs = signs([config.side for config in configs])
+
+    @property
+    def is_known(self) -> Bools:
+        """Of which rows half a day of history is known."""
+        return self.history.learned.count >= 12 * self.grid.block
+
+    def from_the_week(self, recent: Floats) -> Floats:
+        """Distance [step, row] from the week's mean in usual spreads; 0 where a value is unknown.
+
+        The `lead` steps before those to judge are in it.
+        """
+        known = self.history.learned
+        off = (recent - known.mean) / known.spread
+        return np.where(np.isfinite(off), off, 0.0)
 
     def compare(self, recent: Floats, first: int) -> tuple[Floats, Floats]:
         """(distance in units, expected) of recent[lead:], each [step, row]."""
