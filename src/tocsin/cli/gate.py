@@ -50,22 +50,22 @@ def check(
     """
     from tocsin.domain.errors import SpecError
     from tocsin.engine.gates import check_file
-    from tocsin.spec.gatefile import read_gate
+    from tocsin.spec.single import only
 
     with told():
         try:
-            title, shape = read_gate(config, name)
-            found = check_file(shape, history, candidate, baseline)
+            document = only(config, "Gate", name)
+            found = check_file(document.spec, history, candidate, baseline)
         except SpecError as error:
             for problem in error.problems:
                 fail(str(problem))
             raise typer.Exit(_UNREADABLE) from None
         if junit is not None:
-            junit.write_bytes(_junit(title, found))
+            junit.write_bytes(_junit(document.name, found))
         if output is Output.TEXT:
-            _show(title, found)
+            _show(document.name, found)
         else:
-            sys.stdout.write(json.dumps(_record(title, found), allow_nan=False) + "\n")
+            sys.stdout.write(json.dumps(_record(document.name, found), allow_nan=False) + "\n")
         raise typer.Exit(EXIT_CODES[found.result.verdict])
 
 

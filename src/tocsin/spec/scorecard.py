@@ -11,9 +11,9 @@ from typing import Any
 from tocsin.assess.health import HealthConfig, Reading
 from tocsin.domain.errors import Problem, SpecError
 from tocsin.spec.arize import read_health_score
-from tocsin.spec.documents import decode, unlisted
-from tocsin.spec.explain import show, suggest
+from tocsin.spec.explain import show
 from tocsin.spec.health import HealthScoreShape
+from tocsin.spec.single import only
 from tocsin.spec.yaml import Located, Place, dump, parse
 
 _FIELDS = ("value", "low", "high", "events")
@@ -34,45 +34,36 @@ def read_scorecard(path: Path, name: str = "") -> Scorecard:
 
     name: which one, where there are several. SpecError with everything that is wrong.
     """
-    found: list[Scorecard] = []
-    problems: list[Problem] = []
-    for located in map(_as_document, _documents(path)):
-        if located.data.get("kind") != "HealthScore":
-            continue
-        decoded = decode(located)
-        problems += decoded.problems
-        document = decoded.document
-        if document is not None and isinstance(document.spec, HealthScoreShape):
-            title = document.metadata.display_name or document.name
-            spec = document.spec
-            found.append(Scorecard(document.name, title, spec.build(), tuple(spec.remarks())))
-    if problems:
-        raise SpecError(problems)
-    names = [one.name for one in found]
-    chosen = [one for one in found if name in ("", one.name)]
-    if len(chosen) == 1:
-        return chosen[0]
-    if not found:
-        fix = "give a document of kind HealthScore, or a health_score_config"
-        raise SpecError([Problem(str(path), 0, "", "there is no health score in this file", fix)])
-    said = f"there is no health score {name!r}" if name else "there are several health scores"
-    fix = suggest(name, names) if name else f"choose with --name: {', '.join(names)}"
-    raise SpecError([Problem(str(path), 0, "", said, fix)])
+    document = only(
+        path, "HealthScore", name, called="health score", choose="choose with --name",
+        seen=_as_document,
+    )  # fmt: skip
+    spec: HealthScoreShape = document.spec
+    title = document.metadata.display_name or document.name
+    return Scorecard(document.name, title, spec.build(), tuple(spec.remarks()))
 
 
 def read_readings(path: Path) -> dict[str, Reading]:
     """Values by metric from a JSON or YAML file: {metric: number | null | {value, low, high,
     events}}, also under a key `values`. SpecError with everything that is wrong."""
-    documents = _documents(path)
-    if len(documents) != 1:
+    try:
+        text = path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "is not UTF-8 text"
+        raise SpecError([Problem(str(path), 0, "", f"cannot be read: {reason}")]) from None
+    streams, problems = parse(text, str(path))
+    if problems:
+        raise SpecError(problems)
+    if len(streams) != 1:
         fix = "write one object {metric: value, ...}"
-        raise SpecError([Problem(str(path), 0, "", f"holds {len(documents)} documents", fix)])
-    located = documents[0]
+        raise SpecError([Problem(str(path), 0, "", f"holds {len(streams)} documents", fix)])
+    (located,) = streams
+    if not isinstance(located.data, Mapping):
+        raise SpecError([located.problem((), f"must be an object, not {show(located.data)}")])
     data: Mapping[str, Any] = located.data
     at: Place = ()
     if set(data) == {"values"} and isinstance(data["values"], Mapping):
         data, at = data["values"], ("values",)
-    problems: list[Problem] = []
     readings = {}
     for metric, given in data.items():
         try:
@@ -84,26 +75,10 @@ def read_readings(path: Path) -> dict[str, Reading]:
     return readings
 
 
-def _documents(path: Path) -> list[Located]:
-    try:
-        text = path.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "is not UTF-8 text"
-        raise SpecError([Problem(str(path), 0, "", f"cannot be read: {reason}")]) from None
-    streams, problems = parse(text, str(path))
-    documents = [document for stream in streams for document in unlisted(stream)]
-    for located in documents:
-        if not isinstance(located.data, Mapping):
-            problems.append(located.problem((), f"must be an object, not {show(located.data)}"))
-    if problems:
-        raise SpecError(problems)
-    return documents
-
-
 def _as_document(located: Located) -> Located:
     """A dictionary in Arize's words as the document it stands for."""
     data = located.data
-    inner = data.get("health_score_config", data)
+    inner = data.get("health_score_config", data) if isinstance(data, Mapping) else None
     if not isinstance(inner, Mapping) or "score_name" not in inner:
         return located
     document, _ = read_health_score(inner)
