@@ -70,7 +70,8 @@ def readings(house: House, spec: HealthScoreShape, now: datetime) -> dict[str, R
     theirs = known.service_name if known else spec.service
     calls = house.telemetry.reads.timeline(theirs, start, stop, spec.minutes)
     judged = means(house.telemetry.engine, theirs, start, stop)
-    budgets = {status.monitor: status.remaining for status in house.statuses()}
+    linked = any(one.from_slo for one in spec.components)
+    budgets = {s.monitor: s.remaining for s in house.statuses()} if linked else {}
     return {
         one.metric: _budget(one.from_slo, budgets)
         if one.from_slo

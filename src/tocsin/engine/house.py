@@ -19,7 +19,7 @@ from tocsin.alerts.changes import IncidentChange
 from tocsin.alerts.responder import Refused
 from tocsin.assess.budget import ObjectiveStatus, objective_statuses
 from tocsin.assess.masked import Fairness, fairness
-from tocsin.assess.monitor import Objective
+from tocsin.assess.monitor import Monitor, Objective
 from tocsin.assess.quality import QualityConfig, QualityStanding, quality
 from tocsin.assess.segments import SegmentsConfig
 from tocsin.assess.window import Window
@@ -189,29 +189,35 @@ class House:
                 self.window, self.rules.monitors.monitors, self.standing.minute
             )
 
-    def fairness(self) -> list[Fairness]:
-        """How the segments fared in the last day, of every monitor that judges some."""
+    def fairness(self, service: str = "") -> list[Fairness]:
+        """How the segments fared in the last day, of every monitor of a service that judges some.
+
+        service: "" is every one.
+        """
         with self._lock:
             if self.window.start is None:
                 return []
             parts = [
                 monitor
-                for monitor in self.rules.monitors.monitors
+                for monitor in self._monitors_of(service)
                 if isinstance(monitor.method, SegmentsConfig)
             ]
             minute = self.standing.minute
             return [fairness(self.window, monitor, minute, FAIRNESS_MINUTES) for monitor in parts]
 
-    def qualities(self) -> list[QualityStanding]:
-        """Where every quality objective stands after the last judged minute."""
+    def qualities(self, service: str = "") -> list[QualityStanding]:
+        """Where every quality objective of a service ("": of all) stands after the last minute."""
         with self._lock:
             if self.window.start is None:
                 return []
             return [
                 quality(self.window.quality, monitor, self.standing.minute)
-                for monitor in self.rules.monitors.monitors
+                for monitor in self._monitors_of(service)
                 if isinstance(monitor.method, QualityConfig)
             ]
+
+    def _monitors_of(self, service: str) -> Iterator[Monitor]:
+        return (m for m in self.rules.monitors.monitors if service in ("", m.service))
 
     def acknowledge(self, incident_id: str, actor: str) -> Incident | Refused:
         """`actor` looks at it: escalation stops until the acknowledgement expires."""

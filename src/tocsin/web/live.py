@@ -129,8 +129,8 @@ class LiveDesk:
             runbook=configured.runbook if configured else "",
             unread=serving.unread(self.sources(), name),
             health=tuple(service_health(self._house, name)),
-            quality=tuple(one for one in self._house.qualities() if one.service == name),
-            segments=tuple(one for one in self._house.fairness() if one.service == name),
+            quality=tuple(self._house.qualities(name)),
+            segments=tuple(self._house.fairness(name)),
         )
 
     def objectives(self) -> tuple[ObjectiveView, ...]:

@@ -19,7 +19,7 @@ def routes(house: House) -> APIRouter:
 
     @router.get("/quality", summary="Shares of good answers, with intervals and people's labels")
     def quality(service: str = "") -> dict[str, Any]:
-        items = [asdict(one) for one in house.qualities() if service in ("", one.service)]
+        items = [asdict(one) for one in house.qualities(service)]
         return {"total": len(items), "items": items}
 
     return router

@@ -21,8 +21,7 @@ def routes(house: House) -> APIRouter:
     def segments(service: str = "") -> dict[str, Any]:
         items = [
             {**asdict(one), "gaps": {name: asdict(gap) for name, gap in one.gaps}}
-            for one in house.fairness()
-            if service in ("", one.service)
+            for one in house.fairness(service)
         ]
         return {"total": len(items), "items": items}
 
