@@ -23,14 +23,14 @@ from tocsin.engine.breakdown import BadRange
 from tocsin.engine.sources import TargetStatus
 from tocsin.web.breakdown_views import Asked
 from tocsin.web.call_views import CallView, NoteView, ScoreView
-from tocsin.web.desk import BadCursor, IncidentFilter, Missing
-from tocsin.web.objective_views import BurnView, ObjectiveView
-from tocsin.web.quality_views import (
+from tocsin.web.data_quality_views import (
     DataQualityView,
     FieldQuality,
     ServiceQuality,
     SetAsideRow,
 )
+from tocsin.web.desk import BadCursor, IncidentFilter, Missing
+from tocsin.web.objective_views import BurnView, ObjectiveView
 from tocsin.web.readiness import Readiness
 from tocsin.web.serving import MetricNameResource, MetricsResource
 from tocsin.web.tone import Tone

@@ -101,7 +101,7 @@ class Telemetry:
     """Everything about calls, scores and changes. Close it, or use it as a context manager.
 
     writer: takes records in. reads, slices, metrics: what pages and the API ask. exports: files for
-    others. costs: bills beside the price book. quality: what telemetry leaves out.
+    others. costs: bills beside the price book. data_quality: what telemetry leaves out.
     settled: what opening found. placer: finds the calls of scores that came before them.
     """
 
@@ -138,7 +138,7 @@ class Telemetry:
         self.metrics = MetricReader(engine)
         self.exports = Exporter(engine)
         self.costs = Costs(engine, keeping)
-        self.quality = DataQuality(engine)
+        self.data_quality = DataQuality(engine)
         self._minutes = MinuteReader(engine)
 
     @classmethod

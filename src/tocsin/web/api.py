@@ -24,10 +24,10 @@ from tocsin.store.exports import CannotExport
 from tocsin.web import definitions
 from tocsin.web.breakdown_views import Asked
 from tocsin.web.call_views import CallView
+from tocsin.web.data_quality_views import DataQualityView
 from tocsin.web.desk import BadCursor, Desk, IncidentFilter, Missing
 from tocsin.web.guard import problem
 from tocsin.web.objective_views import ObjectiveView
-from tocsin.web.quality_views import DataQualityView
 from tocsin.web.resources import (
     Acknowledge,
     GiveVerdict,

@@ -15,8 +15,8 @@ from tocsin.domain.errors import TocsinError
 from tocsin.engine.sources import TargetStatus
 from tocsin.web.breakdown_views import Asked
 from tocsin.web.call_views import CallView
+from tocsin.web.data_quality_views import DataQualityView
 from tocsin.web.objective_views import ObjectiveView
-from tocsin.web.quality_views import DataQualityView
 from tocsin.web.readiness import Readiness
 from tocsin.web.serving import MetricsResource
 from tocsin.web.views import (

@@ -18,17 +18,17 @@ from tocsin.store.reads import FleetRow
 from tocsin.web import (
     breakdown_views,
     call_reading,
+    data_quality_reading,
     portraits,
-    quality_reading,
     readiness,
     reasons,
     serving,
-)  # fmt: skip
+)
 from tocsin.web.call_views import CallView
+from tocsin.web.data_quality_views import DataQualityView
 from tocsin.web.desk import IncidentFilter, Missing
 from tocsin.web.listing import number, paged, passes
 from tocsin.web.objective_views import ObjectiveView
-from tocsin.web.quality_views import DataQualityView
 from tocsin.web.readiness import Readiness
 from tocsin.web.tone import Tone
 from tocsin.web.views import (
@@ -262,7 +262,7 @@ class LiveDesk:
 
     def data_quality(self, hours: int) -> DataQualityView:
         """What telemetry leaves out, in the last 1 to 6 hours."""
-        return quality_reading.view(self._house.telemetry.quality, self._house.clock.now(), hours)
+        return data_quality_reading.view(self._house.telemetry, self._house.clock.now(), hours)
 
     def breakdown(self, service: str, asked: breakdown_views.Asked) -> dict[str, Any]:
         """Which slice of a service's traffic explains a time range; BadRange for what cannot be."""
@@ -287,7 +287,7 @@ class LiveDesk:
 
     def quarantine(self, cursor: str | None, limit: int) -> Page[QuarantineRow]:
         """Input that was kept but could not be used, newest first."""
-        return quality_reading.quarantine(self._house.telemetry.reads, cursor, limit)
+        return data_quality_reading.quarantine(self._house.telemetry.reads, cursor, limit)
 
     def progress(self) -> ReplayProgress | None:
         """How far a running replay is."""

@@ -8,23 +8,24 @@ from typing import Literal
 
 from tocsin.indicators.catalogue import COMPLETENESS
 from tocsin.indicators.completeness import Missing, has_risen
-from tocsin.store.data_quality import DataQuality, Spelling, Telling
+from tocsin.store.data_quality import Spelling, Telling
 from tocsin.store.reads import Reads
-from tocsin.web.listing import paged
-from tocsin.web.quality_views import (
+from tocsin.store.telemetry import Telemetry
+from tocsin.web.data_quality_views import (
     DataQualityView,
     FieldQuality,
     ServiceQuality,
     SetAsideRow,
 )
+from tocsin.web.listing import paged
 from tocsin.web.views import Page, QuarantineRow
 
 _EXPECTED = 10  # so many sightings are expected before none of them means anything
 
 
-def view(reader: DataQuality, now: datetime, hours: int) -> DataQualityView:
+def view(telemetry: Telemetry, now: datetime, hours: int) -> DataQualityView:
     """The last `hours` (1 to 6), compared with the day before them."""
-    start = now - timedelta(hours=hours)
+    reader, start = telemetry.data_quality, now - timedelta(hours=hours)
     conditions = {
         each.name: each.ratio.condition for each in COMPLETENESS if each.ratio.condition is not None
     }

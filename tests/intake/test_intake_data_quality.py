@@ -12,8 +12,8 @@ from intake_build import NOW, NOW_NS, PROTOBUF, Bench, bench, span_request
 from tocsin.domain.clock import to_minute
 from tocsin.domain.series import SeriesId
 from tocsin.indicators.catalogue import COMPLETENESS
-from tocsin.web.quality_reading import view
-from tocsin.web.quality_views import DataQualityView, FieldQuality, ServiceQuality
+from tocsin.web.data_quality_reading import view
+from tocsin.web.data_quality_views import DataQualityView, FieldQuality, ServiceQuality
 
 MINUTE_NS = 60_000_000_000
 USAGE = {"llm.token_count.prompt": 10, "llm.token_count.completion": 5}
@@ -57,7 +57,7 @@ def found(tocsin: Bench) -> DataQualityView:
     scores += b'\n{"name": "judge", "value": 1, "span_id": "ffffffffffffffff", "project": "shop"}'
     assert tocsin.post("/api/v1/scores", scores).status_code == 200
     tocsin.store.flush()
-    return view(tocsin.store.quality, NOW + timedelta(seconds=1), 1)
+    return view(tocsin.store, NOW + timedelta(seconds=1), 1)
 
 
 @pytest.fixture
