@@ -373,7 +373,7 @@ def test_a_health_score_is_kept_and_runs_in_shadow(running: Running) -> None:
     assert not problems
     assert located[0].data["kind"] == "HealthScore"
     plan = planning.plan(running.settings, None, None)
-    assert any("later release" in warning.message for warning in plan.warnings)
+    assert any("in shadow" in warning.message for warning in plan.warnings)
 
 
 @pytest.mark.parametrize(

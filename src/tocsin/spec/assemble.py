@@ -20,6 +20,7 @@ from tocsin.spec.breaches import BreachMonitorShape
 from tocsin.spec.detectors import DetectorShape
 from tocsin.spec.documents import OPENSLO, Document
 from tocsin.spec.gates import ON_DEMAND
+from tocsin.spec.health import SHADOW
 from tocsin.spec.indicators import Named, resolver
 from tocsin.spec.plugins import Secrets
 from tocsin.spec.prices import prices_of
@@ -160,8 +161,9 @@ def routing(
     for document in assembly.of("Playbook"):
         message = "a Playbook is carried by name; its steps are not executed yet"
         assembly.warnings.append(document.problem(("kind",), message))
-    for document in assembly.of("Gate"):
-        assembly.warnings.append(document.problem(("kind",), ON_DEMAND))
+    for kind, message in (("HealthScore", SHADOW), ("Gate", ON_DEMAND)):
+        for document in assembly.of(kind):
+            assembly.warnings.append(document.problem(("kind",), message))
     _check_route_names(assembly, parts)
     classify = tuple(rule.build() for part in parts for rule in part.spec.classify)
     return RoutingPolicy(
