@@ -50,6 +50,7 @@ def found(tocsin: Bench) -> DataQualityView:
     post(tocsin, 5000, 30, recent, STREAM, version="2.0")
     post(tocsin, 5100, 30, recent, {"app.tenant.3.name": "y"}, version="2.0")
     post(tocsin, 5200, 5, recent, USAGE, version="2.0", model="nobody-knows-1")
+    post(tocsin, 5000, 4, recent, STREAM, version="2.0")  # of those above, in another batch
     post(tocsin, 5300, 3, NOW_NS + 2 * MINUTE_NS, STREAM, version="2.0")
     ancient = span_request(2, first_id=6000, start_ns=1).SerializeToString()
     tocsin.post("/v1/traces", ancient, {"content-type": PROTOBUF})
@@ -68,12 +69,12 @@ def service(found: DataQualityView) -> ServiceQuality:
 
 def test_what_calls_leave_out_is_counted_and_a_rise_is_told(service: ServiceQuality) -> None:
     fields: dict[str, FieldQuality] = {field.indicator: field for field in service.fields}
-    assert service.calls == 68
-    assert (fields["usage_told"].missing, fields["usage_told"].calls) == (30, 68)
+    assert service.calls == 72
+    assert (fields["usage_told"].missing, fields["usage_told"].calls) == (30, 72)
     assert (fields["usage_told"].before, fields["usage_told"].state) == (0.0, "risen")
-    assert (fields["price_known"].missing, fields["price_known"].calls) == (5, 38)
+    assert (fields["price_known"].missing, fields["price_known"].calls) == (5, 42)
     assert fields["model_named"].missing == 0
-    assert fields["first_token_told"].calls == 33
+    assert fields["first_token_told"].calls == 37
     assert service.has_changed
 
 
@@ -87,7 +88,7 @@ def test_conventions_that_came_and_went_are_named(service: ServiceQuality) -> No
 def test_clocks_scores_and_what_was_set_aside(
     found: DataQualityView, service: ServiceQuality
 ) -> None:
-    assert (service.ahead, service.late) == (3, 65)
+    assert (service.ahead, service.late, service.repeated) == (3, 69, 4)
     assert sum(each.scores for each in found.services) == 2
     assert sum(each.unplaced for each in found.services) == 1
     [row] = found.set_aside

@@ -78,6 +78,18 @@ def test_a_call_below_a_chain_below_a_call_makes_that_a_wrapper(tocsin: Bench) -
     assert scene.kinds() == {"outer": "chain", "chain": "chain", "inner": "llm"}
 
 
+def test_a_call_of_another_service_below_is_that_services_call(tocsin: Bench) -> None:
+    """An application waits for its gateway: each has its own latency, in any order of arrival."""
+    app, gateway = Scene(tocsin, "same-trace"), Scene(tocsin, "same-trac2")
+    gateway.span("inner", PROVIDER, 1, 2, parent=1)
+    gateway._request.resource_spans[0].scope_spans[0].spans[0].trace_id = b"same-trace-trace"
+    gateway.send()
+    app.span("outer", FRAMEWORK, 1, 1, ms=300)
+    app._request.resource_spans[0].scope_spans[0].spans[0].trace_id = b"same-trace-trace"
+    app.send()
+    assert (app.kinds(), gateway.kinds()) == ({"outer": "llm"}, {"inner": "llm"})
+
+
 def test_a_leaf_that_arrived_earlier_is_found(tocsin: Bench) -> None:
     scene = Scene(tocsin, "earlier").span("inner", PROVIDER, 1, 2, parent=1).send()
     scene.span("outer", FRAMEWORK, 1, 1, ms=300).send()

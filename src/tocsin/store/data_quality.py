@@ -25,6 +25,7 @@ LONGEST = timedelta(hours=6)
 _ONE_IN = 10
 _CALLING = "('llm', 'embedding', 'reranker')"
 _MOST = 1000
+_IDS = 2_000_000  # of spans of a service that are remembered while repeats are counted
 _AHEAD, _AHEAD_MOST = "INTERVAL 5 SECOND", "INTERVAL 10 MINUTE"  # more is set aside by intake
 _LATE = "INTERVAL 10 MINUTE"
 
@@ -46,8 +47,9 @@ class Telling:
     """What is known of the telemetry of one service.
 
     missing: by indicator, (in the window, before). ahead: calls that began after they were
-    received. late: received more than ten minutes after they ended. scores: received in the window;
-    unplaced: those of them whose call was not found.
+    received. late: received more than ten minutes after they ended. repeated: calls of a span that
+    another of them is already; counted on one id in `one_id_in` and multiplied by that. scores:
+    received in the window; unplaced: those of them whose call was not found.
     """
 
     calls: int = 0
@@ -55,6 +57,8 @@ class Telling:
     missing: dict[str, tuple[Missing, Missing]] = field(default_factory=dict)
     ahead: int = 0
     late: int = 0
+    repeated: int = 0
+    one_id_in: int = 1
     attributes: list[Spelling] = field(default_factory=list)
     scopes: list[Spelling] = field(default_factory=list)
     scores: int = 0
@@ -95,6 +99,10 @@ class DataQuality:
         for key, name, now, before in self._spellings(_SCOPES, window):
             if key in found:
                 found[key].scopes.append(Spelling(name, now, before))
+        one_in = 1 + max((telling.calls for telling in found.values()), default=0) // _IDS
+        for key, repeated in self._repeats(one_in, window):
+            if key in found:
+                found[key].repeated, found[key].one_id_in = one_in * repeated, one_in
         for key, scores, unplaced in self._scores(window):
             telling = found.setdefault(key, Telling())
             telling.scores, telling.unplaced = scores, unplaced
@@ -152,6 +160,21 @@ class DataQuality:
             window,
         )
         return [((row[0], row[1]), row[2], int(row[3]), int(row[4])) for row in rows]
+
+    def _repeats(self, one_in: int, window: Mapping[str, Any]) -> list[tuple[Key, int]]:
+        """Services with calls of one span, and how many beyond the first of each, of one id in
+        `one_in`: repeats of an id are all in the sample, or none."""
+        spans = "(trace_id, span_id)"
+        rows = self._engine.rows(
+            f"SELECT project, service, count() - uniqExact(sipHash128{spans}) AS repeated"
+            f" FROM {DATABASE}.calls AS calls"
+            " PREWHERE calls.ts >= {start:DateTime64(6, 'UTC')}"
+            f" AND calls.ts < {{stop:DateTime64(6, 'UTC')}} + {_AHEAD_MOST}"
+            f" WHERE kind IN {_CALLING} AND span_id != '' AND cityHash64{spans} % {one_in} = 0"
+            f" GROUP BY project, service HAVING repeated > 0 ORDER BY repeated DESC LIMIT {_MOST}",
+            {"start": window["start"], "stop": window["stop"]},
+        )
+        return [((row[0], row[1]), int(row[2])) for row in rows]
 
     def _scores(self, window: Mapping[str, Any]) -> Sequence[tuple[Key, int, int]]:
         rows = self._engine.rows(

@@ -4,7 +4,7 @@ Frameworks put spans of kind LLM, embedding or retriever around the call that th
 instrumentation reports as well. Left alone, one call is counted two or three times, with its
 tokens. A wrapper is demoted to kind `chain`; its attribute `tocsin.wrapper` says why. It is one if
 
-    below    a span of its own kind lies below it in its trace
+    below    a span of its own kind and service lies below it in its trace
     same     another span of its service has the same response id; the provider's own is kept
     within   it has no response id, and a provider's span of its service and kind, in an unrelated
              trace, lies inside its time, with its model or its failure; a provider's span is
@@ -12,8 +12,10 @@ tokens. A wrapper is demoted to kind `chain`; its attribute `tocsin.wrapper` say
 
 "another span" is looked for in the segment and among the calls already stored around its time, so
 that it need not arrive in the same request; it must arrive no later than its wrapper, which is
-the order in which spans end. The search reads the segment a second time and looks into `calls`,
-which is why only segments with spans of unknown or framework scopes are read this way.
+the order in which spans of one process end. A call that two services report, an application and
+its gateway, is a call of each (docs/decisions/0024). The search reads the segment a second time and
+looks into `calls`, which is why only segments with spans of unknown or framework scopes are read
+this way.
 """
 
 # ruff: noqa: S608 (SQL text is put together from names of this package)
@@ -51,7 +53,7 @@ def wrapper_note(facts: str) -> str:
 
     facts: name of the scalar.
     """
-    key = "(trace, span, own_kind)"
+    key = "(trace, span, own_kind, concat(project, '\\n', service))"
     reasons = (
         (_below(facts), "a call of the same kind lies below it"),
         (_same(facts), "another span has the same response id"),
@@ -91,14 +93,14 @@ _OWNER = "concat(calls.project, '\\n', calls.service)"
 
 
 def _below(facts: str) -> str:
-    """(trace, span, kind) of spans with a call of the same kind up to four levels below."""
+    """Keys of spans with a call of the same kind and service up to four levels below."""
     steps = (
         "SELECT trace, groupArray(span) AS spans, groupArray(parent) AS parents,"
-        f" groupArray(own_kind) AS kinds FROM {_rows(facts)} GROUP BY trace"
+        f" groupArray((own_kind, owner)) AS calls FROM {_rows(facts)} GROUP BY trace"
     )
     steps = (
-        f"SELECT trace, spans, parents, arrayFilter(k -> k IN {_WRAPPING}, kinds) AS of_kind,"
-        f" arrayFilter((p, k) -> k IN {_WRAPPING}, parents, kinds) AS up1 FROM (\n{steps}\n)"
+        f"SELECT trace, spans, parents, arrayFilter(c -> c.1 IN {_WRAPPING}, calls) AS of_kind,"
+        f" arrayFilter((p, c) -> c.1 IN {_WRAPPING}, parents, calls) AS up1 FROM (\n{steps}\n)"
     )
     for level in range(2, _LEVELS + 1):
         above = f"arrayMap(p -> parents[indexOf(spans, p)], up{level - 1}) AS up{level}"
@@ -106,13 +108,13 @@ def _below(facts: str) -> str:
     ups = ", ".join(f"up{level}" for level in range(1, _LEVELS + 1))
     kinds = ", ".join(["of_kind"] * _LEVELS)
     here = (
-        f"SELECT trace, pair.1, pair.2 FROM (\n{steps}\n)"
+        f"SELECT trace, pair.1, pair.2.1, pair.2.2 FROM (\n{steps}\n)"
         f" ARRAY JOIN arrayZip(arrayConcat({ups}), arrayConcat({kinds})) AS pair"
         " WHERE pair.1 != ''"
     )
     stored = _stored(
         facts,
-        "unhex(calls.trace_id), unhex(calls.parent_id), toString(calls.kind)",
+        f"unhex(calls.trace_id), unhex(calls.parent_id), toString(calls.kind), {_OWNER}",
         f"calls.kind IN {_WRAPPING} AND calls.parent_id != ''"
         f" AND calls.trace_id IN (SELECT lower(hex(trace)) FROM {_rows(facts)})",
     )
@@ -120,7 +122,7 @@ def _below(facts: str) -> str:
 
 
 def _same(facts: str) -> str:
-    """(trace, span, kind) of calls whose response id another span has, all but one of them."""
+    """Keys of calls whose response id another span has, all but one of them."""
     told = f"call_id != '' AND own_kind IN {_CALLING}"
     stored = _stored(
         facts,
@@ -129,15 +131,15 @@ def _same(facts: str) -> str:
         f" (SELECT call_id FROM {_rows(facts)} WHERE {told})",
     )
     ranked = (
-        f"SELECT trace, span, own_kind, (owner, call_id) IN (\n{stored}\n) AS is_stored,"
+        f"SELECT trace, span, own_kind, owner, (owner, call_id) IN (\n{stored}\n) AS is_stored,"
         " row_number() OVER (PARTITION BY owner, own_kind, call_id"
         f" ORDER BY is_own DESC, t1 - t0, span) AS place FROM {_rows(facts)} WHERE {told}"
     )
-    return f"SELECT trace, span, own_kind FROM (\n{ranked}\n) WHERE place > 1 OR is_stored"
+    return f"SELECT trace, span, own_kind, owner FROM (\n{ranked}\n) WHERE place > 1 OR is_stored"
 
 
 def _within(facts: str) -> str:
-    """(trace, span, kind) of calls without response id around a provider's span elsewhere."""
+    """Keys of calls without response id around a provider's span elsewhere."""
     columns = "trace, span, own_kind, t0, t1, owner, request_model, error_class"
     wrappers = (
         f"SELECT {columns} FROM {_rows(facts)}"
@@ -160,7 +162,7 @@ def _within(facts: str) -> str:
         f"\nUNION ALL\n{stored}"
     )
     claims = (
-        "SELECT argMin((wrapper.trace, wrapper.span, wrapper.own_kind),"
+        "SELECT argMin((wrapper.trace, wrapper.span, wrapper.own_kind, wrapper.owner),"
         " (wrapper.t1 - wrapper.t0, wrapper.span)) AS claim"
         f" FROM (\n{leaves}\n) AS leaf INNER JOIN (\n{wrappers}\n) AS wrapper"
         " ON leaf.owner = wrapper.owner AND leaf.own_kind = wrapper.own_kind"
@@ -170,4 +172,4 @@ def _within(facts: str) -> str:
         " OR (leaf.error_class != '' AND leaf.error_class = wrapper.error_class))"
         " GROUP BY leaf.trace, leaf.span"
     )
-    return f"SELECT claim.1, claim.2, claim.3 FROM (\n{claims}\n)"
+    return f"SELECT claim.1, claim.2, claim.3, claim.4 FROM (\n{claims}\n)"

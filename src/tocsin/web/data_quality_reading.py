@@ -66,9 +66,9 @@ def _service(project: str, service: str, telling: Telling) -> ServiceQuality:
     )
     attributes, scopes = telling.attributes, telling.scopes
     return ServiceQuality(
-        project, service, telling.calls, fields, telling.ahead, telling.late, telling.scores,
-        telling.unplaced, _new(attributes, telling), _vanished(attributes, telling),
-        _new(scopes, telling), _vanished(scopes, telling),
+        project, service, telling.calls, fields, telling.ahead, telling.late, telling.repeated,
+        telling.one_id_in, telling.scores, telling.unplaced, _new(attributes, telling),
+        _vanished(attributes, telling), _new(scopes, telling), _vanished(scopes, telling),
     )  # fmt: skip
 
 

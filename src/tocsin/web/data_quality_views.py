@@ -28,8 +28,9 @@ class FieldQuality:
 @dataclass(frozen=True, slots=True)
 class ServiceQuality:
     """The telemetry of one service. ahead: calls that began after they were received, by the
-    sender's clock. late: received more than ten minutes after they ended. scores: received in the
-    window; unplaced: those whose call is not known. scopes: instrumentation and version.
+    sender's clock. late: received more than ten minutes after they ended. repeated: calls of a span
+    that counts already; an estimate when `one_id_in` is above 1. scores: received in the window;
+    unplaced: those whose call is not known. scopes: instrumentation and version.
     """
 
     project: str
@@ -38,6 +39,8 @@ class ServiceQuality:
     fields: tuple[FieldQuality, ...]
     ahead: int
     late: int
+    repeated: int
+    one_id_in: int
     scores: int
     unplaced: int
     new_attributes: tuple[str, ...]
@@ -47,9 +50,9 @@ class ServiceQuality:
 
     @property
     def has_changed(self) -> bool:
-        """Whether the service tells something else, or less, than it did."""
+        """Whether the service tells something else, or less, than it did, or something twice."""
         names = (*self.new_scopes, *self.vanished_scopes, *self.vanished_attributes)
-        return bool(names) or any(field.state == "risen" for field in self.fields)
+        return bool(names or self.repeated) or any(field.state == "risen" for field in self.fields)
 
 
 @dataclass(frozen=True, slots=True)
