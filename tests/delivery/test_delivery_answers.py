@@ -14,8 +14,9 @@ from urllib.parse import urlencode
 import pytest
 from delivery_build import BOT_TOKEN, ROUTING_KEY, T0
 
-from tocsin.delivery.answers import Answer, Answering, NotAuthentic
+from tocsin.delivery.answers import Answer, Answering
 from tocsin.delivery.channels import CHANNELS
+from tocsin.net.proof import NotAuthentic
 
 NEW, OLD = "the new secret", "the old secret"
 Prove = Callable[[bytes, str, datetime], Mapping[str, str]]

@@ -29,10 +29,6 @@ class Answer:
     id: str = ""
 
 
-class NotAuthentic(Exception):
-    """A request that its channel did not send, or not today. The text never quotes it."""
-
-
 @runtime_checkable
 class Answering(Protocol):
     """A channel whose service sends requests to `/callbacks/<receiver>`."""

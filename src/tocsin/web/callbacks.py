@@ -13,11 +13,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from tocsin.delivery.answers import NotAuthentic
 from tocsin.domain.errors import IntakeError
 from tocsin.engine.answers import Answers
 from tocsin.intake.admission import Admission
 from tocsin.intake.bodies import BodyLimits, read_body
+from tocsin.net.proof import NotAuthentic
 from tocsin.web.guard import problem, refusal
 
 log = structlog.get_logger(__name__)

@@ -22,8 +22,8 @@ from tocsin.delivery.answers import Answer
 from tocsin.delivery.http import call, json_object
 from tocsin.delivery.message import Message, short_key, truncate
 from tocsin.delivery.outcome import Delivered, Outcome, Rejected
-from tocsin.delivery.proof import check_bearer, keys
 from tocsin.domain.secret import Secret, secret
+from tocsin.net.proof import check_bearer, keys
 
 ADDRESSES = {
     "jsm": "https://api.atlassian.com/jsm/ops/integration/v2/alerts",

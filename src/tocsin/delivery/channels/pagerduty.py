@@ -20,9 +20,9 @@ from tocsin.delivery.answers import Answer
 from tocsin.delivery.http import refusal, request
 from tocsin.delivery.message import Message, short_key, truncate
 from tocsin.delivery.outcome import Delivered, Outcome, Rejected
-from tocsin.delivery.proof import check_hmac, keys
 from tocsin.domain.clock import iso
 from tocsin.domain.secret import Secret, secret
+from tocsin.net.proof import check_hmac, keys
 
 LARGEST_BODY = 512_000
 LONGEST_SUMMARY = 1024

@@ -23,9 +23,9 @@ from tocsin.delivery.answers import Answer
 from tocsin.delivery.http import refusal, request, retry_after
 from tocsin.delivery.message import Message
 from tocsin.delivery.outcome import Ambiguous, Delivered, Outcome, Rejected, Retry
-from tocsin.delivery.proof import check_hmac, check_time, keys
 from tocsin.delivery.slack_blocks import answers_of, blocks_of, button_value, escape, headline
 from tocsin.domain.secret import Secret, scrub, secret
+from tocsin.net.proof import check_hmac, check_time, keys
 
 EVENT_TYPE = "tocsin_effect"
 _ROOT_PART, _REPLY_PART = "message", "reply"

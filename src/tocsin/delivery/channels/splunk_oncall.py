@@ -19,8 +19,8 @@ from tocsin.delivery.answers import Answer
 from tocsin.delivery.http import call, json_object
 from tocsin.delivery.message import Message, short_key, truncate, truncate_bytes
 from tocsin.delivery.outcome import Ambiguous, Delivered, Outcome, Rejected
-from tocsin.delivery.proof import check_bearer, keys
 from tocsin.domain.secret import Secret, scrub, secret
+from tocsin.net.proof import check_bearer, keys
 
 URL = "https://alert.victorops.com/integrations/generic/20131114/alert"
 LONGEST_STATE_MESSAGE = 20_480
