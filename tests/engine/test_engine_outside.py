@@ -4,93 +4,33 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from outside_build import NOW, Bench, empty
 
-from tocsin.domain.clock import ManualClock, iso
+from tocsin.domain.clock import iso
 from tocsin.domain.errors import IntakeError
-from tocsin.domain.findings import Incident, IncidentState
-from tocsin.engine.house import House
+from tocsin.domain.findings import IncidentState
 from tocsin.engine.outside import Outside
-from tocsin.spec.desired import load_text
 from tocsin.store import inbox
-from tocsin.store.otlp_kinds import TABLES
-from tocsin.store.row_kinds import segment_kinds
-from tocsin.store.state import StateStore
 from tocsin.store.telemetry import Telemetry
 
-NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
-CONFIG = """
-apiVersion: tocsin/v1
-kind: Service
-metadata: {name: chat}
-spec: {team: cx, exposure: customer, regulated: false}
----
-apiVersion: tocsin/v1
-kind: Receiver
-metadata: {name: pager}
-spec: {type: none}
----
-apiVersion: tocsin/v1
-kind: Receiver
-metadata: {name: board}
-spec: {type: none}
----
-apiVersion: tocsin/v1
-kind: Routing
-metadata: {name: main}
-spec:
-  defaults:
-    unmatched: {tier: 3, receivers: [board]}
-    on_rule_error: {tier: 3, receivers: [board]}
-  classify:
-    - {if: {severity: page}, set: {tier: 1}}
-    - {if: {}, set: {tier: 3}, when_unset: true}
-  routes:
-    - {name: loud, if: {tier: 1, team: cx}, receivers: [pager]}
-    - {name: all, receivers: [board]}
-"""
 
-
-class Bench:
-    """A house without telemetry, and its inbox."""
-
-    def __init__(self, path: Path) -> None:
-        self.clock = ManualClock(NOW)
-        self.state = StateStore.open(path / "state.db")
-        self.telemetry = Telemetry.open(
-            path, self.clock, kinds=segment_kinds(), tables=TABLES, memory_bytes=1_000_000_000
-        )
-        self.house = House(
-            self.telemetry, self.state, self.clock, load_text(CONFIG), lateness=timedelta(0)
-        )
-        self.outside = Outside(self.house)
-        self.woken = 0
-        self.outside.then(self._wake)
-
-    def _wake(self) -> None:
-        self.woken += 1
-
-    def tell(self, source: str, body: Any) -> int:
-        self.outside.accept(source, json.dumps(body).encode())
-        return self.outside.work()
-
-    def incidents(self) -> list[Incident]:
-        return sorted(self.state.incidents(live_only=False).values(), key=lambda one: one.title)
-
-    def later(self, **by: int) -> None:
-        self.clock.advance(timedelta(**by))
+@pytest.fixture(scope="module")
+def telemetry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Telemetry]:
+    made = empty(tmp_path_factory.mktemp("telemetry"))
+    yield made
+    made.close()
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Bench]:
-    made = Bench(tmp_path)
+def bench(tmp_path: Path, telemetry: Telemetry) -> Iterator[Bench]:
+    made = Bench(tmp_path, telemetry)
     yield made
-    made.telemetry.close()
-    made.state.close()
+    made.close()
 
 
 def group(*alerts: dict[str, Any]) -> dict[str, Any]:

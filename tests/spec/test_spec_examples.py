@@ -54,6 +54,10 @@ SECRETS = {
     "JSM": "k" * 20,
     "JSM_API_KEY": "k" * 20,
     "SPLUNK_ONCALL_API_KEY": "k" * 20,
+    "ARIZE_SIGNING_SECRET": "s" * 20,
+    "GITHUB_WEBHOOK_SECRET": "s" * 20,
+    "PIPELINES_SECRET": "whsec_" + "QUFB" * 11,
+    "UPTIME_TOKEN": "t" * 20,
 }
 
 
@@ -70,6 +74,7 @@ def test_every_example_runs_with_its_secrets(path: Path) -> None:
     ratios(desired.monitors)
     for receiver in desired.receivers.values():
         assert receiver.config is not None
+    assert all(webhook.config is not None for webhook in desired.webhooks.values())
 
 
 def test_the_demo_watches_six_services_in_every_way_it_can() -> None:

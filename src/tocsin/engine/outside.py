@@ -1,18 +1,22 @@
 """Alerts of other monitors: kept as they came, understood, and decided with all others.
 
     request -> inbox (committed, answered) -> alerts of state -> the same `decide` as every tick
+    poll of a source --------------------------^
 
 An alert from outside is an alert like any other, with the label `source` of its sender; classify,
 inhibit, route and tests apply to it. It is decided at once, not at the next minute. What its sender
 does not say again is not judged here: it stays until it is told to be over, or until its `ends`.
+What is told of an earlier time than was told before is old news, and changes nothing.
 """
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
 import json
 import threading
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -21,15 +25,28 @@ import structlog
 from tocsin.domain.clock import iso, parse_iso
 from tocsin.domain.errors import IntakeError
 from tocsin.domain.findings import Alert, AlertState, LedgerEvent, fingerprint
+from tocsin.engine.hooks import Hook, Hooks
 from tocsin.engine.house import House
 from tocsin.intake.alerts import FORMATS
 from tocsin.intake.alerts.incoming import Incoming, Told
+from tocsin.spec.services import Service
 from tocsin.store import inbox
 from tocsin.store.inbox import Letter
 from tocsin.store.transaction import Transaction
 
 log = structlog.get_logger(__name__)
-_ENDS, _STARTS = "ends_at", "starts_at"
+_ENDS, _STARTS, _AS_OF = "ends_at", "starts_at", "as_of"
+# Keeps rows of changes; returns when they are durable. The second argument names them.
+KeepChanges = Callable[[Sequence[Mapping[str, Any]], bytes], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """Who told something, and what holds where it does not say: of which service, which labels."""
+
+    name: str
+    service: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 class Outside:
@@ -37,13 +54,19 @@ class Outside:
 
     def __init__(self, house: House) -> None:
         self._house = house
+        self._hooks = Hooks(lambda: house.desired)
+        self._keep_changes: KeepChanges | None = None
         self._open_since = house.clock.now()
         self._wake: Callable[[], None] = lambda: None
         self._lock = threading.Lock()
 
-    def then(self, wake: Callable[[], None]) -> None:
-        """Call `wake` whenever something was decided, so that nobody waits for the courier."""
-        self._wake = wake
+    def then(self, wake: Callable[[], None], keep_changes: KeepChanges | None = None) -> None:
+        """Call `wake` whenever something was decided, so that nobody waits for the courier.
+
+        keep_changes: takes what somebody did, such as a deployment; without it such a request is
+        refused.
+        """
+        self._wake, self._keep_changes = wake, keep_changes
 
     def accept(self, source: str, body: bytes) -> int:
         """Keep a request; it is on disk when this returns.
@@ -56,6 +79,37 @@ class Outside:
             )
         with self._house.state.transaction() as tx:
             return inbox.put(tx, source, self._house.clock.now(), body)
+
+    def listens_to(self, name: str) -> bool:
+        """Whether there is a webhook of this name."""
+        return self._hooks.named(name) is not None
+
+    async def admit(
+        self, name: str, headers: Mapping[str, str], body: bytes, *, trusted: bool
+    ) -> int:
+        """Keep a request to a webhook, if it is authentic; it is on disk when this returns.
+
+        headers: by lower-case name. trusted: see `Hooks.check`. Raises NotAuthentic, and
+        IntakeError 404 for an unknown webhook.
+        """
+        hook = self._hooks.named(name)
+        if hook is None:
+            raise IntakeError(404, f"there is no webhook {name!r}")
+        now = self._house.clock.now()
+        delivery = await self._hooks.check(hook, headers, body, now, trusted=trusted)
+        return await asyncio.to_thread(self._keep, hook, now, body, delivery)
+
+    def hear(self, sender: Sender, alerts: Iterable[Incoming], at: datetime) -> int:
+        """Take in what a poll found and decide; returns how many alerts changed.
+
+        It is not kept as it came: what is asked for can be asked for again.
+        """
+        with self._lock:
+            changed = self._take(sender, alerts, at)
+            if changed:
+                self._house.reconsider()
+                self._wake()
+        return changed
 
     def work(self) -> int:
         """Read everything in the inbox and decide; returns how many alerts changed.
@@ -88,62 +142,123 @@ class Outside:
         with self._house.state.reading() as tx:
             return list(inbox.unread(tx))
 
+    def _keep(self, hook: Hook, at: datetime, body: bytes, delivery: str) -> int:
+        name, form = hook.configured.name, hook.configured.type
+        with self._house.state.transaction() as tx:
+            return inbox.put(tx, name, at, body, form=form, delivery=delivery)
+
     def _read(self, letter: Letter) -> int:
-        told = _understood(letter)
+        sender, read = Sender(letter.source), FORMATS.get(letter.form)
+        hook = self._hooks.named(letter.source)
+        if hook is not None and hook.configured.type == letter.form:
+            configured, read = hook.configured, hook.webhook.read
+            sender = Sender(configured.name, configured.service, configured.labels)
+        told = _understood(letter, read)
+        if told.changes:
+            told = self._with_changes(letter, sender, told)
         if told.faults:
             log.warning("alert_refused", source=letter.source, letter=letter.id,
                         error=told.faults[0])  # fmt: skip
+        return self._take(sender, told.alerts, letter.at, letter, told.faults)
+
+    def _with_changes(self, letter: Letter, sender: Sender, told: Told) -> Told:
+        """`told` after those of its changes were kept that are somebody's."""
+        rows, faults = [], list(told.faults)
+        for row in told.changes:
+            meant = str(row.get("service") or sender.service)
+            service = self._service(meant, "")
+            if meant:
+                name = service.service_name if service else meant
+                rows.append({"project": "", **row, "service": name})
+            else:
+                faults.append(f"{row['title']}: whose change is it? Give the webhook a service")
+        if rows and self._keep_changes is None:
+            faults.append("changes cannot be kept here")
+        elif rows and self._keep_changes is not None:
+            self._keep_changes(rows, _batch(letter))
+        return replace(told, faults=tuple(faults))
+
+    def _take(
+        self,
+        sender: Sender,
+        alerts: Iterable[Incoming],
+        at: datetime,
+        letter: Letter | None = None,
+        faults: Sequence[str] = (),
+    ) -> int:
+        """Write what alerts say, and settle the letter they came in, in one transaction."""
+        changed = 0
         with self._house.undisturbed(), self._house.state.transaction() as tx:
-            held = self._house.state.alerts()
-            changed = 0
-            for one in told.alerts:
-                alert = self._alert(letter, one, held)
-                if alert is not None:
+            held = dict(self._house.state.alerts())
+            for one in alerts:
+                for alert in self._alerts(tx, sender, one, at, held):
+                    changed += alert.state is AlertState.FIRING or alert.fingerprint in held
                     self._put(tx, alert, held.get(alert.fingerprint), letter)
-                    held = {**held, alert.fingerprint: alert}
-                    changed += 1
-            inbox.settle(tx, letter, reason="; ".join(told.faults)[:1000])
-            inbox.tidy(tx, letter.at)
+                    held[alert.fingerprint] = alert
+            if letter is not None:
+                inbox.settle(tx, letter, reason="; ".join(faults)[:1000])
+                inbox.tidy(tx, letter.at)
         return changed
 
-    def _alert(self, letter: Letter, one: Incoming, held: Mapping[str, Alert]) -> Alert | None:
-        """The alert as it is to be kept, None when nothing changes."""
-        key = fingerprint({"source": letter.source, "key": one.key})
-        known = held.get(key)
+    def _alerts(
+        self, tx: Transaction, sender: Sender, one: Incoming, at: datetime,
+        held: Mapping[str, Alert],
+    ) -> list[Alert]:  # fmt: skip
+        """The alerts as they are to be kept: the one that is meant, by every key it has."""
+        keys = [fingerprint({"source": sender.name, "key": key}) for key in (one.key, *one.aliases)]
+        known = [held[k] for k in keys if k in held and held[k].state is not AlertState.RESOLVED]
+        last = known or [last for key in keys if (last := tx.alert(key)) is not None]
+        if one.as_of is not None and any(one.as_of < _as_of(alert) for alert in last):
+            return []  # old news
+        if one.state == "firing":
+            before = known[0] if known else None
+            return [self._alert(sender, one, at, before.fingerprint if before else keys[0], before)]
+        if not known and one.as_of is not None:
+            # Over before anybody heard of it; remembered, so that its beginning comes too late.
+            is_known = any(_as_of(alert) == one.as_of for alert in last)
+            return [] if is_known else [self._alert(sender, one, at, keys[0], None)]
+        over = [alert for alert in known if one.ends is None or one.ends >= alert.since]
+        return [self._alert(sender, one, at, alert.fingerprint, alert) for alert in over]
+
+    def _alert(
+        self, sender: Sender, one: Incoming, at: datetime, key: str, known: Alert | None
+    ) -> Alert:
         is_over = one.state == "resolved"
-        if known is None or known.state is AlertState.RESOLVED:
-            if is_over:
-                return None  # over before anybody heard of it
-            known = None
-        elif is_over and one.ends is not None and one.ends < known.since:
-            return None  # an end that was held up: the alert began again since
-        since = known.since if known else min(one.starts, letter.at)
         return Alert(
             fingerprint=key,
-            labels=self._labels(letter.source, one),
+            labels=self._labels(sender, one),
             state=AlertState.RESOLVED if is_over else AlertState.FIRING,
-            since=since,
-            updated=letter.at,
+            since=known.since if known else min(one.starts, at),
+            updated=at,
             severity=one.severity,
             value=one.value,
-            reason=one.summary or one.description or f"{one.name}, as {letter.source} tells it",
-            evidence=self._evidence(one),
+            reason=one.summary or one.description or f"{one.name}, as {sender.name} tells it",
+            evidence=self._evidence(one, at),
             incident_id=known.incident_id if known else "",
-            last_breach=letter.at if not is_over else known.last_breach if known else None,
+            last_breach=at if not is_over else known.last_breach if known else None,
         )
 
-    def _labels(self, source: str, one: Incoming) -> dict[str, str]:
+    def _labels(self, sender: Sender, one: Incoming) -> dict[str, str]:
         """What it says of itself, over what is known of its service."""
-        service = self._house.desired.services.get(one.service)
+        service = self._service(one.service or sender.service, one.labels.get("project", ""))
         known: Mapping[str, str] = service.labels if service else {}
         signal = one.labels.get("signal") or _snake(one.name)
-        named = {"source": source, "monitor": one.name, "service": one.service, "env": one.env,
+        name = service.name if service else one.service or sender.service
+        named = {"source": sender.name, "monitor": one.name, "service": name, "env": one.env,
                  "signal": signal, "severity": one.severity}  # fmt: skip
-        told = {name: text for name, text in named.items() if text}
-        return {**known, **one.labels, **told}
+        told = {label: text for label, text in named.items() if text}
+        return {**known, **sender.labels, **one.labels, **told}
 
-    def _evidence(self, one: Incoming) -> dict[str, Any]:
-        found: dict[str, Any] = {_STARTS: iso(one.starts)}
+    def _service(self, name: str, project: str) -> Service | None:
+        """Whom a name means: a document, else what telemetry calls a service, else a project."""
+        desired = self._house.desired
+        if name:
+            return desired.services.get(name) or desired.service_of(project, name)
+        owners = (service for service in desired.services.values() if service.project == project)
+        return next(owners, desired.services.get(project)) if project else None
+
+    def _evidence(self, one: Incoming, at: datetime) -> dict[str, Any]:
+        found: dict[str, Any] = {_STARTS: iso(one.starts), _AS_OF: iso(one.as_of or at)}
         if one.ends is not None and one.state == "firing":
             found[_ENDS] = iso(one.ends)
         texts = {"description": one.description, "link": one.link, "runbook": one.runbook}
@@ -178,7 +293,8 @@ class Outside:
         self, tx: Transaction, alert: Alert, before: Alert | None, letter: Letter | None
     ) -> None:
         tx.put_alert(alert)
-        if before is not None and before.state is alert.state:
+        was = AlertState.RESOLVED if before is None else before.state
+        if was is alert.state:
             return
         why = "its sender has not told it again" if letter is None else alert.reason
         tx.append(
@@ -197,10 +313,12 @@ class Outside:
         )
 
 
-def _understood(letter: Letter) -> Told:
+def _understood(letter: Letter, read: Callable[[Any, datetime], Told] | None) -> Told:
     """What a request says. Nothing that it holds may raise: it would be tried for ever."""
+    if read is None:
+        return Told((), (f"there is no webhook {letter.source!r} any more",))
     try:
-        return FORMATS[letter.source](json.loads(letter.body), letter.at)
+        return read(json.loads(letter.body), letter.at)
     except IntakeError as error:
         return Told((), (str(error),))
     except (ValueError, RecursionError) as error:
@@ -208,6 +326,18 @@ def _understood(letter: Letter) -> Told:
     except Exception as error:  # a fault of ours, and still no reason to forget it
         log.exception("alert_not_understood", source=letter.source, letter=letter.id)
         return Told((), (f"could not be read: {type(error).__name__}",))
+
+
+def _as_of(alert: Alert) -> datetime:
+    """When what is known of an alert was true."""
+    told = alert.evidence.get(_AS_OF)
+    return parse_iso(str(told)) if told else alert.since
+
+
+def _batch(letter: Letter) -> bytes:
+    """Names the changes of a letter, so that they are kept once however often it is read."""
+    text = f"{letter.source}\xff{letter.id}\xff{iso(letter.at)}"
+    return hashlib.blake2b(text.encode(), digest_size=16).digest()
 
 
 def _snake(name: str) -> str:

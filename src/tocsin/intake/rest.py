@@ -145,12 +145,14 @@ def score(where: str, row: Mapping[str, Any], now_ns: int) -> dict[str, Any]:
     return {**made, **own, "dims": _texts(row.get("dims"), f"{where}: dims")}
 
 
-def change(where: str, row: Mapping[str, Any], now_ns: int) -> dict[str, Any]:
-    """A row of `POST /api/v1/changes`. Needed: service, kind, title."""
+def change(
+    where: str, row: Mapping[str, Any], now_ns: int, *, needs_service: bool = True
+) -> dict[str, Any]:
+    """A row of `POST /api/v1/changes`. Needed: service (as a rule), kind, title."""
     where = f"{where}: change"
     made = {
         "project": _text(row, "project", where),
-        "service": _text(row, "service", where, needed=True),
+        "service": _text(row, "service", where, needed=needs_service),
         "kind": _text(row, "kind", where, needed=True),
         "title": _text(row, "title", where, needed=True),
         "labels": _texts(row.get("labels"), f"{where}: labels"),

@@ -31,6 +31,7 @@ from tocsin.spec.segmented import by_segment
 from tocsin.spec.services import Service
 from tocsin.spec.slos import objectives
 from tocsin.spec.sources import ConfiguredSource, SourceShape
+from tocsin.spec.webhooks import ConfiguredWebhook
 from tocsin.spec.yaml import Place
 from tocsin.store.prices import Price
 from tocsin.store.redaction import BUILT_IN
@@ -109,6 +110,16 @@ def sources(
         assembly.problems += problems
         if built is not None:
             found[document.name] = built
+    return found
+
+
+def webhooks(assembly: Assembly, secrets: Secrets | None) -> dict[str, ConfiguredWebhook]:
+    """Every webhook by name, with its secrets if there is a way to resolve them."""
+    found = {}
+    for document in assembly.of("Webhook"):
+        built, problems = document.spec.build(document.name, document.located, secrets)
+        assembly.problems += problems
+        found[document.name] = built
     return found
 
 

@@ -23,6 +23,7 @@ from tocsin.spec.receivers import Receiver
 from tocsin.spec.references import dangling, declared
 from tocsin.spec.services import Service
 from tocsin.spec.sources import ConfiguredSource
+from tocsin.spec.webhooks import ConfiguredWebhook
 from tocsin.spec.yaml import Located, parse, read
 from tocsin.store.prices import Price
 from tocsin.store.redaction import BUILT_IN
@@ -50,6 +51,7 @@ class Desired:
     digest: str
     warnings: tuple[Problem, ...] = ()
     sources: Mapping[str, ConfiguredSource] = field(default_factory=dict)
+    webhooks: Mapping[str, ConfiguredWebhook] = field(default_factory=dict)
     redactions: Redactions = BUILT_IN
     retention: Retention | None = None
     prices: tuple[Price, ...] = ()
@@ -148,6 +150,7 @@ def _desired(
     monitors = assemble.monitors(assembly, known)
     receivers = assemble.receivers(assembly, secrets)
     sources = assemble.sources(assembly, known, secrets)
+    webhooks = assemble.webhooks(assembly, secrets)
     retention = assemble.retention(assembly)
     types = {name: receiver.type for name, receiver in receivers.items()}
     routing = assemble.routing(assembly, known, types)
@@ -168,6 +171,7 @@ def _desired(
         digest=hashlib.sha256(text.encode()).hexdigest(),
         warnings=tuple(sorted(set(warnings), key=lambda p: (p.file, p.line, p.path))),
         sources=sources,
+        webhooks=webhooks,
         redactions=redactions,
         retention=retention,
         prices=prices,

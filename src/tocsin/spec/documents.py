@@ -27,6 +27,7 @@ from tocsin.spec.routes import PlaybookShape, RoutingShape
 from tocsin.spec.services import OpenSLOServiceShape, ServiceShape
 from tocsin.spec.shape import Name, Shape, fit
 from tocsin.spec.sources import SourceShape
+from tocsin.spec.webhooks import WebhookShape
 from tocsin.spec.yaml import Located, Place
 
 TOCSIN = "tocsin/v1"
@@ -83,6 +84,7 @@ KINDS: tuple[Kind, ...] = (
     Kind(TOCSIN, "HealthScore", HealthScoreShape),
     Kind(TOCSIN, "Gate", GateShape),
     Kind(TOCSIN, "Source", SourceShape),
+    Kind(TOCSIN, "Webhook", WebhookShape),
     Kind(TOCSIN, "Redaction", RedactionShape),
     Kind(TOCSIN, "Retention", RetentionShape),
     Kind(TOCSIN, "PriceBook", PriceBookShape),

@@ -40,6 +40,7 @@ _REFERENCES: Mapping[str, Mapping[str, str]] = {
     "HealthScore": {"service": "Service"},
     "Gate": {"service": "Service"},
     "Source": {"service": "Service"},
+    "Webhook": {"service": "Service"},
     "Redaction": {"services": "Service"},
     "Routing": {
         "defaults.unmatched.receivers": "Receiver",

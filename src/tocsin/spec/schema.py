@@ -9,6 +9,7 @@ from typing import Any
 from tocsin.assess.detectors import DETECTORS
 from tocsin.delivery.channels import CHANNELS
 from tocsin.intake.sources import SOURCES
+from tocsin.intake.webhooks import WEBHOOKS
 from tocsin.spec.detectors import settings_schemas
 from tocsin.spec.documents import KINDS, Kind, Metadata
 from tocsin.spec.plugins import settings_schema
@@ -28,6 +29,8 @@ def document_schema(kind: Kind) -> Schema:
         spec = _typed_spec(spec, definitions, "receiver", CHANNELS)
     if kind.name == "Source":
         spec = _typed_spec(spec, definitions, "source", SOURCES)
+    if kind.name == "Webhook":
+        spec = _typed_spec(spec, definitions, "webhook", WEBHOOKS)
     if kind.tolerant:
         _allow_unknown(spec)
         for definition in definitions.values():
@@ -173,7 +176,11 @@ def _plugin_settings(kind: Kind) -> Iterator[tuple[str, Schema]]:
     if kind.name == "Detector":
         for name, settings in settings_schemas().items():
             yield f"with, for use: {name}", {**settings, "description": _about(DETECTORS[name])}
-    typed: Mapping[str, Mapping[str, type[Any]]] = {"Receiver": CHANNELS, "Source": SOURCES}
+    typed: Mapping[str, Mapping[str, type[Any]]] = {
+        "Receiver": CHANNELS,
+        "Source": SOURCES,
+        "Webhook": WEBHOOKS,
+    }
     for name, plugin in typed.get(kind.name, {}).items():
         settings = settings_schema(plugin.Config)
         yield f"settings of type: {name}", settings

@@ -19,7 +19,10 @@ _AT_ONCE = 200
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """One request. state: new, done, or refused with the reason why it cannot be read."""
+    """One request. state: new, done, or refused with the reason why it cannot be read.
+
+    source: who sent it. form: how it is read.
+    """
 
     id: int
     source: str
@@ -27,15 +30,28 @@ class Letter:
     state: str
     reason: str
     body: bytes
+    form: str
 
 
-def put(tx: Transaction, source: str, at: datetime, body: bytes) -> int:
-    """Keep a request; returns its number."""
+def put(
+    tx: Transaction, source: str, at: datetime, body: bytes, *, form: str = "", delivery: str = ""
+) -> int:
+    """Keep a request; returns its number.
+
+    form: how it is read, by default as `source` is called. delivery: the id that its sender gives
+    it; one that is here already is not kept twice, and the number is that of the first.
+    """
+    table = tables.inbox
+    if delivery:
+        query = sa.select(table.c.id).where(table.c.source == source, table.c.delivery == delivery)
+        if (known := tx.connection.execute(query).scalar()) is not None:
+            return int(known)
     done = tx.connection.execute(
-        sa.insert(tables.inbox).values(
-            source=source, at=to_us(at), state="new", reason="", body=body
+        sa.insert(table).values(
+            source=source, at=to_us(at), state="new", reason="", body=body, format=form or source,
+            delivery=delivery or None,
         )
-    )
+    )  # fmt: skip
     assert done.inserted_primary_key is not None  # noqa: S101 (an insert of one row has one)
     return int(done.inserted_primary_key[0])
 
@@ -76,5 +92,6 @@ def tidy(tx: Transaction, now: datetime) -> None:
 
 def _letter(row: sa.RowMapping) -> Letter:
     return Letter(
-        row["id"], row["source"], from_us(row["at"]), row["state"], row["reason"], row["body"]
-    )
+        row["id"], row["source"], from_us(row["at"]), row["state"], row["reason"], row["body"],
+        row["format"] or row["source"],
+    )  # fmt: skip

@@ -47,7 +47,8 @@ api_document = sa.Table(
     sa.Column("updated_by", sa.Text, nullable=False),
 )
 
-# What other monitors sent, as it came. state: new | done | refused (it cannot be read).
+# What others sent, as it came. state: new | done | refused (it cannot be read). format: how it is
+# read. delivery: the sender's own id of a request and of every repetition of it.
 inbox = sa.Table(
     "inbox",
     METADATA,
@@ -57,7 +58,10 @@ inbox = sa.Table(
     sa.Column("state", sa.Text, nullable=False, index=True),
     sa.Column("reason", sa.Text, nullable=False),
     sa.Column("body", sa.LargeBinary, nullable=False),
+    sa.Column("format", sa.Text, nullable=False, server_default=""),
+    sa.Column("delivery", sa.Text),
 )
+sa.Index("ux_inbox_delivery", inbox.c.source, inbox.c.delivery, unique=True)
 
 alert = sa.Table(
     "alert",

@@ -18,6 +18,7 @@ from tocsin.store.rows import (
     ApiDocument,
     DigestItem,
     StoredEffect,
+    alert_of,
     alert_row,
     digest_item_of,
     effect_of,
@@ -57,6 +58,12 @@ class Transaction:
                 set_={name: statement.excluded[name] for name in row if name != "fingerprint"},
             )
         )
+
+    def alert(self, fingerprint: str) -> Alert | None:
+        """An alert, also one that is over; None if there never was one."""
+        query = sa.select(tables.alert).where(tables.alert.c.fingerprint == fingerprint)
+        row = self.connection.execute(query).mappings().first()
+        return None if row is None else alert_of(row)
 
     def put_incident(self, incident: Incident, *, expect_version: int | None) -> None:
         """Insert (None), or replace the version that `expect_version` names; raises Conflict.

@@ -30,7 +30,7 @@ from tocsin.engine import documents
 from tocsin.engine.answers import Answers
 from tocsin.engine.definitions import Definitions
 from tocsin.engine.house import House
-from tocsin.engine.outside import Outside
+from tocsin.engine.outside import KeepChanges, Outside
 from tocsin.engine.scheduler import Scheduler
 from tocsin.engine.settings import STATE_FILE, Settings, secrets, with_secrets
 from tocsin.engine.sources import SourceRunner
@@ -47,7 +47,7 @@ from tocsin.store.row_kinds import segment_kinds
 from tocsin.store.state import StateStore
 from tocsin.store.telemetry import Telemetry
 from tocsin.web import exports, health, quality, segments
-from tocsin.web.alert_doors import AlertDoors
+from tocsin.web.alert_doors import HOOKS, AlertDoors, keeps_changes
 from tocsin.web.app import create_app
 from tocsin.web.auth import AuthPolicy, hash_token
 from tocsin.web.callbacks import PATH
@@ -84,6 +84,7 @@ class Doorway:
 
     outside: Outside
     doors: AlertDoors
+    keep_changes: KeepChanges | None = None
 
 
 def open_stores(
@@ -239,7 +240,7 @@ def auth_policy(settings: Settings) -> AuthPolicy:
     """Who may use this server. AuthError when its address would leave it open."""
     token = hash_token(settings.token) if settings.token else None
     return AuthPolicy.for_bind(
-        settings.host, token_hash=token, public_url=settings.public_url, open_paths=(PATH,)
+        settings.host, token_hash=token, public_url=settings.public_url, open_paths=(PATH, HOOKS)
     )
 
 
@@ -329,6 +330,7 @@ async def serve(settings: Settings, clock: Clock, rng: Random) -> None:
         sources = SourceRunner(intake, stores.state, stores.telemetry, clock)
         outside = Outside(house)
         alerts = AlertDoors(outside)
+        doorway = Doorway(outside, alerts, keeps_changes(intake))
         auth = auth_policy(settings)
         answers = Answers(house)
         admit = admission(auth.accepts if auth.needs_login else None)
@@ -336,9 +338,7 @@ async def serve(settings: Settings, clock: Clock, rng: Random) -> None:
             http_client() as http,
             open_doors(settings, intake, admit) as doors,
             served_store(settings, stores.telemetry),
-            running(
-                house, http, settings, rng, resolve, sources, Doorway(outside, alerts), answers
-            ),
+            running(house, http, settings, rng, resolve, sources, doorway, answers),
         ):
             app = web_app(house, intake, settings, sources=sources, alerts=alerts, answers=answers)
             server = http_server(app, settings)
@@ -385,7 +385,7 @@ async def running(
         sources.use(house.desired.sources)
         tasks.append(asyncio.create_task(sources.run(stop), name="sources"))
     if doorway is not None:
-        doorway.outside.then(courier.wake)
+        doorway.outside.then(courier.wake, doorway.keep_changes)
         tasks.append(asyncio.create_task(doorway.doors.run(stop), name="inbox"))
     try:
         yield tasks

@@ -7,6 +7,8 @@ from datetime import datetime
 from typing import Any
 
 from tocsin.intake.alerts.alertmanager import pushed, webhook
+from tocsin.intake.alerts.arize import arize
+from tocsin.intake.alerts.cloudwatch import sns
 from tocsin.intake.alerts.datadog import datadog
 from tocsin.intake.alerts.generic import generic
 from tocsin.intake.alerts.incoming import Told
@@ -17,5 +19,7 @@ FORMATS: Mapping[str, Format] = {
     "prometheus": pushed,
     "grafana": webhook,
     "datadog": datadog,
+    "arize": arize,
+    "sns": sns,
     "generic": generic,
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
@@ -23,7 +23,8 @@ class Incoming:
 
     key: what makes it the same alert next time, within its source. labels: as told. starts, ends:
     when it began and, once known, when it is over; an `ends` to come is until when it holds without
-    being told again. value: what was measured, where it is told.
+    being told again. value: what was measured, where it is told. aliases: other keys that the same
+    source may have given it. as_of: when what it tells was true, where that is not now.
     """
 
     key: str
@@ -38,6 +39,8 @@ class Incoming:
     link: str = ""
     runbook: str = ""
     details: Mapping[str, Any] = field(default_factory=dict)
+    aliases: tuple[str, ...] = ()
+    as_of: datetime | None = None
 
     @property
     def service(self) -> str:
@@ -58,10 +61,14 @@ class Incoming:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What a request says: its alerts, and what of it could not be read, with its place."""
+    """What a request says: its alerts, and what of it could not be read, with its place.
 
-    alerts: tuple[Incoming, ...]
+    changes: rows of the table of changes, as `POST /api/v1/changes` makes them.
+    """
+
+    alerts: tuple[Incoming, ...] = ()
     faults: tuple[str, ...] = ()
+    changes: tuple[Mapping[str, Any], ...] = ()
 
 
 def each(given: Sequence[Any], where: str, read: Callable[[Any, str], Incoming]) -> Told:
@@ -76,6 +83,26 @@ def each(given: Sequence[Any], where: str, read: Callable[[Any, str], Incoming])
         except IntakeError as error:
             faults.append(str(error))
     return Told(tuple(alerts), tuple(faults))
+
+
+def with_no_data(alert: Incoming, told: Literal["firing", "resolved", "no data"]) -> Told:
+    """What a monitor with three states says: its alert, and a ticket for knowing nothing.
+
+    No data is neither a breach nor its end: the alert stays as it was, and not knowing is told by
+    an alert of its own, which ends with the next answer.
+    """
+    missing = replace(
+        alert,
+        key=f"{alert.key}\xffno data",
+        state="firing" if told == "no data" else "resolved",
+        labels={**alert.labels, "signal": "no_data", "severity": "ticket"},
+        value=None,
+        summary=f"{alert.name} has no data: whether it would breach is unknown",
+        aliases=(),
+    )
+    if told == "no data":
+        return Told((missing,))
+    return Told((alert, replace(missing, ends=alert.as_of or alert.ends)))
 
 
 def _first(labels: Mapping[str, str], names: tuple[str, ...]) -> str:

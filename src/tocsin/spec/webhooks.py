@@ -1,0 +1,72 @@
+"""The Webhook document: who may tell us something, how requests prove themselves, and about what.
+
+No type is known here by name: `type` is looked up in the registry of webhooks and the other fields
+are checked against the settings that the webhook declares (`tocsin.spec.plugins`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, ConfigDict, Field, WithJsonSchema
+
+from tocsin.domain.errors import Problem
+from tocsin.intake.webhooks import WEBHOOKS
+from tocsin.spec.explain import suggest
+from tocsin.spec.plugins import Secrets, fit_settings
+from tocsin.spec.shape import SnakeShape
+from tocsin.spec.yaml import Located
+
+
+@dataclass(frozen=True, slots=True)
+class ConfiguredWebhook:
+    """Somebody who tells us something. service: whom it is about when it does not say; "" nobody.
+
+    config: settings with secrets filled in, None without them (a plan).
+    """
+
+    name: str
+    type: str
+    service: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    config: Any = None
+
+
+def _check_type(name: str) -> str:
+    if name not in WEBHOOKS:
+        raise ValueError(f"there is no webhook type {name!r} ({suggest(name, [*WEBHOOKS])})")
+    return name
+
+
+class WebhookShape(SnakeShape):
+    """Somebody who tells us something at `/hooks/<name>`. The other fields are settings of the
+    type."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: Annotated[
+        str,
+        AfterValidator(_check_type),
+        WithJsonSchema({"type": "string", "enum": sorted(WEBHOOKS)}),
+    ]
+    service: Annotated[
+        str, Field(description="the Service that it is about when a request does not say")
+    ] = ""
+    labels: Annotated[
+        dict[str, str], Field(description="labels of every alert that has none of that name")
+    ] = Field(default_factory=dict)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Everything that is for the type."""
+        return dict(self.model_extra or {})
+
+    def build(
+        self, name: str, located: Located, secrets: Secrets | None
+    ) -> tuple[ConfiguredWebhook, list[Problem]]:
+        """The webhook with its secrets filled in if there is a way to; and what is wrong."""
+        kind = WEBHOOKS[self.type]
+        config, problems = fit_settings(kind.Config, self.settings, located, secrets)
+        return ConfiguredWebhook(name, self.type, self.service, dict(self.labels), config), problems
