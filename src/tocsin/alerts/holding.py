@@ -37,6 +37,7 @@ def rule_changes(
     alerts: those not resolved, by fingerprint. Endings come first, then what began, each in the
     order of `alerts` and `verdicts`.
     """
+    before = {key: held for key, alert in alerts.items() if (held := _held(alert))}
     now: dict[str, dict[str, str]] = {}
     labels = {key: alert.labels for key, alert in alerts.items()}
     unknown: dict[str, str] = {}
@@ -44,11 +45,10 @@ def rule_changes(
         theirs = alert_labels(verdict, config)
         key = identity_of(theirs, config.identity)
         labels.setdefault(key, theirs)
-        if verdict.judgement is Judgement.BREACH:
+        if verdict.judgement is Judgement.BREACH or (verdict.sustains and key in before):
             now.setdefault(key, {}).update(verdict.evidence.get(RULES, {}))
         elif verdict.judgement is Judgement.UNKNOWN:
             unknown[key] = verdict.reason
-    before = {key: held for key, alert in alerts.items() if (held := _held(alert))}
     ended = [
         RuleChange(labels[key], severity, False, unknown.get(key, f"no {severity} rule holds"))
         for key, rules in before.items()

@@ -2,6 +2,7 @@
 
     breach          pending until its `for` has passed, then firing
     ok              a pending alert is dropped; a firing one resolves after `clear_after` of quiet
+    ok, sustaining  a pending alert is dropped; a firing one goes on: it is not well enough
     unknown         a firing alert keeps firing, is stale after `stale_after`, and its quiet time
                     starts again: not knowing is not being well
     judged, silent  a monitor that was judged and said nothing about an alert says ok
@@ -171,7 +172,9 @@ def _judge_all(
         if verdict.judgement is Judgement.BREACH:
             alert, reason = _breach(None if is_over else alert, key, verdict, now, config)
         elif alert is not None and not is_over:
-            if verdict.judgement is Judgement.OK:
+            if verdict.sustains and alert.state is not AlertState.PENDING:
+                alert, reason = _breach(alert, key, verdict, now, config)
+            elif verdict.judgement is Judgement.OK:
                 alert, reason = _ok(alert, now, config)
             else:
                 alert, reason = _unknown(alert, verdict.reason, now, config)

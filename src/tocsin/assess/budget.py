@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,7 @@ from tocsin.assess.window import Window
 
 Standing = Literal["met", "breached", "inconclusive", "no_data"]
 Counts = Callable[[int, int], tuple[float, float]]
+Sums = Callable[[int, int], Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +121,7 @@ def objective_status(window: Window, monitor: Monitor, minute: int) -> Objective
     bad, total = counts(end, elapsed)
     expected = total
     if objective.calendar is not None:
-        expected += _expected(window, counts, end, period[1] - end)
+        expected += float(still_expected(window, counts, end, period[1] - end))
     budget = objective.budget
     covered = ledger.covered(end, elapsed)
     slices = objective.slices
@@ -220,11 +221,9 @@ def dispersion(batches: npt.NDArray[np.float64]) -> float:
     return max(float(residual.sum()) / (len(used) - 1), 1.0)
 
 
-# --------------------------------------------------------------------------------------------
-
-
-def _expected(window: Window, counts: Counts, end: int, minutes: int) -> float:
-    """Calls, or slices, in the `minutes` to come: those of the same hours of last week.
+def still_expected(window: Window, counts: Sums, end: int, minutes: int) -> Any:
+    """Calls, or slices, in the `minutes` to come: those of the same hours of last week, of every
+    row that `counts` sums.
 
     With less than a week of history: as many a minute as there were.
     """
@@ -232,9 +231,11 @@ def _expected(window: Window, counts: Counts, end: int, minutes: int) -> float:
     if held < WEEK:
         return counts(end, held)[1] / held * minutes if held else 0.0
     weeks, rest = divmod(minutes, WEEK)
-    return weeks * counts(end, WEEK)[1] + (
-        counts(end, WEEK)[1] - counts(end, WEEK - rest)[1] if rest else 0
-    )
+    last = counts(end, WEEK)[1]
+    return weeks * last + (last - counts(end, WEEK - rest)[1] if rest else 0)
+
+
+# --------------------------------------------------------------------------------------------
 
 
 def _forecast(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from tocsin.assess.budget_rules import BudgetRuleConfig, BudgetRuleGroup
 from tocsin.assess.detectors import DETECTORS, Detector
 from tocsin.assess.masked import SegmentGroup
 from tocsin.assess.monitor import Monitor, Objective
@@ -43,6 +44,8 @@ def compile_monitors(monitors: Iterable[Monitor]) -> Compiled:
     groups += [SegmentGroup(parts)] if parts else []
     judged = by_kind.pop(QualityConfig.kind, [])
     groups += [QualityGroup(judged)] if judged else []
+    about = by_kind.pop(BudgetRuleConfig.kind, [])
+    groups += [BudgetRuleGroup(about)] if about else []
     groups += [DETECTORS[kind](members) for kind, members in by_kind.items()]
     return Compiled(held, tuple(groups))
 
@@ -50,9 +53,9 @@ def compile_monitors(monitors: Iterable[Monitor]) -> Compiled:
 def judge(monitors: Compiled, window: Window, minute: int) -> list[Verdict]:
     """What every monitor says of the minutes up to and including `minute`.
 
-    BREACH and UNKNOWN verdicts only: a monitor without a verdict is OK. When no telemetry at all
-    was read for the last five minutes every monitor that is not known to breach is unknown: silence
-    is not health.
+    BREACH and UNKNOWN verdicts, and OK ones that sustain; a monitor without a verdict is OK. When
+    no telemetry at all was read for the last five minutes every monitor that is not known to breach
+    is unknown: silence is not health.
     """
     if not monitors.monitors:
         return []

@@ -129,12 +129,12 @@ class DetectorConfig:
 
     kind: its name in `detectors.DETECTORS`. needs: "counts" when it judges the monitor's series,
     "pace" when it judges the latency histograms of the monitor's service, "gauge" when it judges a
-    value per minute of either, "samples" when it compares single calls. signal: what routing calls
-    it when it watches no indicator.
+    value per minute of either, "samples" when it compares single calls, "budget" when it judges
+    what is left of one. signal: what routing calls it when it watches no indicator.
     """
 
     kind: ClassVar[str] = ""
-    needs: ClassVar[Literal["counts", "pace", "gauge", "samples"]] = "counts"
+    needs: ClassVar[Literal["counts", "pace", "gauge", "samples", "budget"]] = "counts"
     signal: ClassVar[str] = "latency_p95"
 
     def wish(self, service: str) -> Wish | None:
@@ -157,13 +157,15 @@ class Facts(TypedDict, total=False):
     window: tuple[int, int]
     reason: str
     evidence: Mapping[str, Any]
+    sustains: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Monitor:
     """One thing that is watched by one method.
 
-    name: "slo/<name>", "detector/<name>", "breach/<name>" or "quality/<name>", unique. signal: the
+    name: "slo/<name>", "detector/<name>", "breach/<name>", "quality/<name>" or
+    "budget/<policy>/<rule>/<objective>", unique. signal: the
     routing vocabulary. severity: what a detector asks for; the steps of an objective each have
     their own. series, ratio: the counts that are judged; None for a detector that judges a
     service's latency histograms. labels: copied onto verdicts (env, team, exposure, provider,
@@ -206,6 +208,11 @@ class Monitor:
     def is_sampled(self) -> bool:
         """Whether it compares single calls."""
         return isinstance(self.method, DetectorConfig) and self.method.needs == "samples"
+
+    @property
+    def is_budget(self) -> bool:
+        """Whether it judges what is left of an objective's budget."""
+        return isinstance(self.method, DetectorConfig) and self.method.needs == "budget"
 
 
 def ratios(monitors: tuple[Monitor, ...] | list[Monitor]) -> Mapping[SeriesId, Ratio]:

@@ -64,7 +64,11 @@ class Window:
         self.ratios: Mapping[SeriesId, Ratio] = ratios(held)
         objectives = [m for m in held if isinstance(m.method, Objective)]
         detectors = [m for m in held if isinstance(m.method, DetectorConfig)]
-        pace = [m.service for m in detectors if m.series is None and not m.is_sampled]
+        pace = [
+            m.service
+            for m in detectors
+            if m.series is None and not m.is_sampled and not m.is_budget
+        ]
         self.services = tuple(dict.fromkeys([*services, *pace]))
         self.ledger = Ledger(objectives)
         self._burn_row = self.ledger.series

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -13,22 +14,18 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from tocsin.cli.terminal import Output, fail, out, told
+from tocsin.cli.terminal import ConfigDir, DataDir, Output, Url, fail, logs, out, told
 
 if TYPE_CHECKING:
     from tocsin.assess.gates.gate import MetricResult
     from tocsin.engine.gates import Checked
 
-gate = typer.Typer(help="Hold a candidate against the baseline that runs beside it.")
+gate = typer.Typer(help="May it go out: a candidate against its baseline, and deploy freezes.")
 
 EXIT_CODES = {"pass": 0, "fail": 1, "inconclusive": 2, "insufficient": 3, "invalid": 3}
+DEPLOY_CODES = {"open": 0, "frozen": 1, "approval": 2, "unknown": 3}
 _UNREADABLE = 4
 _COLOURS = {"pass": "green", "fail": "red", "invalid": "red"}
-
-
-@gate.callback()
-def _subject() -> None:
-    """Keeps `check` a command of its own while it is the only one."""
 
 
 @gate.command("check")
@@ -67,6 +64,50 @@ def check(
         else:
             sys.stdout.write(json.dumps(_record(document.name, found), allow_nan=False) + "\n")
         raise typer.Exit(EXIT_CODES[found.result.verdict])
+
+
+@gate.command("deploys")
+def deploys(
+    service: Annotated[str, typer.Argument(help="the service that is to be deployed")],
+    change: Annotated[str, typer.Option(help="kind of change, such as hotfix or rollback")] = "",
+    url: Url = None,
+    data_dir: DataDir = None,
+    config: ConfigDir = None,
+    output: Output = Output.TEXT,
+) -> None:
+    """Ask whether error-budget policies hold back deploys of a service.
+
+    Exit code: 0 open, 1 frozen, 2 a person has to approve, 3 unknown, 4 there is no answer.
+    """
+    from tocsin.domain.clock import SystemClock
+    from tocsin.domain.errors import TocsinError
+    from tocsin.engine.settings import from_environment
+    from tocsin.web.reading import deploy_gate
+
+    logs(logging.ERROR)
+    try:
+        settings = from_environment(url=url, data_dir=data_dir, config_dir=config)
+        found = deploy_gate(settings, SystemClock(), service, change)
+    except TocsinError as error:
+        fail(str(error))
+        raise typer.Exit(_UNREADABLE) from None
+    if output is Output.TEXT:
+        _show_deploys(found)
+    else:
+        sys.stdout.write(json.dumps(found, allow_nan=False) + "\n")
+    raise typer.Exit(DEPLOY_CODES[found["state"]])
+
+
+def _show_deploys(found: dict[str, Any]) -> None:
+    colour = {"open": "green", "frozen": "red"}.get(found["state"], "yellow")
+    out.print(f"[bold]{escape(found['service'])}[/]  deploys: [{colour} bold]{found['state']}[/]")
+    out.print(f"  {escape(found['reason'])}", highlight=False, soft_wrap=True)
+    for freeze in found["freezes"]:
+        exempt = f"; except {', '.join(freeze['exempt'])}" if freeze["exempt"] else ""
+        about = (
+            f"  {freeze['hold']} since {freeze['since']} by {freeze['policy']} ({freeze['slo']})"
+        )
+        out.print(escape(about + exempt), highlight=False, soft_wrap=True)
 
 
 def _record(title: str, found: Checked) -> dict[str, Any]:

@@ -33,6 +33,7 @@ class Verdict:
     severity: "page" | "ticket": what the monitor asks for, which routing may lower or raise.
     value, expected: in the unit named by `unit`; score: evidence as -log10 p where there is one.
     window: epoch minutes [from, to) that the answer rests on.
+    sustains: an OK that is not well enough to end an alert (hysteresis); it opens none.
     """
 
     monitor: str
@@ -49,6 +50,7 @@ class Verdict:
     reason: str = ""
     labels: Labels = field(default_factory=dict)
     evidence: Mapping[str, Any] = field(default_factory=dict)
+    sustains: bool = False
 
 
 class AlertState(StrEnum):

@@ -25,7 +25,7 @@ from tocsin.assess.segments import SegmentsConfig
 from tocsin.assess.window import Window
 from tocsin.domain.clock import Clock, from_minute, to_minute
 from tocsin.domain.errors import Conflict, TocsinError
-from tocsin.domain.findings import Incident, LedgerEvent, Verdict
+from tocsin.domain.findings import Incident, Judgement, LedgerEvent, Verdict
 from tocsin.domain.ports import History, MinuteSource
 from tocsin.domain.series import Ratio, SeriesId
 from tocsin.engine.breakdown import Breakdowns
@@ -142,7 +142,10 @@ class House:
                 lateness=self.lateness, explain=self._witness().explain,
             )  # fmt: skip
             minute = self._feed.position - 1
-            self.standing = Standing(minute, {v.monitor: v for v in decided.verdicts})
+            self.standing = Standing(
+                minute,
+                {v.monitor: v for v in decided.verdicts if v.judgement is not Judgement.OK},
+            )
             self.tally.update()
         return decided
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from tocsin.alerts.changes import IncidentConfig
 from tocsin.alerts.inhibit import Inhibition
 from tocsin.alerts.lifecycle import LifecycleConfig
 from tocsin.alerts.silence import SilenceWindow
+from tocsin.assess.budget_rules import BudgetRuleConfig
 from tocsin.assess.judge import Compiled, compile_monitors
 from tocsin.assess.monitor import ratios, wishes
 from tocsin.engine.feed import Watched
@@ -56,7 +57,14 @@ def compile_desired(desired: Desired) -> Rules:
         desired=desired,
         monitors=compile_monitors(desired.monitors),
         router=compile_policy(policy),
-        lifecycle=LifecycleConfig(identity=defaults.identity),
+        lifecycle=LifecycleConfig(
+            identity=defaults.identity,
+            pending={
+                monitor.name: timedelta(minutes=monitor.method.for_minutes)
+                for monitor in desired.monitors
+                if isinstance(monitor.method, BudgetRuleConfig)
+            },
+        ),
         incidents=IncidentConfig(
             group_by=defaults.group_by,
             group_wait=defaults.group_wait,

@@ -31,7 +31,7 @@ class Tally:
     def begin(self, window: Window, monitors: Sequence[Monitor]) -> None:
         """Count by `window` from now on; what it holds already is history and does not count."""
         self._carried |= self._counts()
-        objectives = [m for m in monitors if isinstance(m.method, Objective)]
+        objectives = [m for m in monitors if isinstance(m.method, Objective) and m.series]
         self._names = tuple(monitor.name for monitor in objectives)
         self._window = window
         self._rows = window.burn_rows(monitor.series for monitor in objectives)

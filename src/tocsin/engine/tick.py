@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from tocsin.alerts.changes import IncidentChange
+from tocsin.alerts.freeze import freeze_events
 from tocsin.alerts.grouping import Routed
 from tocsin.alerts.holding import RuleChange, rule_changes
 from tocsin.alerts.incidents import fold_incidents
@@ -239,11 +240,12 @@ def outcomes(
 
 
 def alert_events(decided: Decided) -> tuple[LedgerEvent, ...]:
-    """The ledger lines of alerts that changed their state."""
-    return tuple(
+    """The ledger lines of alerts that changed their state, and of deploys they hold or let go."""
+    told = tuple(
         alert_event(change.alert, str(change.before or ""), change.reason, decided.now)
         for change in decided.alert_changes
     )
+    return told + freeze_events(decided.alert_changes, decided.now)
 
 
 def _still_explained(alert: Alert, before: Mapping[str, Alert]) -> Alert:

@@ -17,6 +17,8 @@ from tocsin.routing.match import Matcher, MatchError, Unreadable, compile_or_unr
 from tocsin.routing.policy import EscalationPolicy, Fallback, Route, RoutingPolicy
 
 TIER_MEANS = {1: "page now", 2: "a channel within the hour", 3: "digest or dashboard"}
+# The label with the receivers, separated by commas, that a monitor's own configuration names.
+ALSO = "also"
 _SEVERITY_TIER = {"page": 1, "ticket": 2}
 
 
@@ -61,6 +63,7 @@ def route(router: Router, alert: Classified, suppression: str = "") -> Decision:
     """As `decide`, for an alert that was classified already."""
     alert = _with_tier(alert, router.policy)
     walk = _Walk(alert, router.policy)
+    walk.ask()
     is_matched = walk.visit(router.nodes)
     decision = _decision(walk, is_matched, router.policy)
     return _explained(_capped(decision, suppression, router.policy), walk)
@@ -82,6 +85,17 @@ class _Walk:
     trail: list[str] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
+
+    def ask(self) -> None:
+        """Add the receivers that one of our own monitors was told to tell, beside the routes."""
+        if self.alert.labels.get("source", "tocsin") != "tocsin":
+            return
+        asked = [name for name in self.alert.labels.get(ALSO, "").split(",") if name]
+        for name in asked:
+            if self.policy.receivers and name not in self.policy.receivers:
+                self.missing.append(f"the monitor names receiver {name}, which does not exist")
+            else:
+                _extend(self.receivers, (name,))
 
     def visit(self, nodes: Sequence[Node]) -> bool:
         """Walk siblings in order; says whether a destination among them or below was reached."""

@@ -17,6 +17,7 @@ from tocsin.indicators.custom import selects_by_result
 from tocsin.routing.policy import BY_SEVERITY, Defaults, RoutingPolicy
 from tocsin.spec.assembly import Assembly
 from tocsin.spec.breaches import BreachMonitorShape
+from tocsin.spec.budgeting import budget_rules
 from tocsin.spec.detectors import DetectorShape
 from tocsin.spec.documents import OPENSLO, Document
 from tocsin.spec.gates import ON_DEMAND
@@ -59,7 +60,8 @@ def services(assembly: Assembly) -> dict[str, Service]:
 
 
 def monitors(assembly: Assembly, known: Mapping[str, Service]) -> tuple[Monitor, ...]:
-    """Every objective and every detector, objectives first, each in the order of names."""
+    """Every objective, then every detector, then every rule about a budget, each in the order of
+    names."""
     named = resolver(_indicators(assembly))
     built = list(objectives(assembly, known, named))
     for document in assembly.of("Detector"):
@@ -75,6 +77,7 @@ def monitors(assembly: Assembly, known: Mapping[str, Service]) -> tuple[Monitor,
             )
     for document in assembly.of("BreachMonitor"):
         built += _breaches(assembly, document, known, named)
+    built += list(budget_rules(assembly, built))
     return tuple(built)
 
 

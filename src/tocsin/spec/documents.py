@@ -9,6 +9,7 @@ from pydantic import BaseModel, BeforeValidator, Field, WithJsonSchema
 
 from tocsin.domain.errors import Problem
 from tocsin.spec.breaches import BreachMonitorShape
+from tocsin.spec.budget_policies import ErrorBudgetPolicyShape
 from tocsin.spec.composites import CompositeSLOShape
 from tocsin.spec.corrections import BudgetCorrectionShape
 from tocsin.spec.detectors import DetectorShape
@@ -72,6 +73,7 @@ KINDS: tuple[Kind, ...] = (
     Kind(TOCSIN, "Indicator", IndicatorShape),
     Kind(TOCSIN, "CompositeSLO", CompositeSLOShape),
     Kind(TOCSIN, "BudgetCorrection", BudgetCorrectionShape),
+    Kind(TOCSIN, "ErrorBudgetPolicy", ErrorBudgetPolicyShape),
     Kind(TOCSIN, "BreachMonitor", BreachMonitorShape),
     Kind(TOCSIN, "Evaluator", EvaluatorShape),
     Kind(TOCSIN, "Detector", DetectorShape),
@@ -93,7 +95,6 @@ KINDS: tuple[Kind, ...] = (
 # Documents of OpenSLO that say how alerts are sent elsewhere; Tocsin has its own kinds for that.
 _IGNORED = ("DataSource", "AlertPolicy", "AlertCondition", "AlertNotificationTarget")
 _PLANNED = (
-    "ErrorBudgetPolicy",
     "PageBudget", "Report", "StatusPage", "VendorAgreement", "Role",
 )  # fmt: skip
 _ENVELOPE = ("apiVersion", "kind", "metadata", "spec")

@@ -32,6 +32,11 @@ _REFERENCES: Mapping[str, Mapping[str, str]] = {
     "CompositeSLO": {"service": "Service", "good.*.slo": "SLO", "components.*.slo": "SLO"},
     "BurnRatePolicy": {"slos.names": _PROMISE},
     "BudgetCorrection": {"slos": _PROMISE, "slos.names": _PROMISE},
+    "ErrorBudgetPolicy": {
+        "slos.names": _PROMISE,
+        "rules.*.actions.*.to": "Receiver",
+        "rules.*.actions.*.ticket": "Receiver",
+    },
     "Detector": {"service": "Service", "services": "Service"},
     "Evaluator": {"service": "Service"},
     "BreachMonitor": {"service": "Service", "services": "Service"},

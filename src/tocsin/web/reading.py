@@ -5,6 +5,8 @@ Either way the same view answers, so that a terminal, a page and a pipeline neve
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -13,6 +15,7 @@ import httpx
 
 from tocsin.domain.clock import Clock, iso
 from tocsin.domain.errors import StoreError
+from tocsin.engine.freezes import deploy_gates
 from tocsin.engine.house import House
 from tocsin.engine.settings import STATE_FILE, Settings
 from tocsin.web.live import LiveDesk
@@ -27,7 +30,31 @@ def objectives(settings: Settings, clock: Clock) -> list[dict[str, Any]]:
     StoreError when the server does not answer, or the directory is not there or not free.
     """
     if settings.url:
-        return _of_server(settings.url, settings.token)
+        return _items(settings, "/api/v1/objectives", {})
+    with _opened(settings, clock) as house:
+        return [_plain(asdict(view)) for view in LiveDesk(house).objectives()]
+
+
+def deploy_gate(settings: Settings, clock: Clock, service: str, change: str) -> dict[str, Any]:
+    """Whether `service` may be deployed, as the API has it.
+
+    StoreError as `objectives`; NoSuchService from a data directory.
+    """
+    if settings.url:
+        found = _items(settings, "/api/v1/deploy-freeze", {"service": service, "change": change})
+        return found[0]
+    with _opened(settings, clock) as house:
+        blind = LiveDesk(house).blind()
+        gate = deploy_gates(house, service, change, blind)[0]
+        return dict(_plain(asdict(gate)))
+
+
+# --- private -----------------------------------------------------------------------------------
+
+
+@contextmanager
+def _opened(settings: Settings, clock: Clock) -> Iterator[House]:
+    """The house of a data directory that no server has."""
     if not settings.state_url and not (settings.data_dir / STATE_FILE).exists():
         raise StoreError(
             f"{settings.data_dir} holds no Tocsin; name its --data-dir, or a running server's --url"
@@ -39,18 +66,18 @@ def objectives(settings: Settings, clock: Clock) -> list[dict[str, Any]]:
         configured=lambda state: configuration(settings, state, None),
     )  # fmt: skip
     try:
-        house = House(
+        yield House(
             stores.telemetry, stores.state, clock, stores.desired, lateness=settings.lateness
         )
-        return [_plain(asdict(view)) for view in LiveDesk(house).objectives()]
     finally:
         stores.close()
 
 
-def _of_server(url: str, token: str | None) -> list[dict[str, Any]]:
+def _items(settings: Settings, path: str, query: Mapping[str, str]) -> list[dict[str, Any]]:
+    url, token = settings.url, settings.token
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     try:
-        answer = httpx.get(f"{url}/api/v1/objectives", headers=headers, timeout=_TIMEOUT_S)
+        answer = httpx.get(f"{url}{path}", params=query, headers=headers, timeout=_TIMEOUT_S)
     except httpx.HTTPError as error:
         raise StoreError(f"{url} does not answer: {error}") from None
     if answer.status_code != 200:
@@ -59,5 +86,10 @@ def _of_server(url: str, token: str | None) -> list[dict[str, Any]]:
     return items
 
 
-def _plain(view: dict[str, Any]) -> dict[str, Any]:
-    return {name: iso(v) if isinstance(v, datetime) else v for name, v in view.items()}
+def _plain(value: Any) -> Any:
+    """The same with times as text."""
+    if isinstance(value, datetime):
+        return iso(value)
+    if isinstance(value, Mapping):
+        return {name: _plain(item) for name, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value

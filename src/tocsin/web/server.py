@@ -46,7 +46,7 @@ from tocsin.store.otlp_kinds import TABLES
 from tocsin.store.row_kinds import segment_kinds
 from tocsin.store.state import StateStore
 from tocsin.store.telemetry import Telemetry
-from tocsin.web import exports, health, quality, segments
+from tocsin.web import exports, freezes, health, quality, segments
 from tocsin.web.alert_doors import HOOKS, AlertDoors, keeps_changes
 from tocsin.web.app import create_app
 from tocsin.web.auth import AuthPolicy, hash_token
@@ -226,6 +226,7 @@ def web_app(
         routers=[
             health.routes(house),
             segments.routes(house),
+            freezes.routes(house, shown.blind),
             quality.routes(house),
             exports.routes(house.telemetry, house.clock),
         ],
