@@ -154,6 +154,11 @@ VARIABLES: Mapping[str, Variable] = {
         "deadman_url", "https://hc-ping.com/8f0c1c1e-4b2f-4c52-9a51-1c3f6d5d2a10",
         "asked every minute while all is well; when that stops, what is behind it alarms",
     ),
+    "TOCSIN_LEDGER_KEY": Variable(
+        "ledger_key", "tocsin-ledger-private:…",
+        "signs a checkpoint of the ledger every hour; `tocsin ledger key` makes one. A secret like"
+        " the passwords above", unset="nothing is signed",
+    ),
 }  # fmt: skip
 
 

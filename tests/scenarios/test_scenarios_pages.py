@@ -16,6 +16,8 @@ from world import LATENESS, T0, ZERO, Phase, World, usual, with_phase
 from tocsin.domain.clock import from_minute
 from tocsin.domain.errors import StoreError
 from tocsin.domain.findings import IncidentState
+from tocsin.store import ledger_files
+from tocsin.store.checkpoints import audit
 from tocsin.web.tone import Tone
 from tocsin.web.views import Window
 
@@ -254,6 +256,17 @@ def test_the_end_is_told_once_to_everyone_who_was_told(world: Open) -> None:
     assert sum("Resolved" in t.text and "thread_ts" in t.text for t in about) == 1
     assert set(w.sinks.alerts.values()) == {"resolved"}
     assert w.state.verify_ledger() is None
+    # And all of it can be told again from the ledger, and checked from its export.
+    for each in w.incidents():
+        told = w.web.get("/api/v1/why", params={"subject": each.id}).json()
+        assert (told["answer"], told["chain"]) == ("same", ""), told
+    assert (
+        "Derived again from the ledger: the same."
+        in w.web.get(f"/incidents/{incident.id}/why", headers={"accept": "text/html"}).text
+    )
+    exported = ledger_files.read(w.web.get("/api/v1/ledger/export").text.splitlines(), "export")
+    found = audit(exported.entries, exported.checkpoints, head=exported.head)
+    assert (found.broken, found.head) == (None, w.state.ledger_head())
 
 
 def test_a_person_resolves_and_is_not_paged_again_for_the_same_outage(world: Open) -> None:

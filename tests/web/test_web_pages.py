@@ -235,9 +235,13 @@ def test_routing_is_explained_rule_by_rule(client: TestClient) -> None:
     page = browse(client, INCIDENT + "/why")
     matched = [r.text for r in page.all("tr") if " yes " in r.text]
     assert matched == [
-        "classify env=prod, signal=latency_p95, change>=1.5 yes tier 1",
-        "route tier=1 yes policy page-15m",
+        "classify p95 in production yes tier=1",
+        "route page yes the walk ends here",
     ]
+    text = page.one("main").text
+    assert "Derived again from the ledger: the same." in text
+    assert "oncall/second has nobody" in text
+    assert "ana acknowledged it" in text
 
 
 def test_long_lists_are_read_page_by_page(client: TestClient) -> None:

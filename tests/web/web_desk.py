@@ -20,7 +20,18 @@ from tocsin.assess.segments import SegmentsConfig, standings
 from tocsin.domain.errors import Conflict
 from tocsin.domain.findings import IncidentState
 from tocsin.engine.breakdown import BadRange
+from tocsin.engine.rederive import Rederived, Tried
 from tocsin.engine.sources import TargetStatus
+from tocsin.engine.testimony import (
+    AlertSeen,
+    AnswerSeen,
+    CallSeen,
+    ConfigSeen,
+    DecisionSeen,
+    MessageSeen,
+    VerdictSeen,
+    Why,
+)
 from tocsin.web.breakdown_views import Asked
 from tocsin.web.call_views import CallView, NoteView, ScoreView
 from tocsin.web.data_quality_views import (
@@ -49,8 +60,6 @@ from tocsin.web.views import (
     Page,
     QuarantineRow,
     ReplayProgress,
-    RoutingReason,
-    RoutingStep,
     Series,
     ServiceCard,
     ServiceView,
@@ -389,17 +398,37 @@ class MemoryDesk:
             calls=tuple(call(n) for n in range(3)),
         )  # fmt: skip
 
-    def routing_reason(self, incident_id: str) -> RoutingReason:
-        row = self._incident(incident_id)
-        return RoutingReason(
-            incident=row, decided=row.opened, tier=1, receivers=("pager-ai-ops", "slack-ai-ops"),
-            reason="Paged because p95 is 2.7 times its expectation in production.",
-            labels={"env": "prod", "signal": "latency_p95", "change": "1.66"},
-            steps=(RoutingStep("classify", "env=staging", False),
-                   RoutingStep("classify", "env=prod, signal=latency_p95, change>=1.5", True,
-                               "tier 1"),
-                   RoutingStep("route", "tier=1", True, "policy page-15m")),
-            policy="page-15m", config_digest="9f1c2a", entry=self._entries[0].hash,
+    def why(self, subject: str) -> Why:
+        row = self._incident(subject)
+        tried = (
+            Tried("classify", "staging", False),
+            Tried("classify", "p95 in production", True, "tier=1"),
+            Tried("route", "page", True, "the walk ends here"),
+        )
+        again = Rederived("same", "configuration 9f1c2a asked again decides the same", (), tried)
+        labels = {"env": "prod", "signal": "latency_p95", "service": row.service}
+        verdict = VerdictSeen(row.opened, "detector/pace", "page", 5.2, 1.9, "s", 7.4,
+                              "p95 is 2.7 times its expectation", labels)  # fmt: skip
+        decision = DecisionSeen(
+            row.opened, 12, self._entries[0].hash, "9f1c2a", 1, "page", ("slack-ai-ops",),
+            "page-15m", "", "", "tier 1 (page now) by p95 in production; route page",
+            {"change": 1.66, "for": 300.0}, again,
+        )  # fmt: skip
+        calls = (
+            CallSeen(0, ("pager-ai-ops",), ("oncall/first",), ("ana",), "", 0),
+            CallSeen(900, ("pager-ai-ops",), ("oncall/second",), (), "oncall/second has nobody", 0),
+            CallSeen(1800, (), (), (), "", 3),
+        )
+        return Why(
+            incident=row.id, title=row.title, state=row.state, tier=row.tier, opened=row.opened,
+            suppressed_by=row.suppressed_by, answer="same",
+            answer_why="all 2 recorded decisions follow again", chain="",
+            alerts=(AlertSeen("a1b2c3d4e5f60718", verdict, (decision,)),),
+            policy="page-15m", calls=calls, calls_again=Rederived("same", "the same people"),
+            messages=(MessageSeen(row.opened, "pager-ai-ops", "trigger", "done", "delivered", 2,
+                                  ("ana",), ""),),
+            answers=(AnswerSeen(row.opened, "acknowledged", "ana", "ana acknowledged it"),),
+            configs=(ConfigSeen("9f1c2a", row.opened, "ana", "first"),),
         )  # fmt: skip
 
     def messages(self, incident_id: str, cursor: str | None, limit: int) -> Page[MessageView]:

@@ -7,10 +7,12 @@ import typer
 from tocsin.cli import analyse, configure, files, operate, prices
 from tocsin.cli.export import export
 from tocsin.cli.gate import gate
+from tocsin.cli.ledger import ledger
 from tocsin.cli.route import route
 from tocsin.cli.score import score
 from tocsin.cli.slo import slo
 from tocsin.cli.store import store
+from tocsin.cli.why import why
 
 app = typer.Typer(
     name="tocsin",
@@ -36,6 +38,7 @@ app.add_typer(route, name="route")
 app.add_typer(gate, name="gate")
 app.add_typer(export, name="export")
 app.add_typer(slo, name="slo")
+app.add_typer(ledger, name="ledger")
 
 
 app.command("import")(files.import_)
@@ -43,6 +46,7 @@ app.command()(files.costs)
 app.command()(analyse.detect)
 app.command()(analyse.explain)
 app.command()(analyse.drift)
+app.command()(why)
 
 
 def main() -> None:

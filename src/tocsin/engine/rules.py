@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -50,7 +50,7 @@ class Rules:
 
 def compile_desired(desired: Desired) -> Rules:
     """`desired` made ready. Everything that can be wrong with it was said when it was loaded."""
-    policy = desired.routing
+    policy = replace(desired.routing, config=desired.digest)
     defaults = policy.defaults
     flap = defaults.flap
     return Rules(

@@ -32,6 +32,7 @@ class Settings:
     grpc_port, flight_port: None is the usual port if it is free, 0 is none. clickhouse: URL of a
     server; "" is the embedded engine. store_port: where the embedded engine is served to other
     processes; 0 is nowhere. deadman_url: what is asked every minute while all is well; a secret.
+    ledger_key: what checkpoints of the ledger are signed with; "" signs none.
     """
 
     data_dir: Path
@@ -58,6 +59,7 @@ class Settings:
     store_token: str = field(default="", repr=False)
     store_read_token: str = field(default="", repr=False)
     deadman_url: str = field(default="", repr=False)
+    ledger_key: str = field(default="", repr=False)
 
     @property
     def is_loopback(self) -> bool:
@@ -119,13 +121,17 @@ def from_environment(
         store_token=env.get("TOCSIN_STORE_TOKEN", ""),
         store_read_token=env.get("TOCSIN_STORE_READ_TOKEN", ""),
         deadman_url=env.get("TOCSIN_DEADMAN_URL", ""),
+        ledger_key=env.get("TOCSIN_LEDGER_KEY", ""),
     )
 
 
-def with_secrets(settings: Settings, resolve: Secrets, *, is_served: bool = False) -> Settings:
+def with_secrets(
+    settings: Settings, resolve: Secrets, *, is_served: bool = False, signs: bool = False
+) -> Settings:
     """Settings whose passwords may also lie where every secret may: in a file, or a vault.
 
-    Only those that are used are asked for. is_served: the store is, whatever its port says.
+    Only those that are used are asked for. is_served: the store is, whatever its port says. signs:
+    this process signs checkpoints, if it is given a key.
     """
 
     def found(known: str, name: str, *, is_used: bool) -> str:
@@ -143,6 +149,7 @@ def with_secrets(settings: Settings, resolve: Secrets, *, is_served: bool = Fals
         store_read_token=found(
             settings.store_read_token, "TOCSIN_STORE_READ_TOKEN", is_used=is_served
         ),
+        ledger_key=found(settings.ledger_key, "TOCSIN_LEDGER_KEY", is_used=signs),
     )
 
 

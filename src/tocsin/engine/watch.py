@@ -1,9 +1,9 @@
 """Tocsin watches itself: what keeps it from telling people is an alert, and its silence one too.
 
-Four things are looked at, twice a minute: a page that its receiver never took (the fallback was
-paged already), effects that should have been tried more than two minutes ago, minutes that nobody
-has judged, and alerts of other monitors that could not be read. Each raises an alert of the service
-`tocsin`, which is classified and routed by the configuration like any other.
+Looked at twice a minute: a page that its receiver never took (the fallback was paged already),
+effects that should have been tried more than two minutes ago, minutes that nobody has judged,
+alerts of other monitors that could not be read, and a ledger that is not what was written. Each
+raises an alert of the service `tocsin`, which is classified and routed like any other.
 
 Whoever is dead cannot say so. While all is well, an address outside is asked every minute
 (healthchecks.io, Dead Man's Snitch, a heartbeat of the pager); when that stops, *it* alarms.
@@ -25,6 +25,7 @@ from tocsin.domain.findings import Alert, AlertState, EffectState, LedgerEvent, 
 from tocsin.domain.secret import Secret
 from tocsin.engine.house import House
 from tocsin.store import inbox
+from tocsin.store.ledger import ChainBreak
 from tocsin.store.rows import StoredEffect
 
 log = structlog.get_logger(__name__)
@@ -54,11 +55,21 @@ class Trouble:
 
 
 class Watch:
-    """Looks after one house. ping_url: what is asked while all is well; None is nothing."""
+    """Looks after one house.
 
-    def __init__(self, house: House, ping_url: Secret | None = None) -> None:
+    ping_url: what is asked while all is well; None is nothing. ledger: where the ledger was found
+    broken, see `engine.notary`.
+    """
+
+    def __init__(
+        self,
+        house: House,
+        ping_url: Secret | None = None,
+        ledger: Callable[[], ChainBreak | None] = lambda: None,
+    ) -> None:
         self._house = house
         self._ping_url = ping_url
+        self._ledger = ledger
         self._pinged: datetime | None = None
 
     def troubles(self) -> list[Trouble]:
@@ -73,6 +84,9 @@ class Watch:
         if behind > UNJUDGED:
             what = f"the last judged minute ended {int(behind.total_seconds()) // 60} minutes ago"
             found.append(Trouble("evaluation/lag", "evaluation_lag", what))
+        if broken := self._ledger():
+            what = f"the audit trail was changed by a hand of its own: {broken}"
+            found.append(Trouble("ledger/broken", "ledger_broken", what))
         return [*found, *self._unreadable(now)]
 
     def look(self) -> list[Trouble]:

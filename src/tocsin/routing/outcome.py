@@ -21,6 +21,7 @@ from tocsin.domain.findings import (
     LedgerEvent,
     NewEffect,
 )
+from tocsin.routing.classify import facts_of
 from tocsin.routing.digest import digest_item, digest_line, due_at, includes
 from tocsin.routing.escalation import next_step, told_by
 from tocsin.routing.policy import RoutingPolicy
@@ -104,7 +105,7 @@ def outcome(policy: RoutingPolicy, what: Happening, now: datetime) -> Outcome:
         cancellations=_cancellations(what),
         effects=tuple(effects),
         digest_entries=entries,
-        events=(_incident_event(what, now), *_decision_events(what, now)),
+        events=(_incident_event(policy, what, now), *_decision_events(policy, what, now)),
         spared=_spared(policy, what, entries),
     )
 
@@ -133,7 +134,9 @@ def alert_event(alert: Alert, before: str, reason: str, now: datetime) -> Ledger
             "value": alert.value,
             "expected": alert.expected,
             "unit": alert.unit,
+            "score": alert.score,
             "severity": alert.severity,
+            "since": iso(alert.since),
         },
     )
 
@@ -326,8 +329,10 @@ def _digest_effect(policy: RoutingPolicy, name: str, now: datetime) -> NewEffect
 # --- ledger and counts -----------------------------------------------------------------------
 
 
-def _incident_event(what: Happening, now: datetime) -> LedgerEvent:
+def _incident_event(policy: RoutingPolicy, what: Happening, now: datetime) -> LedgerEvent:
+    """What happened to the incident; whom its escalation calls, whenever that begins."""
     incident = what.after
+    begins = what.tell == "trigger" and incident.policy is not None
     return LedgerEvent(
         at=now,
         kind=f"incident.{what.event}",
@@ -345,12 +350,19 @@ def _incident_event(what: Happening, now: datetime) -> LedgerEvent:
             "alerts": list(incident.alerts),
             "tell": str(what.tell),
             "title": incident.title,
+            "config": policy.config,
+            **({"escalation": incident.policy} if begins else {}),
         },
     )
 
 
-def _decision_events(what: Happening, now: datetime) -> Iterator[LedgerEvent]:
-    """One line per alert whose decision is new or changed, suppressed or not."""
+def _decision_events(
+    policy: RoutingPolicy, what: Happening, now: datetime
+) -> Iterator[LedgerEvent]:
+    """One line per alert whose decision is new or changed, suppressed or not.
+
+    labels, facts, config: all that the decision follows from, so that it can be derived again.
+    """
     for alert, decision in what.decisions:
         yield LedgerEvent(
             at=now,
@@ -368,6 +380,9 @@ def _decision_events(what: Happening, now: datetime) -> Iterator[LedgerEvent]:
                 "run": list(decision.run),
                 "suppressed_by": decision.suppressed_by,
                 "trail": list(decision.trail),
+                "labels": dict(alert.labels),
+                "facts": facts_of(alert, (now - alert.since).total_seconds()),
+                "config": policy.config,
             },
         )
 

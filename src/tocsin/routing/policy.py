@@ -223,7 +223,8 @@ class RoutingPolicy:
     """Everything that decides who is told about an alert.
 
     receivers: name -> type ("slack", "pagerduty", ...; "" if unknown). modes: service -> how much
-    of a decision may leave: observe (nothing), notify (no paging), page (all of it).
+    of a decision may leave: observe (nothing), notify (no paging), page (all of it). config: digest
+    of the configuration it is part of, which every recorded decision names.
     """
 
     defaults: Defaults = field(default_factory=Defaults)
@@ -240,6 +241,7 @@ class RoutingPolicy:
     tests: tuple[RoutingTest, ...] = ()
     enrich: tuple[str, ...] = ()
     playbooks: tuple[str, ...] = ()
+    config: str = ""
 
     def mode_of(self, service: str) -> Mode:
         """How much of a decision about `service` may leave the house."""

@@ -59,6 +59,13 @@ def decide(router: Router, labels: Labels, facts: Facts, suppression: str = "") 
     return route(router, classify(router.rules, labels, facts), suppression)
 
 
+def tried_routes(router: Router, alert: Classified) -> tuple[tuple[str, bool], ...]:
+    """Every route that was asked about a classified alert, in order, and whether it matched."""
+    walk = _Walk(_with_tier(alert, router.policy), router.policy)
+    walk.visit(router.nodes)
+    return tuple(walk.tried)
+
+
 def route(router: Router, alert: Classified, suppression: str = "") -> Decision:
     """As `decide`, for an alert that was classified already."""
     alert = _with_tier(alert, router.policy)
@@ -85,6 +92,7 @@ class _Walk:
     trail: list[str] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
+    tried: list[tuple[str, bool]] = field(default_factory=list)
 
     def ask(self) -> None:
         """Add the receivers that one of our own monitors was told to tell, beside the routes."""
@@ -109,10 +117,12 @@ class _Walk:
 
     def _enter(self, node: Node) -> bool:
         try:
-            if not node.matcher.holds({**self.alert.labels, **self.alert.facts}):
-                return False
+            matches = node.matcher.holds({**self.alert.labels, **self.alert.facts})
         except MatchError as error:
             self.faults.append(f"route {node.route.name}: {error}")
+            matches = False
+        self.tried.append((node.route.name, matches))
+        if not matches:
             return False
         self.trail.append(node.route.name)
         _extend(self.receivers, node.route.also)

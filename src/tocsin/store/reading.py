@@ -12,8 +12,9 @@ import sqlalchemy as sa
 
 from tocsin.domain.findings import EffectState, Incident
 from tocsin.store import outbox, tables
+from tocsin.store.checkpoints import Audit, Checkpoint, VerifyingKey, audit
 from tocsin.store.database import Database
-from tocsin.store.ledger import ChainBreak, Head, LedgerEntry, verify
+from tocsin.store.ledger import ChainBreak, Head, LedgerEntry
 from tocsin.store.rows import (
     ApiDocument,
     Attempt,
@@ -32,7 +33,7 @@ from tocsin.store.rows import (
 )
 from tocsin.store.transaction import Transaction
 
-_VERIFY_PAGE = 5_000
+_LEDGER_PAGE = 5_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,24 +204,40 @@ class StateReader:
         """Every entry with this subject, in order."""
         return self._entries(tables.ledger.c.subject == subject)
 
+    def entries_of(self, kinds: Sequence[str], until: datetime) -> Sequence[LedgerEntry]:
+        """Every entry of these kinds up to `until`, in order."""
+        table = tables.ledger
+        return self._entries(sa.and_(table.c.kind.in_(kinds), table.c.at <= to_us(until)))
+
     def ledger_head(self) -> Head:
         """Where the chain ends."""
         with self._database.read() as connection:
             return Transaction(connection).ledger_head()
 
+    def ledger_up_to(self, head: Head, after: int = 0) -> Iterator[LedgerEntry]:
+        """Every entry behind `after` up to `head`, in pages; what is written meanwhile is left."""
+        last = after
+        while last < head.seq and (page := self.ledger_entries(last, _LEDGER_PAGE)):
+            yield from (entry for entry in page if entry.seq <= head.seq)
+            last = page[-1].seq
+
     def verify_ledger(self) -> ChainBreak | None:
         """None if the whole chain is as it was written, else where it breaks."""
-        head, last = self.ledger_head(), Head()
-        while page := self.ledger_entries(last.seq, _VERIFY_PAGE):
-            # Entries written while this runs lie behind the head read above.
-            page = [entry for entry in page if entry.seq <= head.seq]
-            if not page:
-                break
-            broken = verify(page, start=last)
-            if broken:
-                return broken
-            last = Head(page[-1].seq, page[-1].hash)
-        return verify((), start=last, head=head)
+        return self.audit_ledger().broken
+
+    def audit_ledger(self, key: VerifyingKey | None = None) -> Audit:
+        """Check the whole chain against its recorded end and its signed checkpoints."""
+        seen = self.checkpoints()  # first: all that they saw has to be there afterwards
+        head = self.ledger_head()
+        return audit(self.ledger_up_to(head), seen, key=key, head=head)
+
+    def checkpoints(self) -> Sequence[Checkpoint]:
+        """Signed checkpoints of the ledger, oldest first."""
+        table = tables.ledger_checkpoint
+        return [
+            Checkpoint(row["seq"], row["hash"], row["at"], row["key"], row["signature"])
+            for row in self._rows(sa.select(table).order_by(table.c.seq))
+        ]
 
     # --- configuration, digests, sinks ---
 
@@ -229,6 +246,13 @@ class StateReader:
         table = tables.config_version
         query = sa.select(table).order_by(table.c.id.desc()).limit(limit)
         return [{**row, "at": from_us(row["at"])} for row in self._rows(query)]
+
+    def config_version(self, digest: str) -> Mapping[str, Any] | None:
+        """The configuration of this digest as it was applied last, or None."""
+        table = tables.config_version
+        query = sa.select(table).where(table.c.digest == digest).order_by(table.c.id.desc())
+        rows = self._rows(query.limit(1))
+        return {**rows[0], "at": from_us(rows[0]["at"])} if rows else None
 
     def api_documents(self) -> Sequence[ApiDocument]:
         """Documents that were made through the API, by kind and name."""

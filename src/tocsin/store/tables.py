@@ -196,3 +196,14 @@ verdict_mark = sa.Table(
     sa.Column("verdict", sa.Text, nullable=False),
     sa.Column("note", sa.Text, nullable=False),
 )
+
+# What a key that is not in this database vouches for; see `store.checkpoints`.
+ledger_checkpoint = sa.Table(
+    "ledger_checkpoint",
+    METADATA,
+    sa.Column("seq", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("hash", sa.Text, nullable=False),
+    sa.Column("at", sa.BigInteger, nullable=False),
+    sa.Column("key", sa.Text, nullable=False),
+    sa.Column("signature", sa.Text, nullable=False),
+)

@@ -13,6 +13,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from tocsin.domain.errors import Conflict
 from tocsin.domain.findings import Alert, EffectState, Incident, LedgerEvent, NewEffect
 from tocsin.store import tables
+from tocsin.store.checkpoints import Checkpoint, to_row
 from tocsin.store.ledger import GENESIS, Head, clean, jsonable, seal
 from tocsin.store.rows import (
     ApiDocument,
@@ -283,6 +284,11 @@ class Transaction:
         """Where the chain ends, as recorded apart from the chain itself."""
         found = self.get_meta(_HEAD)
         return Head() if found is None else Head(found["seq"], found["hash"] or GENESIS)
+
+    def keep_checkpoint(self, checkpoint: Checkpoint) -> None:
+        """Keep what was signed; the first of an entry stays."""
+        statement = self._insert(tables.ledger_checkpoint).values(to_row(checkpoint))
+        self.connection.execute(statement.on_conflict_do_nothing())
 
     def get_meta(self, name: str) -> Any:
         """A small durable value (JSON), or None."""

@@ -20,6 +20,7 @@ from tocsin.domain.errors import Conflict, SpecError, TocsinError
 from tocsin.engine.breakdown import MEASURES, BadRange
 from tocsin.engine.documents import NoSuchDocument
 from tocsin.engine.sources import TargetStatus
+from tocsin.engine.testimony import Why
 from tocsin.store.exports import CannotExport
 from tocsin.web import definitions
 from tocsin.web.breakdown_views import Asked
@@ -215,6 +216,14 @@ def _records(desk: Desk) -> APIRouter:
     @router.get("/incidents/{incident_id:path}", summary="One incident with its evidence")
     def incident(incident_id: str) -> IncidentResource:
         return IncidentResource.of(desk.incident(incident_id))
+
+    @router.get("/why", summary="How an incident came to be told, derived again from the ledger")
+    def why(
+        subject: Annotated[
+            str, Query(min_length=1, description="Incident id or alert fingerprint.")
+        ],
+    ) -> Why:
+        return desk.why(subject)
 
     @router.get("/messages", summary="What receivers got, newest first")
     def messages(

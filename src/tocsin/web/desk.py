@@ -13,6 +13,7 @@ from typing import Any, Literal, Protocol
 
 from tocsin.domain.errors import TocsinError
 from tocsin.engine.sources import TargetStatus
+from tocsin.engine.testimony import Why
 from tocsin.web.breakdown_views import Asked
 from tocsin.web.call_views import CallView
 from tocsin.web.data_quality_views import DataQualityView
@@ -30,7 +31,6 @@ from tocsin.web.views import (
     Page,
     QuarantineRow,
     ReplayProgress,
-    RoutingReason,
     ServiceView,
     VerdictKind,
     Window,
@@ -83,8 +83,8 @@ class Desk(Protocol):
         """One incident with its evidence; Missing when there is none."""
         ...
 
-    def routing_reason(self, incident_id: str) -> RoutingReason:
-        """Why it was routed as it was, re-derived from the ledger; Missing when there is none."""
+    def why(self, subject: str) -> Why:
+        """How an incident, or that of an alert, came to be told; Missing when there is none."""
         ...
 
     def messages(self, incident_id: str, cursor: str | None, limit: int) -> Page[MessageView]:

@@ -14,6 +14,8 @@ from tocsin.domain.series import Change, MinuteBlock, Ratio, SeriesId
 from tocsin.engine.health import service_health
 from tocsin.engine.house import House, NoSuchIncident, settled
 from tocsin.engine.sources import TargetStatus
+from tocsin.engine.testimony import Why
+from tocsin.engine.why import NothingKnown, why
 from tocsin.store.reads import FleetRow
 from tocsin.web import (
     breakdown_views,
@@ -43,7 +45,6 @@ from tocsin.web.views import (
     Page,
     QuarantineRow,
     ReplayProgress,
-    RoutingReason,
     ServiceCard,
     ServiceView,
     VerdictKind,
@@ -185,17 +186,12 @@ class LiveDesk:
             ),
         )
 
-    def routing_reason(self, incident_id: str) -> RoutingReason:
-        """Why it was routed as it was, from the ledger; Missing when there is none."""
-        incident = self._incident(incident_id)
-        entries = [
-            entry
-            for fingerprint in (*incident.alerts, incident_id)
-            for entry in self._house.state.entries_about(fingerprint)
-        ]
-        return reasons.routing_reason(
-            incident, self._row(incident), entries, self._house.desired.digest
-        )
+    def why(self, subject: str) -> Why:
+        """How it came to be told, derived again from the ledger; Missing when there is none."""
+        try:
+            return why(self._house.state, subject, self._house.desired)
+        except NothingKnown as error:
+            raise Missing(str(error)) from None
 
     def acknowledge(self, incident_id: str, actor: str) -> None:
         """Somebody looks at it: escalation stops."""

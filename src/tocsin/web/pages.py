@@ -134,10 +134,8 @@ class Pages:
 
     def why(self, request: Request) -> Response:
         """Why this incident went where it went."""
-        view = self._desk.routing_reason(request.path_params["id"])
-        return self._renderer.page(
-            request, "why.html", title=f"Why: {view.incident.title}", view=view
-        )
+        view = self._desk.why(request.path_params["id"])
+        return self._renderer.page(request, "why.html", title=f"Why: {view.title}", view=view)
 
     def calls(self, request: Request) -> Response:
         """Normalised calls, newest first."""

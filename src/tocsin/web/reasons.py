@@ -1,4 +1,4 @@
-"""Why and what: an incident, its routing, its messages and its ledger lines, as pages show them."""
+"""An incident, its messages and its ledger lines, as pages show them."""
 
 from __future__ import annotations
 
@@ -19,8 +19,6 @@ from tocsin.web.views import (
     IncidentView,
     LedgerRow,
     MessageView,
-    RoutingReason,
-    RoutingStep,
     SliceView,
     TimelineEntry,
     ToldView,
@@ -76,34 +74,6 @@ def incident_view(
             if item.source != "effect"
         ),
         calls=tuple(calls),
-    )
-
-
-def routing_reason(
-    incident: Incident, row: IncidentRow, entries: Sequence[LedgerEntry], config_digest: str
-) -> RoutingReason:
-    """The decision about an incident, told from the ledger lines about it and its alerts."""
-    routed = [e for e in entries if e.kind in ("alert.routed", "alert.suppressed")]
-    last = routed[-1] if routed else None
-    data: Mapping[str, Any] = last.data if last else {}
-    steps = [RoutingStep("rule", str(name), True) for name in data.get("trail", ())]
-    if incident.suppressed_by:
-        steps.append(RoutingStep("suppress", incident.suppressed_by, True, "nobody is told"))
-    if incident.policy:
-        steps += [_escalation(number, step) for number, step in enumerate(incident.policy["steps"])]
-    return RoutingReason(
-        incident=row,
-        decided=from_us(last.at_us) if last else incident.opened,
-        tier=incident.tier,
-        receivers=incident.receivers,
-        reason=last.reason if last else incident.reason,
-        labels=dict(incident.labels),
-        steps=tuple(steps),
-        policy=str(incident.policy["name"]) if incident.policy else "",
-        digest=str(incident.evidence.get("digest") or ""),
-        suppressed_by=incident.suppressed_by,
-        config_digest=config_digest,
-        entry=last.hash if last else "",
     )
 
 
@@ -172,15 +142,6 @@ def _expectation(incident: Incident) -> str:
         unit = str(evidence.get("unit") or "")
         return f"the trailing week: {evidence['expected']:.4g} {unit}".strip()
     return "what its monitor allows"
-
-
-def _escalation(number: int, step: Mapping[str, Any]) -> RoutingStep:
-    minutes = int(step.get("after_s", 0)) // 60
-    if "repeat" in step:
-        return RoutingStep("escalate", f"after {minutes} min", True, f"repeat {step['repeat']}x")
-    who = ", ".join([*step.get("receivers", ()), *step.get("resolved_who", ())])
-    name = "at once" if minutes == 0 else f"after {minutes} min without acknowledgement"
-    return RoutingStep("escalate", name, True, f"step {number + 1}: {who}")
 
 
 def _told(effect: StoredEffect, receivers: Mapping[str, str]) -> ToldView:

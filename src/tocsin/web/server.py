@@ -30,6 +30,7 @@ from tocsin.engine import documents
 from tocsin.engine.answers import Answers
 from tocsin.engine.definitions import Definitions
 from tocsin.engine.house import House
+from tocsin.engine.notary import Notary
 from tocsin.engine.outside import KeepChanges, Outside
 from tocsin.engine.scheduler import Scheduler
 from tocsin.engine.settings import STATE_FILE, Settings, secrets, with_secrets
@@ -41,12 +42,13 @@ from tocsin.intake.intake import Intake
 from tocsin.routing.policy import RoutingPolicy
 from tocsin.spec.desired import Desired, load, restore
 from tocsin.spec.yaml import Located
+from tocsin.store.checkpoints import SigningKey
 from tocsin.store.layout import Layout
 from tocsin.store.otlp_kinds import TABLES
 from tocsin.store.row_kinds import segment_kinds
 from tocsin.store.state import StateStore
 from tocsin.store.telemetry import Telemetry
-from tocsin.web import exports, freezes, health, quality, segments
+from tocsin.web import exports, freezes, health, ledger_export, quality, segments
 from tocsin.web.alert_doors import HOOKS, AlertDoors, keeps_changes
 from tocsin.web.app import create_app
 from tocsin.web.auth import AuthPolicy, hash_token
@@ -228,6 +230,7 @@ def web_app(
             segments.routes(house),
             freezes.routes(house, shown.blind),
             quality.routes(house),
+            ledger_export.routes(house),
             exports.routes(house.telemetry, house.clock),
         ],
         answers=answers,
@@ -298,7 +301,7 @@ async def serve(settings: Settings, clock: Clock, rng: Random) -> None:
     """Run until the process is asked to stop (SIGINT, SIGTERM)."""
     bound = listen(settings)
     resolve = secrets(settings)
-    settings = with_secrets(settings, resolve)
+    settings = with_secrets(settings, resolve, signs=True)
     stores = await asyncio.to_thread(
         open_stores,
         settings.data_dir,
@@ -380,7 +383,11 @@ async def running(
     if answers is not None:
         answers.use(channels(house.desired), courier.wake)
         tasks.append(asyncio.create_task(answers.run(http, stop), name="answers"))
-        watch = Watch(house, Secret(settings.deadman_url) if settings.deadman_url else None)
+        key = SigningKey.of(settings.ledger_key) if settings.ledger_key else None
+        notary = Notary(house.state, house.clock, key)
+        tasks.append(asyncio.create_task(notary.run(stop), name="notary"))
+        ping_url = Secret(settings.deadman_url) if settings.deadman_url else None
+        watch = Watch(house, ping_url, lambda: notary.broken)
         tasks.append(asyncio.create_task(watch.run(http, stop, courier.wake), name="watch"))
     if sources is not None:
         sources.use(house.desired.sources)

@@ -330,34 +330,6 @@ class IncidentView:
 
 
 @dataclass(frozen=True, slots=True)
-class RoutingStep:
-    """One rule that was tried. stage: classify, suppress, route, escalate."""
-
-    stage: str
-    rule: str
-    matched: bool
-    outcome: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class RoutingReason:
-    """Why an incident went where it went; `entry` is the ledger hash of the decision."""
-
-    incident: IncidentRow
-    decided: datetime
-    tier: int
-    receivers: tuple[str, ...]
-    reason: str
-    labels: Mapping[str, str] = field(default_factory=dict)
-    steps: tuple[RoutingStep, ...] = ()
-    policy: str = ""
-    digest: str = ""
-    suppressed_by: str = ""
-    config_digest: str = ""
-    entry: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class MessageView:
     """What a receiver got. channel: pagerduty, slack, email, webhook or another kind's name.
 

@@ -1,0 +1,115 @@
+"""The ledger asked from outside the server: a data directory, a running server, or an export."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from tocsin.domain.errors import StoreError
+from tocsin.engine.settings import STATE_FILE, Settings
+from tocsin.engine.why import why
+from tocsin.store import ledger_files
+from tocsin.store.checkpoints import Audit, Checkpoint, VerifyingKey, audit
+from tocsin.store.ledger import jsonable
+from tocsin.store.state import StateStore
+
+_TIMEOUT_S = 300
+
+
+@contextmanager
+def state_of(settings: Settings) -> Iterator[StateStore]:
+    """The state database of these settings, a running server's too. StoreError if there is none."""
+    if not settings.state_url and not (settings.data_dir / STATE_FILE).exists():
+        raise StoreError(
+            f"{settings.data_dir} holds no state of Tocsin; name one with --data-dir, or a running "
+            "server with --url"
+        )
+    store = StateStore.open(settings.state_url or settings.data_dir / STATE_FILE)
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+@contextmanager
+def exported(settings: Settings) -> Iterator[Iterator[bytes]]:
+    """An export's bytes: made by the server at `settings.url`, or here."""
+    if not settings.url:
+        with state_of(settings) as store:
+            yield ledger_files.write(store)
+        return
+    with _from_server(settings) as answer:
+        yield answer.iter_bytes()
+
+
+def check(
+    settings: Settings,
+    file: Path | None,
+    key: VerifyingKey | None,
+    kept: Sequence[Checkpoint] = (),
+) -> Audit:
+    """Check an export, a running server's ledger, or that of the data directory.
+
+    kept: checkpoints that were kept elsewhere; the chain must agree with them as well.
+    """
+    if file is None and not settings.url:
+        with state_of(settings) as store:
+            seen = store.checkpoints()
+            head = store.ledger_head()
+            entries = store.ledger_up_to(head)
+            return audit(entries, [*seen, *kept], key=key, head=head)
+    with _lines(settings, file) as (lines, name):
+        found = ledger_files.read(lines, name)
+        return audit(found.entries, [*found.checkpoints, *kept], key=key, head=found.head)
+
+
+def account(settings: Settings, subject: str) -> dict[str, Any]:
+    """What `engine.why` tells about an incident or an alert, as JSON."""
+    if not settings.url:
+        with state_of(settings) as store:
+            found: dict[str, Any] = jsonable(asdict(why(store, subject)))
+            return found
+    headers = _headers(settings)
+    path = f"{settings.url}/api/v1/why"
+    try:
+        answer = httpx.get(path, params={"subject": subject}, headers=headers, timeout=_TIMEOUT_S)
+        told: dict[str, Any] = answer.json()
+    except (httpx.HTTPError, ValueError) as error:
+        raise StoreError(f"{settings.url} does not answer: {error}") from None
+    if answer.status_code != 200:
+        raise StoreError(str(told.get("detail") or f"{settings.url}: {answer.status_code}"))
+    return told
+
+
+@contextmanager
+def _lines(settings: Settings, file: Path | None) -> Iterator[tuple[Iterator[str], str]]:
+    if file is None:
+        with _from_server(settings) as answer:
+            yield answer.iter_lines(), settings.url
+        return
+    try:
+        with file.open(encoding="utf-8") as opened:
+            yield iter(opened), str(file)
+    except (OSError, UnicodeDecodeError) as error:
+        raise StoreError(f"{file} cannot be read: {error}") from None
+
+
+@contextmanager
+def _from_server(settings: Settings) -> Iterator[httpx.Response]:
+    path = f"{settings.url}/api/v1/ledger/export"
+    try:
+        with httpx.stream("GET", path, headers=_headers(settings), timeout=_TIMEOUT_S) as answer:
+            if answer.status_code != 200:
+                raise StoreError(f"{settings.url} refused: {answer.status_code}")
+            yield answer
+    except httpx.HTTPError as error:
+        raise StoreError(f"{settings.url} broke off or does not answer: {error}") from None
+
+
+def _headers(settings: Settings) -> dict[str, str]:
+    return {"Authorization": f"Bearer {settings.token}"} if settings.token else {}
