@@ -505,7 +505,7 @@ class MemoryDesk:
                          0, 0, None, None, "unknown"),
         )  # fmt: skip
         one = ServiceQuality(
-            "shop", "support", 1240, fields, 3, 12, 40, 2, ("llm.new.#",), (),
+            "shop", "support", 1240, fields, 3, 12, 0, 1, 40, 2, ("llm.new.#",), (),
             ("openinference.instrumentation.openai 1.3",),
             ("openinference.instrumentation.openai 1.2",),
         )  # fmt: skip
