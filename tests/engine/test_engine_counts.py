@@ -159,3 +159,21 @@ def test_many_keys_add_up_where_they_repeat(tmp_path: Path) -> None:
     found = read(desired(*(slo(f"s{n}") for n in range(10))), source, 3)
     assert found["slo/s4"] == ([0, 0, 0], [200, 200, 200])
     assert found["slo/s5"] == ([100, 100, 100], [200, 200, 200])
+
+
+COST = "thresholdMetric: {metricSource: {type: Tocsin, spec: {value: cost_usd, aggregate: mean,"
+COST += " expected: 0.02}}}"
+
+
+def test_a_mean_is_read_from_sums_and_a_share_is_not(tmp_path: Path) -> None:
+    what = desired(slo("cost", metric=COST, more=", op: lte, value: 0.03"), slo("up"))
+    sums = f"minute,slo,sum,total\n{START},cost,0.5,20\n{START + 1},cost,0.2,20\n{START},up,1,9\n"
+    found = read(what, counts(tmp_path, sums))
+    assert found["slo/cost"] == ([10_000_000, -20_000_000], [20_000_000, 20_000_000])
+    assert found["slo/up"] == ([0, 0], [0, 0]), "which calls were bad is not said"
+    both = f"minute,slo,bad,total\n{START},cost,1,20\n{START},up,1,9\n"
+    found = read(what, counts(tmp_path, both))
+    assert found["slo/cost"] == ([0, 0], [0, 0]), "a mean is not said by bad calls"
+    assert found["slo/up"] == ([1, 0], [9, 0])
+    with pytest.raises(SpecError, match="row 1: sum is not a number"):
+        counts(tmp_path, f"minute,slo,sum,total\n{START},cost,nan,20\n")

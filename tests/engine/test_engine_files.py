@@ -12,11 +12,12 @@ import pytest
 
 from tocsin.domain.buckets import LATENCY
 from tocsin.domain.errors import SpecError
-from tocsin.domain.series import EACH, Ratio, SeriesId
+from tocsin.domain.series import EACH, MOST_SHARES, SHARE, Charge, Ratio, SeriesId
 from tocsin.engine.counts import CountsFile
 from tocsin.engine.feed import Feed, ReadAhead, Watched
 from tocsin.engine.files import CallsFile, open_source
 from tocsin.indicators.custom import written
+from tocsin.indicators.language.parser import parse
 
 FAILURES = SeriesId("chat", "availability")
 SLOW = SeriesId("chat", "latency_under_2s")
@@ -196,3 +197,20 @@ def test_segments_of_a_file_are_the_values_of_a_column(tmp_path: Path) -> None:
     assert found == {("", ""): (2, 4), ("tier", "free"): (0, 1), ("tier", "gold"): (1, 2)}
     nowhere = {SeriesId("chat", "availability", ("nothing", EACH)): Ratio("failed")}
     assert open_source(path).minutes(nowhere, (), START, START + 1).series == ()
+
+
+def test_calls_are_charged_by_a_value_and_nothing_is_known_of_unpriced_ones(tmp_path: Path) -> None:
+    table = pa.table(
+        {
+            "ts": [START * 60] * 4 + [(START + 1) * 60],
+            "service": ["chat"] * 5,
+            "cost_usd": [0.02, 0.04, 0.01, None, 1e300],
+        }
+    )
+    path = tmp_path / "calls.parquet"
+    pa.parquet.write_table(table, path)
+    mean = SeriesId("chat", "mean")
+    charge = Charge(parse("cost_usd", None), 0.02, 0.03)
+    block = open_source(path).minutes({mean: Ratio("charge", charge=charge)}, (), START, START + 2)
+    assert block.total.tolist() == [[3 * SHARE, SHARE]]
+    assert block.bad.tolist() == [[SHARE, MOST_SHARES * SHARE]]

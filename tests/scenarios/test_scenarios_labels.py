@@ -133,6 +133,64 @@ def test_a_judges_late_scores_count_where_their_calls_ended(tmp_path: Path) -> N
         assert liked(world) == (5, 40)
 
 
+HELPFUL = """
+---
+apiVersion: openslo/v1
+kind: SLO
+metadata: {name: chat-liked}
+spec:
+  service: chat
+  indicator:
+    metadata: {name: helpfulness}
+    spec:
+      thresholdMetric:
+        metricSource:
+          type: Tocsin
+          spec: {value: score('faithfulness'), aggregate: mean, expected: 0.9}
+  timeWindow: [{duration: 28d, isRolling: true}]
+  budgetingMethod: Occurrences
+  objectives: [{op: gte, value: 0.8, target: 0.9}]
+"""
+
+
+def test_a_mean_of_late_scores_is_restated_and_a_restart_agrees(tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text(CONFIG.read_text() + HELPFUL)
+    with Live(tmp_path / "data", usual("chat", until=60), config=config) as world:
+        world.play(20)
+        found = world.web.get("/api/v1/calls?service=chat&limit=1000").json()["items"]
+        past = [call["span_id"] for call in found if call["ts"] < ago(-15)][:40]
+        judge(world, past[:30], 0.9)
+        judge(world, past[30:], 0.5)
+        world.play(22)
+        (before,) = (s for s in world.house.statuses() if "chat-liked" in s.monitor)
+        assert before.mean is not None
+        assert (before.total, round(before.mean.value or 0, 6)) == (40, 0.8)
+        assert before.remaining is not None
+        assert abs(before.remaining) < 1e-6, "a mean at the limit has spent its budget"
+        assert before.mean.known is not None
+        assert before.mean.known < 0.5, "most calls were not judged"
+        assert before.standing == "inconclusive"
+        judge(world, past[30:], 0.9)  # a second look
+        world.play(24)
+        (after,) = (s for s in world.house.statuses() if "chat-liked" in s.monitor)
+        assert after.remaining == 1.0
+        page = world.web.get("/services/chat").text
+        assert "mean of 40 calls" in page
+        (shown,) = (
+            item
+            for item in world.web.get("/api/v1/objectives").json()["items"]
+            if item["name"] == "chat-liked"
+        )
+        assert (shown["sli"], shown["mean"]["value"], shown["mean"]["limit"]) == (None, 0.9, 0.8)
+        world.restart()
+        world.play(25)
+        (again,) = (s for s in world.house.statuses() if "chat-liked" in s.monitor)
+        assert again.mean is not None
+        assert after.mean is not None
+        assert again.mean.value == after.mean.value
+
+
 def judge(world: World, spans: list[str], value: float) -> None:
     rows = [{"name": "faithfulness", "call_id": span, "value": value} for span in spans]
     answer = world.web.post("/api/v1/scores", content="\n".join(json.dumps(r) for r in rows))

@@ -12,13 +12,14 @@ import yaml as pyyaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tocsin.assess.accounts import Slices
 from tocsin.assess.burn import presets
 from tocsin.assess.detectors import CountScanConfig, PaceShiftConfig, SustainedBreachConfig
-from tocsin.assess.monitor import BurnStep, Guards, Objective, ratios
+from tocsin.assess.monitor import BurnStep, Guards, Mean, Objective, ratios
 from tocsin.assess.segments import SegmentsConfig
 from tocsin.domain.errors import SpecError
 from tocsin.domain.expressions import Condition
-from tocsin.domain.series import EACH, Ratio, SeriesId
+from tocsin.domain.series import EACH, Charge, Ratio, SeriesId
 from tocsin.indicators.language.parser import parse
 from tocsin.routing.policy import BY_SEVERITY
 from tocsin.spec.desired import Desired, load, load_text, restore
@@ -210,7 +211,15 @@ def test_what_an_objective_may_count(indicator: str, objective: str, ratio: Rati
         (below("{value: latency_ms}"),
          "{op: lt, value: 0, target: 0.9}", "value must be above 0"),
         (below("{value: cost_usd, aggregate: mean}"),
-         "{op: lt, value: 1, target: 0.9}", "a mean over calls (aggregate) is not supported yet"),
+         "{op: lt, value: 1, target: 0.9}", "a mean with a budget needs expected"),
+        (below("{value: cost_usd, aggregate: mean, expected: 2}"),
+         "{op: lt, value: 1, target: 0.9}", "expected must lie below value (1), not at 2"),
+        (below("{value: score('helpful'), aggregate: mean, expected: 0.8}"),
+         "{op: gte, value: 0.8, target: 0.9}", "expected must lie above value (0.8), not at 0.8"),
+        (below("{value: cost_usd, expected: 0.5}"),
+         "{op: lt, value: 1, target: 0.9}", "expected and cluster belong to aggregate: mean"),
+        (below("{value: model, aggregate: mean, expected: 0.5}"),
+         "{op: lt, value: 1, target: 0.9}", "'model' is no number of a call"),
         (below("{value: latency_ms, where: {kind: llms}}"),
          "{op: lt, value: 1, target: 0.9}", "there is no kind of call 'llms' (did you mean 'llm'"),
         (below("{value: latency_ms, where: {release: x}}"),
@@ -244,6 +253,60 @@ def test_what_cannot_be_counted_is_said_plainly(
     found = problems_of(slo(indicator, objective))
     assert len(found) == 1, found
     assert message in found[0]
+
+
+def test_a_mean_is_charged_between_expected_and_limit() -> None:
+    spec = "{value: cost_usd, aggregate: mean, expected: 0.02, cluster: session_id,"
+    spec += " where: {model: m}}"
+    (monitor,) = load_text(slo(below(spec), "{op: lte, value: 0.03, target: 0.9}")).monitors
+    objective = monitor.method
+    assert isinstance(objective, Objective)
+    charge = Charge(parse("cost_usd", None), 0.02, 0.03)
+    assert monitor.ratio == Ratio("charge", model="m", charge=charge)
+    every = (SeriesId("chat", "every llm m"), Ratio("error", model="m"))
+    assert objective.mean == Mean(0.03, 0.02, "usd", every)
+    assert (objective.budget, objective.metric, objective.guards.min_bad) == (1.0, "cost", 0)
+
+
+@pytest.mark.parametrize(("op", "free", "target"), [("lte", 0.0, 0.0), ("gt", 0.06, 1e-12)])
+def test_a_slice_of_a_mean_is_within_its_limit_or_not(op: str, free: float, target: float) -> None:
+    sliced = slo(
+        below("{value: cost_usd, aggregate: mean, minEvents: 30}"),
+        f"{{op: {op}, value: 0.03, target: 0.9, timeSliceTarget: 1, timeSliceWindow: 1h}}",
+    ).replace("Occurrences", "Timeslices")
+    (monitor,) = load_text(sliced).monitors
+    assert monitor.ratio is not None
+    assert monitor.ratio.charge == Charge(parse("cost_usd", None), free, 0.03)
+    assert isinstance(monitor.method, Objective)
+    assert monitor.method.mean is None
+    assert monitor.method.slices == Slices(60, target, 30)
+    (found,) = problems_of(sliced.replace("timeSliceTarget: 1", "timeSliceTarget: 0.5"))
+    assert "Timeslices with timeSliceTarget: 1" in found
+
+
+def test_a_mean_is_no_part_of_a_composite() -> None:
+    text = slo(
+        below("{value: cost_usd, aggregate: mean, expected: 0.02}"),
+        "{op: lte, value: 0.03, target: 0.9}",
+    )
+    name = load_text(text).documents[0].name
+    both = (
+        text
+        + """
+---
+apiVersion: tocsin/v1
+kind: CompositeSLO
+metadata: {name: all}
+spec:
+  service: chat
+  method: weighted
+  components: [{slo: %s}]
+  target: 0.9
+  window: {duration: 30d, isRolling: true}
+"""
+    )
+    (found,) = problems_of(both % name)
+    assert "a mean is no share of calls and cannot be part of a composite" in found
 
 
 def test_unknown_fields_of_openslo_are_warnings_and_of_ours_errors() -> None:

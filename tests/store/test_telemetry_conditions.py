@@ -11,7 +11,7 @@ from expression_build import CALLS, START, N, fill, known, told
 from telemetry_build import FOREVER, MINUTE, Where, clock
 
 from tocsin.domain.expressions import Condition
-from tocsin.domain.series import Ratio, SeriesId
+from tocsin.domain.series import SHARE, Charge, Ratio, SeriesId
 from tocsin.indicators.language.parser import parse
 from tocsin.store.clickhouse import ClickHouse
 from tocsin.store.telemetry import Telemetry
@@ -87,3 +87,23 @@ def test_weights_are_summed_in_thousandths_and_unknown_ones_do_not_count(store: 
     assert want[0].sum() > 0
     np.testing.assert_allclose(block.total[0], want[1], atol=6)  # halves are rounded either way
     np.testing.assert_allclose(block.bad[0], want[0], atol=6)
+
+
+@pytest.mark.parametrize("value", ["cost_usd", "score('judge')", "output_tokens / input_tokens"])
+def test_charges_are_summed_call_by_call_and_unknown_values_do_not_count(
+    store: Telemetry, value: str
+) -> None:
+    charge = Charge(parse(value, None), 0.3, 0.1)  # one that must not fall
+    ratio = Ratio("charge", charge=charge, model="ab")
+    whole, one = SeriesId("chat", "mean"), SeriesId("chat", "mean of one model")
+    block = store.minutes({whole: Ratio("charge", charge=charge), one: ratio}, (), START, MINUTE)
+    want = np.zeros((2, 2, 8), np.int64)
+    for number in range(N):
+        amount = told(charge.value, known(number))
+        if amount is not None:
+            for row in range(1 + (CALLS[number]["model"] == "ab")):
+                want[row, 1, number // 6] += SHARE
+                want[row, 0, number // 6] += round(SHARE * (amount - 0.3) / (0.1 - 0.3))
+    assert want[:, 0].any()
+    np.testing.assert_array_equal(block.total, want[:, 1])
+    np.testing.assert_allclose(block.bad, want[:, 0], atol=6)  # halves are rounded either way

@@ -206,7 +206,9 @@ def test_a_service_page_shows_indicators_objectives_and_exemplars(client: TestCl
                       "Negative feedback", "How long requests take"]  # fmt: skip
     text = page.text
     for part in ("p50", "p99", "1 h / 5 min", "18,760 bad of 400,000", "rate_limit",
-                 "prompt v42 deployed", "Support assistant is slow"):  # fmt: skip
+                 "prompt v42 deployed", "Support assistant is slow", "$0.0231",
+                 "mean of 400,000 calls", "known of 93 % of them", "usually $0.02",
+                 "$2,760"):  # fmt: skip
         assert part in text, part
     rows = [r for r in page.all("tr") if "embedding" in r.text]
     assert "unknown" in rows[0].text, "a call without usage must not show tokens as 0"

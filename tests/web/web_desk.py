@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from tocsin.assess.masked import Fairness, Gap
+from tocsin.assess.means import MeanNow
 from tocsin.assess.quality import Estimate, QualityStanding
 from tocsin.assess.segments import SegmentsConfig, standings
 from tocsin.domain.errors import Conflict
@@ -191,6 +192,15 @@ def objective(row: Sequence[Any], number: int = 0) -> ObjectiveView:
     )  # fmt: skip
 
 
+def cost_objective(row: Sequence[Any]) -> ObjectiveView:
+    """An SLO about a mean."""
+    mean = MeanNow(0.0231, 0.0214, 0.0263, 0.03, 0.02, "usd", 0.93, 2760.0)
+    return replace(
+        objective(row, 2), title="Mean cost_usd <= 0.03", sli=None, bad=0, total=400_000,
+        budget_left=0.69, standing="met", mean=mean,
+    )  # fmt: skip
+
+
 def call(number: int, *, service: str = "support", error: str | None = None) -> CallRow:
     """One call; every third has no usage."""
     known = number % 3 != 0
@@ -346,7 +356,7 @@ class MemoryDesk:
                 simple_chart("KV cache in use", "ratio", 0.81, window, 17),
             ),
             unread=("vllm cannot read http://vllm-2:8000/metrics: HTTP 502",),
-            objectives=(objective(row), objective(row, 1)),
+            objectives=(objective(row), objective(row, 1), cost_objective(row)),
             segments=(fairness(name, shown.title),),
             quality=QUALITY,
             incidents=tuple(r for r in self._incidents.values()

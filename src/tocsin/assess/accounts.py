@@ -38,7 +38,8 @@ class Slices:
     """How time is cut and when a slice is good.
 
     minutes: length of a slice. target: share of good calls that makes a slice good (Timeslices);
-    None takes the share itself (RatioTimeslices). min_events: calls below which `insufficient` says
+    None takes the share itself (RatioTimeslices). Of charges, 0 makes a slice good that is charged
+    at most a share per call. min_events: calls below which `insufficient` says
     what a slice is: ignore (not counted), good, bad, or pool (added to the next ones of the same
     hour until they are enough). no_data: the same for a slice without any call.
     """
@@ -89,11 +90,15 @@ class Correction:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """One row of charges: from which raw row, in which slices, with which corrections."""
+    """One row of charges: from which raw row, in which slices, with which corrections.
+
+    unit: what one call counts as in that row.
+    """
 
     row: int
     slices: Slices | None = None
     corrections: tuple[Correction, ...] = ()
+    unit: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +229,12 @@ class _Cut(_Group):
         self._minutes, self._offset = minutes, offset
         self._is_ratio = np.array([cut.target is None for cut in slices])
         self._target = np.array([cut.target or 0.0 for cut in slices])
-        self._least = np.array([max(cut.min_events, 1) for cut in slices])
+        self._least = np.array(
+            [
+                max(cut.min_events, 1) * accounts[place].unit
+                for place, cut in zip(places, slices, strict=True)
+            ]
+        )
         self._few = np.array([cut.insufficient for cut in slices])
         self._none = np.array([cut.no_data for cut in slices])
         self._pools = self._few == "pool"

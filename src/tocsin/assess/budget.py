@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tocsin.assess.burn import burn_rate, burns_faster, span
-from tocsin.assess.ledger import WEEK
+from tocsin.assess.ledger import WEEK, Ledger
+from tocsin.assess.means import MIN_KNOWN, SURE, Bounds, MeanNow, charge_bounds_of, mean_now
 from tocsin.assess.monitor import BurnStep, Monitor, Objective
 from tocsin.assess.tails import clopper_pearson_lower, clopper_pearson_upper
 from tocsin.assess.window import Window
@@ -70,6 +71,7 @@ class ObjectiveStatus:
     overspent. remaining_projected: the same of the budget that a calendar's period will have at its
     end, if the traffic goes on like last week's. forecast: how long it lasts. standing: exact 95 %
     bounds on the period's counts. correction: the same without corrections, when there are any.
+    mean: of an objective about one, which has no share of good calls: `sli` is None and `bad` 0.
     """
 
     monitor: str
@@ -92,6 +94,7 @@ class ObjectiveStatus:
     standing: Standing
     burns: tuple[BurnNow, ...]
     correction: Uncorrected | None = None
+    mean: MeanNow | None = None
 
     @property
     def period_minutes(self) -> int:
@@ -126,6 +129,12 @@ def objective_status(window: Window, monitor: Monitor, minute: int) -> Objective
     covered = ledger.covered(end, elapsed)
     slices = objective.slices
     spread = dispersion(ledger.hourly(end, elapsed, int(row[0]))) if slices else 1.0
+    bounds = _bounds(ledger, objective, int(row[0]), counts)
+    mean = (
+        mean_now(ledger, objective.mean, (end, elapsed), (bad, total), bounds)
+        if objective.mean
+        else None
+    )
     return ObjectiveStatus(
         monitor=monitor.name,
         service=monitor.service,
@@ -138,19 +147,51 @@ def objective_status(window: Window, monitor: Monitor, minute: int) -> Objective
         covered_minutes=covered,
         counts_in=_counts_in(objective),
         coverage=total * slices.minutes / covered if slices and covered else None,
-        bad=round(bad),
+        bad=0 if mean else round(bad),
         total=round(total),
-        sli=1.0 - bad / total if total else None,
+        sli=1.0 - bad / total if total and not mean else None,
         remaining=1.0 - bad / total / budget if total else None,
         remaining_projected=1.0 - bad / expected / budget if expected else None,
-        forecast=_forecast(objective, period, end, counts, (bad, total, expected)),
-        standing=standing(bad / spread, total / spread, budget),
+        forecast=_forecast(objective, period, end, (counts, bounds), (bad, total, expected)),
+        standing=(
+            _standing_of_mean(mean, total, bounds, (end, elapsed))
+            if mean
+            else standing(bad / spread, total / spread, budget)
+        ),
         burns=tuple(
             _burn_now(step, budget, counts(end, step.long_minutes), counts(end, step.short_minutes))
             for step in objective.steps
         ),
         correction=_correction(window, monitor, objective, period[0], end),
+        mean=mean,
     )
+
+
+def _bounds(ledger: Ledger, objective: Objective, row: int, counts: Counts) -> Bounds:
+    """How to bound what a call of a stretch of time is charged on average."""
+    if objective.mean is not None:
+        return charge_bounds_of(ledger, row, objective.mean)
+
+    def of_shares(until: int, width: int, confidence: float) -> tuple[float, float]:
+        bad, total = counts(until, width)
+        return (
+            float(clopper_pearson_lower(bad, total, confidence)),
+            float(clopper_pearson_upper(bad, total, confidence)),
+        )
+
+    return of_shares
+
+
+def _standing_of_mean(
+    mean: MeanNow, calls: float, bounds: Bounds, when: tuple[int, int]
+) -> Standing:
+    """What a mean proves: its charge lies surely within the budget of 1, or surely beyond."""
+    if not calls:
+        return "no_data"
+    if bounds(*when, 0.95)[0] > 1.0:
+        return "breached"
+    is_enough = mean.known is None or mean.known >= MIN_KNOWN
+    return "met" if is_enough and bounds(*when, SURE)[1] <= 1.0 else "inconclusive"
 
 
 def _counts_in(objective: Objective) -> str:
@@ -173,10 +214,11 @@ def _correction(
         return None
     row = window.ledger.uncorrected_rows([monitor])
     bad, total = window.ledger.sums(end, end - begin, row)[:, 0]
+    is_mean = objective.mean is not None
     return Uncorrected(
-        bad=round(bad),
+        bad=0 if is_mean else round(bad),
         total=round(total),
-        sli=1.0 - bad / total if total else None,
+        sli=1.0 - bad / total if total and not is_mean else None,
         remaining=1.0 - bad / total / objective.budget if total else None,
         minutes=len(marked),
         names=tuple(names),
@@ -239,11 +281,12 @@ def still_expected(window: Window, counts: Sums, end: int, minutes: int) -> Any:
 
 
 def _forecast(
-    objective: Objective, period: tuple[int, int], end: int, counts: Counts,
+    objective: Objective, period: tuple[int, int], end: int, held: tuple[Counts, Bounds],
     now: tuple[float, float, float],
 ) -> Forecast | None:  # fmt: skip
     """How long the budget lasts; None when nothing can be said."""
     bad, total, expected = now
+    counts, bounds = held
     if not expected or not objective.steps:
         return None
     budget = objective.budget
@@ -258,14 +301,16 @@ def _forecast(
     # Calls a minute: those to come in the period, or, when it rolls, those that leave it.
     pace = (expected - total) / max(reach, 1) if reach is not None else total / (end - period[0])
 
+    slowest, fastest = bounds(end, long, 0.95)
+
     def lasts(share: float) -> float | None:
         minutes = left / (share * pace) if share * pace > 0 else None
         return None if minutes is None or (reach is not None and minutes >= reach) else minutes
 
     return Forecast(
         lasts(recent_bad / recent),
-        lasts(float(clopper_pearson_upper(recent_bad, recent))),
-        lasts(float(clopper_pearson_lower(recent_bad, recent))),
+        lasts(fastest),
+        lasts(slowest),
     )
 
 

@@ -18,11 +18,12 @@ import numpy as np
 from tocsin.assess.budget import Forecast, dispersion, still_expected
 from tocsin.assess.burn import span
 from tocsin.assess.ledger import WEEK
-from tocsin.assess.monitor import DetectorConfig, Monitor, Objective
+from tocsin.assess.means import charge_bounds_of
+from tocsin.assess.monitor import DetectorConfig, Mean, Monitor, Objective
 from tocsin.assess.ring import MINUTES_PER_HOUR
 from tocsin.assess.tails import clopper_pearson_lower, clopper_pearson_upper
 from tocsin.assess.window import Window
-from tocsin.assess.wording import percent
+from tocsin.assess.wording import amount, percent
 from tocsin.domain.findings import Judgement, Verdict
 
 LEAST_KNOWN = MINUTES_PER_HOUR  # of history, before anything is said of a whole period
@@ -76,6 +77,7 @@ class WholeBudget:
 
     period: epoch minutes [from, to), `end` the minute behind the last judged one. bad, total: so
     far. expected: calls of the whole period. budget: share that may be bad. row: in the ledger.
+    mean: of an objective about one; bad is then what its calls are charged.
     """
 
     period: tuple[int, int]
@@ -86,6 +88,16 @@ class WholeBudget:
     budget: float
     is_calendar: bool
     row: int
+    mean: Mean | None = None
+
+    def of_allowed(self, bad: float) -> str:
+        """So much of what the whole period allows, in words."""
+        if self.mean is None:
+            return f"{bad:,.6g} bad of {self.allowed:,.4g} that all of it allows"
+        spent, all_ = (
+            amount(n * abs(self.mean.width), self.mean.unit) for n in (bad, self.allowed)
+        )
+        return f"{spent} beyond the expected of {all_} that all of it allows"
 
     @property
     def allowed(self) -> float:
@@ -149,6 +161,7 @@ def whole_budgets(
                 found[monitor.name] = WholeBudget(
                     period, end, float(bad[at]), float(total[at]), float(expected[at]),
                     _objective(monitor).budget, is_calendar, int(rows[at]),
+                    _objective(monitor).mean,
                 )  # fmt: skip
     return (found.get(monitor.name) for monitor in objectives)
 
@@ -158,11 +171,15 @@ def forecast(window: Window, whole: WholeBudget, minutes: int) -> tuple[Forecast
     that this rate proves; None when there were no calls, or not all of that time is known.
 
     Bounds are exact and one-sided at 95 %, on the effective number of calls: failures come in
-    clumps, and hours differ more than independent calls would.
+    clumps, and hours differ more than independent calls would. Those of a mean are `assess.means`'.
     """
     bad, total = window.ledger.sums(whole.end, minutes, np.array([whole.row]))[:, 0]
     if not total or window.ledger.covered(whole.end, minutes) < minutes:
         return None
+    if whole.mean is not None:
+        bounds = charge_bounds_of(window.ledger, whole.row, whole.mean)
+        least, most = bounds(whole.end, minutes, _CONFIDENCE)
+        return Forecast(whole.lasts(bad / total), whole.lasts(most), whole.lasts(least)), least
     spread = 1.0
     if minutes >= _HOURS_FOR_SPREAD * MINUTES_PER_HOUR:
         spread = dispersion(window.ledger.hourly(whole.end, minutes, whole.row))
@@ -257,7 +274,7 @@ def _condition(
 ) -> _Found | str:
     """What the condition comes to, or why that cannot be said."""
     asked, period = config.condition, _period(config.objective)
-    so_far = f"{whole.bad:,.6g} bad of {whole.allowed:,.4g} that all of it allows"
+    so_far = whole.of_allowed(whole.bad)
     if asked.kind == "left":
         holds, ends = whole.left < asked.limit, asked.limit + config.hysteresis
         against = f"less than {percent(asked.limit)}" if holds else f"it ends at {percent(ends)}"
@@ -275,7 +292,7 @@ def _condition(
         against = f"more than {percent(asked.limit)}" if holds else f"it ends at {percent(ends)}"
         reason = (
             f"the last {span(asked.minutes)} spent {percent(spent)} of the {period} error budget,"
-            f" {against}: {bad:,.6g} bad of {whole.allowed:,.4g} that all of it allows"
+            f" {against}: {whole.of_allowed(bad)}"
         )
         return _Found(acts and holds, acts and spent > ends, spent, "share", reason)
     return _exhaustion(window, config, whole, min_bad)

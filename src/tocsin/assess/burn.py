@@ -111,13 +111,14 @@ def burns_faster(
 def unreachable(objective: Objective) -> tuple[str, ...]:
     """Sentences about burn steps that can never fire, or only in a near-total outage.
 
-    A factor f needs more than f x budget of all calls to be bad, and no more than all can be.
+    A factor f needs more than f x budget of all calls to be bad, and no more than all can be. A
+    mean has no such end.
 
     >>> unreachable(Objective(0.95, 43200, presets(43200)))[0]
     'the 1 h / 5 m page (14.4x) needs more than 72 % of calls to be bad'
     """
-    found = []
-    for step in objective.steps:
+    found: list[str] = []
+    for step in objective.steps if objective.mean is None else ():
         share = step.factor * objective.budget
         name = (
             f"the {span(step.long_minutes)} / {span(step.short_minutes)} {step.severity} "

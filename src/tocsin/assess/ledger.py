@@ -1,6 +1,7 @@
 """The ledger of all error budgets: raw counts of every series, and what each budget is charged.
 
-    raw      calls and bad calls of a minute, as they were counted; never corrected
+    raw      calls and bad calls of a minute, as they were counted; never corrected. Where calls
+             are charged in proportion (`domain.series.Charge`), shares and what was charged
     charged  the accounts of objectives that judge in slices, or of which something was corrected
 
 Both add up over any stretch of time. Charges are computed from raw minutes whenever these arrive or
@@ -47,21 +48,23 @@ class Ledger:
 
     def __init__(self, monitors: Iterable[Monitor]) -> None:
         held = [m for m in monitors if isinstance(m.method, Objective)]
-        wanted = dict.fromkeys(series for m in held for series, _ in m.counted)
+        wanted = {series: ratio.unit for m in held for series, ratio in m.counted}
         self.series = {series: row for row, series in enumerate(wanted)}
-        book = _Book(self.series)
+        book = _Book(self.series, wanted)
         for monitor in held:
             book.open(monitor)
         self.accounts = book.accounts()
         self._row, self._uncorrected, self._mixes = book.rows(len(self.series))
         self._fine = book.fine
-        sliced = [bool(a.slices) for a in self.accounts.accounts] + [True] * len(book.joined)
-        units = np.where(sliced, UNIT, 1) if sliced else np.zeros(0)
-        self._unit = np.concatenate([np.ones(len(self.series)), units])
+        charged = [UNIT if a.slices else a.unit for a in self.accounts.accounts]
+        charged += [UNIT] * len(book.joined)
+        self._unit = np.array([*wanted.values(), *charged], np.float64)
         methods = [m.method for m in held if isinstance(m.method, Objective)]
-        reach, hours, boundaries = _extent(methods, self.accounts.reach if sliced else 0)
-        self.raw = PeriodCounts(len(self.series), reach, hours, boundaries)
-        self.charged = PeriodCounts(len(sliced), reach, hours, boundaries, np.uint64)
+        reach, hours, boundaries = _extent(methods, self.accounts.reach if charged else 0)
+        # Shares are millionths of a call: one such series needs the longer numbers.
+        fine = np.uint64 if max(wanted.values(), default=1) > 1 else np.uint32
+        self.raw = PeriodCounts(len(self.series), reach, hours, boundaries, fine)
+        self.charged = PeriodCounts(len(charged), reach, hours, boundaries, np.uint64)
 
     def rows(self, monitors: Iterable[Monitor]) -> Rows:
         """The row of each objective, as its budget is charged."""
@@ -137,17 +140,31 @@ class Ledger:
         sums[:, is_raw] = self.raw.sums(end, width, rows[is_raw])
         if not is_raw.all():
             sums[:, ~is_raw] = self.charged.sums(end, width, rows[~is_raw] - len(self.series))
-            sums /= self._unit[rows]
-        return sums
+        return sums / self._unit[rows]
 
     def hourly(self, end: int, width: int, row: int) -> Floats:
         """(bad, total) [hour, 2] of one row in every whole hour of [end - width, end)."""
         if row >= len(self._unit):
             return np.zeros((0, 2))
-        counts, place = (
-            (self.raw, row) if row < len(self.series) else (self.charged, row - len(self.series))
-        )
+        counts, place = self._counts_of(row)
         return np.asarray(counts.hourly(end, width, place) / self._unit[row], np.float64)
+
+    def batches(self, end: int, width: int, row: int, most: int) -> Floats:
+        """(bad, total) [batch, 2] of one row, not a mixed one, in up to `most` stretches of time of
+        one length that lie in [end - width, end): of minutes where these are held, else of hours.
+        """
+        counts, place = self._counts_of(row)
+        held = counts.finely(end, width, place)
+        if not len(held):
+            return np.zeros((0, 2))
+        length = -(-len(held) // most)
+        batches = np.add.reduceat(held, np.arange(0, len(held), length), axis=0)
+        return np.asarray(batches / self._unit[row], np.float64)
+
+    def _counts_of(self, row: int) -> tuple[PeriodCounts, int]:
+        """Where a row that is not mixed is held, and as which one."""
+        plain = len(self.series)
+        return (self.raw, row) if row < plain else (self.charged, row - plain)
 
     def covered(self, end: int, width: int) -> int:
         """How many of the minutes [end - width, end) lie after the first one ever held."""
@@ -207,8 +224,9 @@ class Mix:
 class _Book:
     """Opens accounts for objectives one after the other."""
 
-    def __init__(self, series: Mapping[SeriesId, int]) -> None:
+    def __init__(self, series: Mapping[SeriesId, int], units: Mapping[SeriesId, int]) -> None:
         self._series = series
+        self._units = units
         self._accounts: list[Account] = []
         self.joined: list[Joined] = []
         self.fine: set[SeriesId] = set()
@@ -251,7 +269,7 @@ class _Book:
     ) -> _Place:
         composite = objective.composite
         if composite is None:
-            ((series, _),) = monitor.counted
+            series, _ = monitor.counted[0]
             return self._single(series, objective.cut(objective.slices), corrections)
         places = [
             self._single(part.series, objective.cut(part.slices), corrections)
@@ -278,7 +296,7 @@ class _Book:
         row = self._series[series]
         if slices is None and not corrections:
             return "raw", row
-        self._accounts.append(Account(row, slices, corrections))
+        self._accounts.append(Account(row, slices, corrections, self._units[series]))
         return "account", len(self._accounts) - 1
 
 

@@ -70,6 +70,34 @@ class Composite:
 
 
 @dataclass(frozen=True, slots=True)
+class Mean:
+    """A mean over calls that is held to a limit, with what lies between the usual and it as budget.
+
+    expected: what a call usually has; a mean there spends nothing, and one at `limit` spends all of
+    the budget, on whichever side of the other they lie. unit: "usd", "ms" or "" of the value.
+    every: all calls, of which those with a known value are a part.
+    """
+
+    limit: float
+    expected: float
+    unit: str = ""
+    every: tuple[SeriesId, Ratio] | None = None
+
+    def __post_init__(self) -> None:
+        if self.limit == self.expected:
+            raise ValueError("between the expected value and the limit there must be a budget")
+
+    @property
+    def width(self) -> float:
+        """The budget of one call, in the unit of the value; below 0 when less is worse."""
+        return self.limit - self.expected
+
+    def at(self, charge: float) -> float:
+        """The mean value of calls that are charged `charge` shares each."""
+        return self.expected + charge * self.width
+
+
+@dataclass(frozen=True, slots=True)
 class Objective:
     """A service-level objective in share form: at least `target` of the calls are good.
 
@@ -77,7 +105,9 @@ class Objective:
     see `burn.presets`. metric: what the share is of, for people (latency, availability, cost, ...).
     calendar: when the budget begins anew; None for a period that rolls. slices: how time is cut
     when slices are judged instead of calls. corrections: what people decided to charge otherwise.
-    composite: the objectives that it is made of, instead of a series of its monitor.
+    composite: the objectives that it is made of, instead of a series of its monitor. mean: the
+    value that is held to a limit instead of a share; calls are then charged in proportion to it
+    (`domain.series.Charge`), and `target` says nothing.
     """
 
     target: float
@@ -89,15 +119,19 @@ class Objective:
     slices: Slices | None = None
     corrections: tuple[Correction, ...] = ()
     composite: Composite | None = None
+    mean: Mean | None = None
 
     def __post_init__(self) -> None:
         if not 0.0 < self.target < 1.0:
             raise ValueError(f"a target is a share above 0 and below 1, not {self.target}")
+        if self.mean is not None and (self.slices or self.composite):
+            raise ValueError("a mean with a budget has neither slices nor parts")
 
     @property
     def budget(self) -> float:
-        """The share of calls that may be bad, without the dust of binary fractions."""
-        return round(1.0 - self.target, 12)
+        """The share of calls that may be bad, without the dust of binary fractions; of a mean, what
+        a call may be charged on average."""
+        return 1.0 if self.mean is not None else round(1.0 - self.target, 12)
 
     def cut(self, slices: Slices | None) -> Slices | None:
         """Slices as they lie in the calendar's periods, the first of which begins with one."""
@@ -189,7 +223,9 @@ class Monitor:
             return tuple((part.series, part.ratio) for part in self.method.composite.parts)
         if self.series is None or self.ratio is None:
             return ()
-        return ((self.series, self.ratio),)
+        mean = self.method.mean if isinstance(self.method, Objective) else None
+        beside = (mean.every,) if mean is not None and mean.every is not None else ()
+        return ((self.series, self.ratio), *beside)
 
     def verdict(self, judgement: Judgement, minute: int, **facts: Unpack[Facts]) -> Verdict:
         """What it says at `minute`, with its own severity unless another is given."""

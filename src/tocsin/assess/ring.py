@@ -21,7 +21,7 @@ class MinuteRing:
 
     Totals are kept modulo 2^32: their differences are exact as long as one window holds fewer than
     4.29 billion calls (600,000 a minute for almost five days), at half the memory of 64 bits. What
-    counts in smaller units asks for 64.
+    counts in smaller units, or below 0, asks for 64.
     """
 
     def __init__(
@@ -101,6 +101,13 @@ class MinuteRing:
         first = max(start, self.start)
         held = np.diff(self.cumulative(first, stop), axis=0)
         return np.concatenate([np.zeros((first - start, *held.shape[1:]), np.int64), held])
+
+    def minutes_of(self, row: int, start: int, stop: int) -> Counts:
+        """Counts [minute, (bad, total)] of one row in [start, stop), which is held."""
+        held = self._sums[np.arange(start - 1, stop) % self.capacity, :, row]
+        # Running totals are modulo a power of two: differences first, then signs.
+        counts: Counts = np.diff(held, axis=0).astype(np.int64)
+        return counts
 
     def is_silent(self, end: int, width: int) -> bool:
         """Whether no telemetry at all was read for minutes [end - width, end)."""
@@ -225,6 +232,14 @@ class PeriodCounts:
         if first == self._first_hour and self.ring.start == first * MINUTES_PER_HOUR:
             held[0] = 0  # what lies before the beginning is nothing, and was never written down
         return np.diff(held, axis=0)
+
+    def finely(self, end: int, width: int, row: int) -> Counts:
+        """Counts [time, (bad, total)] of one row in [end - width, end), of each minute or, beyond
+        `reach`, of each whole hour."""
+        if width > self.reach:
+            return self.hourly(end, width, row)
+        first = max(end - width, self.ring.start)
+        return self.ring.minutes_of(row, first, end)
 
     def covered(self, end: int, width: int) -> int:
         """How many of the minutes [end - width, end) lie after the first one ever held."""

@@ -11,11 +11,12 @@ import numpy.typing as npt
 from tocsin.assess.budget import ObjectiveStatus, objective_status
 from tocsin.assess.burn import burns_faster, span
 from tocsin.assess.ledger import Floats
-from tocsin.assess.monitor import BurnStep, Monitor, Objective, Severity
+from tocsin.assess.means import charge_bounds_of
+from tocsin.assess.monitor import BurnStep, Mean, Monitor, Objective, Severity
 from tocsin.assess.ring import Rows
 from tocsin.assess.tails import clopper_pearson_lower
 from tocsin.assess.window import Window
-from tocsin.assess.wording import counted, percent
+from tocsin.assess.wording import amount, counted, percent
 from tocsin.domain.findings import Judgement, Verdict
 
 _URGENCY = {"page": 0, "ticket": 1}
@@ -39,6 +40,8 @@ class ObjectiveGroup:
         self._steps = [step for _, _, step in found]
         self._monitor = np.array([at for at, _, _ in found], np.intp)
         self._budget = np.array([objective.budget for _, objective, _ in found], np.float64)
+        self._mean = [objective.mean for _, objective, _ in found]
+        self._is_mean = np.array([mean is not None for mean in self._mean], np.bool_)
         self._factor = np.array([step.factor for step in self._steps], np.float64)
         self._is_page = np.array([step.severity == "page" for step in self._steps], np.bool_)
         guards = [objective.guards for _, objective, _ in found]
@@ -63,7 +66,8 @@ class ObjectiveGroup:
         burning = burns_faster(long[0], long[1], self._budget, self._factor) & (
             long[0] >= self._min_bad
         )
-        burning &= self._is_proven(long, burning)
+        burning &= self._is_proven(long, burning & ~self._is_mean)
+        burning &= self._is_mean_proven(window, minute + 1, rows, burning & self._is_mean)
         fires = burning & burns_faster(short[0], short[1], self._budget, self._factor)
         # Burning over the long window with the short one empty: nobody knows whether it is over.
         blind = burning & (short[1] == 0)
@@ -91,6 +95,19 @@ class ObjectiveGroup:
         proven[asked] = bound > self._budget[asked]
         return proven
 
+    def _is_mean_proven(
+        self, window: Window, end: int, rows: Rows, asking: npt.NDArray[np.bool_]
+    ) -> npt.NDArray[np.bool_]:
+        """Whether the lower bound of the long window's mean charge lies above the budget."""
+        proven = np.ones(len(asking), np.bool_)
+        for at in np.flatnonzero(asking & (self._evidence > 0)):
+            mean, width = self._mean[at], self._steps[at].long_minutes
+            assert mean is not None  # noqa: S101 (only those are asked about)
+            bounds = charge_bounds_of(window.ledger, int(rows[at]), mean)
+            low, _ = bounds(end, width, float(self._evidence[at]))
+            proven[at] = low > self._budget[at]
+        return proven
+
     def _breach(
         self, window: Window, minute: int, mine: npt.NDArray[np.intp], long: Floats, short: Floats
     ) -> Verdict:
@@ -99,7 +116,7 @@ class ObjectiveGroup:
         severity: Severity = "page" if pages.any() else "ticket"
         chosen = int(firsts[severity][0])
         monitor: Monitor = self.monitors[self._monitor[chosen]]
-        step, bad, total = self._steps[chosen], round(long[0, chosen]), round(long[1, chosen])
+        step, total = self._steps[chosen], round(long[1, chosen])
         status = objective_status(window, monitor, minute)
         burn = float(long[0, chosen] / long[1, chosen] / self._budget[chosen])
         reasons = {
@@ -108,7 +125,7 @@ class ObjectiveGroup:
             for at in first
         }
         evidence: dict[str, Any] = {
-            "bad": bad,
+            **_measured(self._mean[chosen], long[0, chosen], total),
             "total": total,
             "counts_in": status.counts_in,
             "budget": float(self._budget[chosen]),
@@ -168,21 +185,38 @@ def _by_monitor(
     return np.split(steps, np.flatnonzero(np.diff(monitor[steps])) + 1)
 
 
+def _measured(mean: Mean | None, bad: float, total: int) -> dict[str, Any]:
+    """What was counted, in numbers."""
+    if mean is None:
+        return {"bad": round(bad)}
+    return {"mean": float(f"{mean.at(bad / total):.6g}"), "limit": mean.limit,
+            "expected": mean.expected, "unit": mean.unit}  # fmt: skip
+
+
 def _reason(
     monitor: Monitor, step: BurnStep, bad: float, total: float, status: ObjectiveStatus
 ) -> str:
-    burn = bad / total / round(1.0 - status.target, 12)
-    what = (
-        counted(round(bad), round(total), monitor.ratio)
-        if status.counts_in == "calls"
-        else f"{bad:,.3g} of {total:,.6g} {status.counts_in} were bad"
-    )
-    allowed = percent(round(1.0 - status.target, 12))
-    text = (
-        f"{what} in {span(step.long_minutes)} ({percent(bad / total)}), "
-        f"the objective allows {allowed}: "
-        f"the {status.period_name} error budget burns {burn:.3g} times too fast"
-    )
+    objective = monitor.method
+    assert isinstance(objective, Objective)  # noqa: S101 (only those are judged here)
+    burn, within = bad / total / objective.budget, span(step.long_minutes)
+    if objective.mean is not None:
+        mean = objective.mean
+        found, limit, usual = (
+            amount(each, mean.unit) for each in (mean.at(bad / total), mean.limit, mean.expected)
+        )
+        said = (
+            f"the mean of {round(total):,} calls in {within} is {found}, "
+            f"the objective allows {limit} and expects {usual}"
+        )
+    else:
+        what = (
+            counted(round(bad), round(total), monitor.ratio)
+            if status.counts_in == "calls"
+            else f"{bad:,.3g} of {total:,.6g} {status.counts_in} were bad"
+        )
+        allowed = percent(objective.budget)
+        said = f"{what} in {within} ({percent(bad / total)}), the objective allows {allowed}"
+    text = f"{said}: the {status.period_name} error budget burns {burn:.3g} times too fast"
     left = status.minutes_to_exhaustion
     if left == 0:
         return f"{text} and is used up"

@@ -36,6 +36,14 @@ def duration(milliseconds: float) -> str:
     return f"{milliseconds / 1000:.2g} s" if milliseconds < 9950 else f"{milliseconds / 1000:.0f} s"
 
 
+def amount(value: float, unit: str) -> str:
+    """A value of a call: $0.031, 2.1 s, 850; `unit` is usd, ms or "" for a plain number."""
+    if unit == "ms":
+        return duration(value)
+    shown = f"{abs(value):,.3g}" if abs(value) < 1000 else f"{abs(value):,.0f}"
+    return f"{'-' if value < 0 else ''}{'$' if unit == 'usd' else ''}{shown}"
+
+
 def counted(bad: int, total: int, ratio: Ratio | None) -> str:
     """The counts as the beginning of a sentence: "9 of 61 calls failed"."""
     noun = _NOUNS.get(ratio.kind if ratio else "llm", f"{ratio.kind} calls" if ratio else "calls")
@@ -56,5 +64,6 @@ def _predicate(ratio: Ratio | None) -> str:
         "cost_usd": f"cost ${limit:g}",
         "input_tokens": f"had {limit:g} input tokens",
         "output_tokens": f"had {limit:g} output tokens",
+        "charge": "were beyond their limit",
     }[ratio.column]
     return f"{amount} or more" if ratio.op == "ge" else amount.replace(" ", " more than ", 1)

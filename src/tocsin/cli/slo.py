@@ -120,7 +120,7 @@ def _show_all(views: list[View]) -> None:
         burns = [b["long_burn"] for b in view["burns"] if b["long_burn"] is not None]
         table.add_row(
             escape(view["name"]), escape(view["service"]), _state(view),
-            _share(view["target"]), _share(view["sli"]), _share(view["budget_left"]),
+            _target(view), _found(view), _share(view["budget_left"]),
             f"{max(burns):.3g}x" if burns else "?", ", ".join(view["rules"]),
         )  # fmt: skip
     out.print(table)
@@ -128,14 +128,10 @@ def _show_all(views: list[View]) -> None:
 
 def _show(view: View) -> None:
     out.print(f"[bold]{escape(view['title'])}[/]  {_state(view)}", highlight=False)
-    good = _share(view["sli"])
-    if view["sli_low"] is not None:
-        good += f"  (95 %: {_share(view['sli_low'])} to {_share(view['sli_high'])})"
     lines = {
         "objective": f"{view['name']}, service {view['service']}",
-        "target": f"{_share(view['target'])} over {view['window']}",
-        "good": good,
-        "counts": f"{view['bad']:,} bad of {view['total']:,} {view['counts_in']}",
+        "target": f"{_target(view)} over {view['window']}",
+        **(_mean_lines(view) if view["mean"] else _share_lines(view)),
         "proven": view["standing"].replace("_", " "),
         "budget left": _share(view["budget_left"]),
     }
@@ -160,12 +156,19 @@ def _show(view: View) -> None:
 
 
 def _sentences(view: View) -> Iterator[str]:
-    budget = 1.0 - view["target"]
-    yield (
-        f"{view['title']}: at least {_share(view['target'])} of {view['counts_in']} must be good"
-        f" over {view['window']}; {_share(budget)} may be bad."
-    )
-    if view["sli"] is None:
+    mean, budget = view["mean"], 1.0 - view["target"]
+    if mean:
+        yield (
+            f"{view['title']}: the mean of {view['counts_in']} over {view['window']} is held to"
+            f" {_amount(mean, 'limit')}; the budget is what lies between the expected"
+            f" {_amount(mean, 'expected')} and that."
+        )
+    else:
+        yield (
+            f"{view['title']}: at least {_share(view['target'])} of {view['counts_in']} must be"
+            f" good over {view['window']}; {_share(budget)} may be bad."
+        )
+    if view["budget_left"] is None:
         yield f"Nothing is known: {view['reason']}."
     else:
         proven = {
@@ -173,20 +176,30 @@ def _sentences(view: View) -> Iterator[str]:
             "breached": "surely beyond the budget",
             "inconclusive": "which proves neither that it is met nor that it is not",
         }.get(view["standing"], view["standing"])
-        yield (
-            f"{view['bad']:,} of {view['total']:,} were bad: {_share(view['sli'])} good,"
-            f" {proven}; {_share(view['budget_left'])} of the budget is left."
+        found = (
+            f"The mean of {view['total']:,} is {_found(view)}"
+            if mean
+            else f"{view['bad']:,} of {view['total']:,} were bad: {_share(view['sli'])} good"
         )
+        yield f"{found}, {proven}; {_share(view['budget_left'])} of the budget is left."
     for severity, reason in view["rules"].items():
         yield f"The {severity} rule holds: {reason}."
     for burn in view["burns"]:
-        yield _step_sentence(burn, budget, set(view["rules"]))
+        yield _step_sentence(burn, _asked(burn, mean, budget), set(view["rules"]))
     yield from (f"Never or hardly: {sentence}." for sentence in view["unreachable"])
 
 
-def _step_sentence(burn: View, budget: float, holding: set[str]) -> str:
+def _asked(burn: View, mean: View | None, budget: float) -> str:
+    """What a step needs to see, in the objective's own terms."""
+    if mean is None:
+        return f"{_share(burn['threshold'] * budget)} bad"
+    width = mean["limit"] - mean["expected"]
+    return f"a mean of {_in_unit(mean['expected'] + burn['threshold'] * width, mean)}"
+
+
+def _step_sentence(burn: View, asked: str, holding: set[str]) -> str:
     name = f"{burn['long']} / {burn['short']} {burn['severity']}"
-    asks = f"above {_times(burn['threshold'])} ({_share(burn['threshold'] * budget)} bad) over both"
+    asks = f"above {_times(burn['threshold'])} ({asked}) over both"
     now = f"now {_times(burn['long_burn'])} and {_times(burn['short_burn'])}"
     if burn["is_firing"]:
         says = (
@@ -199,6 +212,43 @@ def _step_sentence(burn: View, budget: float, holding: set[str]) -> str:
     else:
         says = "does not fire"
     return f"{name}: {asks}; {now}: it {says}."
+
+
+def _share_lines(view: View) -> dict[str, str]:
+    good = _share(view["sli"])
+    if view["sli_low"] is not None:
+        good += f"  (95 %: {_share(view['sli_low'])} to {_share(view['sli_high'])})"
+    counts = f"{view['bad']:,} bad of {view['total']:,} {view['counts_in']}"
+    return {"good": good, "counts": counts}
+
+
+def _mean_lines(view: View) -> dict[str, str]:
+    mean, found = view["mean"], _found(view)
+    if mean["low"] is not None:
+        found += f"  (95 %: {_amount(mean, 'low')} to {_amount(mean, 'high')})"
+    counts = f"{view['total']:,} {view['counts_in']}"
+    if mean["known"] is not None:
+        counts += f", {_share(mean['known'])} of all, have a known value"
+    return {"expected": _amount(mean, "expected"), "mean": found, "counts": counts}
+
+
+def _target(view: View) -> str:
+    mean = view["mean"]
+    return f"mean {_amount(mean, 'limit')}" if mean else _share(view["target"])
+
+
+def _found(view: View) -> str:
+    return _amount(view["mean"], "value") if view["mean"] else _share(view["sli"])
+
+
+def _amount(mean: View, name: str) -> str:
+    return "?" if mean[name] is None else _in_unit(mean[name], mean)
+
+
+def _in_unit(value: float, mean: View) -> str:
+    from tocsin.assess.wording import amount
+
+    return amount(value, mean["unit"])
 
 
 def _state(view: View) -> str:

@@ -18,8 +18,29 @@ from tocsin.domain.expressions import Condition, Expression, fields
 
 Column = Literal[
     "duration_ms", "ttft_ms", "cost_usd", "input_tokens", "output_tokens", "failed", "error",
-    "truncated", "feedback_negative", "empty_result", "condition",
+    "truncated", "feedback_negative", "empty_result", "condition", "charge",
 ]  # fmt: skip
+
+
+# What one call weighs where calls are charged in proportion, so that counts are whole numbers.
+SHARE = 1_000_000
+# No call is charged more, or given back more, than this many shares: a value of 1e300 is a mistake
+# of whoever sent it, and must not overflow the sum of a year.
+MOST_SHARES = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """What a call is charged by a number of it: nothing at `free`, one share at `limit`, in
+    proportion in between and beyond, and given back on the other side of `free`.
+
+    So the mean of a charge is 1 exactly where the mean of the number is `limit`, and charges add up
+    over minutes like counts of bad calls do.
+    """
+
+    value: Expression
+    free: float
+    limit: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +52,9 @@ class Ratio:
     A call whose column is unknown (no price, no first token) is not in `total`. kind, model: only
     such calls; model "" is any. condition: what is counted when `column` says so. weight: of a call
     instead of 1, a number; the counts are sums of it in thousandths, and a call whose weight is
-    unknown or not above 0 does not count.
+    unknown or not above 0 does not count. charge: what is summed up when `column` says so; `bad` is
+    then the sum of the charges and `total` that of as many shares as there were calls with a known
+    value, both in units of 1 / SHARE.
     """
 
     column: Column
@@ -41,16 +64,25 @@ class Ratio:
     model: str = ""
     condition: Condition | None = None
     weight: Expression | None = None
+    charge: Charge | None = None
 
     def __post_init__(self) -> None:
         if (self.column == "condition") != (self.condition is not None):
             raise ValueError("a ratio of column `condition` has one, and no other has")
+        if (self.column == "charge") != (self.charge is not None):
+            raise ValueError("a ratio of column `charge` has one, and no other has")
+
+    @property
+    def unit(self) -> int:
+        """What one call counts as."""
+        return SHARE if self.charge is not None else 1
 
     @property
     def scores(self) -> frozenset[str]:
         """Names of the scores that are looked up for every call."""
         parts = self.condition.parts if self.condition else ()
         parts = (*parts, self.weight) if self.weight else parts
+        parts = (*parts, self.charge.value) if self.charge else parts
         return frozenset(f.key for f in fields(*parts) if f.name in ("score", "label"))
 
 

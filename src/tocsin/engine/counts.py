@@ -3,6 +3,7 @@
     a time      minute, timestamp, time, ts, at or start: RFC 3339 text, timestamps, or seconds
                 since 1970 (`minute` also as epoch minutes). A row counts in the minute it lies in.
     two of      good; bad (errors, failed, ...); total (requests, count, ...)
+    or          sum: of a value over the calls, and total: for objectives about a mean
     optionally  slo (objective): the name of an objective; series: that or a service;
                 service; indicator: the name of one, such as availability
 
@@ -24,8 +25,8 @@ import pyarrow.compute as pc
 
 from tocsin.assess.monitor import Monitor, Objective
 from tocsin.domain.samples import Sample, Wish
-from tocsin.domain.series import EACH, Change, MinuteBlock, Ratio, SeriesId
-from tocsin.engine.columns import Ints, integers, minutes_of, texts, unusable
+from tocsin.domain.series import EACH, SHARE, Change, MinuteBlock, Ratio, SeriesId
+from tocsin.engine.columns import Floats, Ints, integers, minutes_of, texts, unusable
 from tocsin.spec.desired import Desired
 from tocsin.spec.explain import suggest
 
@@ -34,6 +35,7 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
     "good": ("good", "success", "successes", "ok"),
     "bad": ("bad", "errors", "error", "failed", "failures"),
     "total": ("total", "requests", "count", "calls", "valid"),
+    "sum": ("sum", "value_sum"),
     "objective": ("slo", "objective"),
     "series": ("series",),
     "service": ("service",),
@@ -48,8 +50,10 @@ class CountsFile:
     """Counts of some keys, a row per key and minute; by minute.
 
     keys: what rows are about, (service, indicator); "" where the file does not say. key: of each
-    row. names: what each key is called in the file when it names objectives. sole: series that
-    rows without an indicator answer beside those that count failures.
+    row. sums: of a value over the calls of each row, None in a file that is not about means.
+    has_shares: whether it says which calls were bad. names: what each key is called in the file
+    when it names objectives. sole: series that rows without an indicator answer beside those that
+    count failures.
     """
 
     path: Path
@@ -58,16 +62,19 @@ class CountsFile:
     keys: tuple[tuple[str, str], ...]
     good: Ints
     bad: Ints
+    sums: Floats | None = None
+    has_shares: bool = True
     names: tuple[str, ...] = ()
     names_column: str = ""
     sole: frozenset[SeriesId] = field(default_factory=frozenset)
 
     @classmethod
     def fits(cls, table: pa.Table) -> bool:
-        """Whether a table has a time and two of the three counts."""
+        """Whether a table has a time and two of the three counts, or a sum and a total."""
         names = set(table.column_names)
-        known = [what for what in ("time", *_COUNTS) if names.intersection(ALIASES[what])]
-        return known[:1] == ["time"] and len(known) >= 3
+        known = [what for what in ("time", *_COUNTS, "sum") if names.intersection(ALIASES[what])]
+        counts = [what for what in known if what in _COUNTS]
+        return known[:1] == ["time"] and (len(counts) >= 2 or {"sum", "total"} <= {*known})
 
     @classmethod
     def of(cls, table: pa.Table, path: Path) -> CountsFile:
@@ -76,6 +83,7 @@ class CountsFile:
         assert named["time"] is not None  # noqa: S101 (`fits` said so)
         minute = minutes_of(table.column(named["time"]), named["time"], path)
         good, bad = _good_and_bad(table, named, path)
+        sums = _sums(table, named["sum"], path)
         names_column = named["objective"] or named["series"]
         by = [names_column] if names_column else [named["service"], named["indicator"]]
         columns = [texts(table, name) if name else None for name in by]
@@ -88,6 +96,8 @@ class CountsFile:
             keys=() if names_column else tuple((row[0], row[1]) for row in found),
             good=good[order],
             bad=bad[order],
+            sums=None if sums is None else sums[order],
+            has_shares=named["good"] is not None or named["bad"] is not None,
             names=tuple(row[0] for row in found) if names_column else (),
             names_column=names_column or "",
         )
@@ -117,7 +127,26 @@ class CountsFile:
         chosen = np.array([nowhere if row is None else row for row in rows], np.intp)
         empty = np.zeros((len(services), width, 0), np.int64)
         bad, total = counts[:, chosen]
+        self._charge(wanted, chosen, cell, here, bad, total)
         return MinuteBlock(start, tuple(wanted), bad, total, tuple(services), empty, empty)
+
+    def _charge(
+        self, wanted: Mapping[SeriesId, Ratio], chosen: npt.NDArray[np.intp],
+        cell: npt.NDArray[np.intp], here: slice, bad: Ints, total: Ints,
+    ) -> None:  # fmt: skip
+        """Put what calls are charged by the sums of the file in place of bad ones, which say
+        nothing about a mean; where the file does not say what is asked for, there is nothing."""
+        sums = np.zeros((len(self.keys) + 1, total.shape[1]))
+        if self.sums is not None:
+            np.add.at(sums.reshape(-1), cell, self.sums[here])
+        for row, (key, ratio) in enumerate(zip(chosen, wanted.values(), strict=True)):
+            charge = ratio.charge
+            if not (self.has_shares if charge is None else self.sums is not None):
+                bad[row] = total[row] = 0
+            if charge is None:
+                continue
+            spent = (sums[key] - charge.free * total[row]) / (charge.limit - charge.free)
+            bad[row], total[row] = np.rint(SHARE * spent), SHARE * total[row]
 
     def sample(self, wish: Wish, start: int, stop: int) -> Sample | None:
         """None: a file of counts has no single calls."""
@@ -223,6 +252,8 @@ def _good_and_bad(
     held = {what: integers(table, name, path) for what in _COUNTS if (name := named[what])}
     good = held.get("good")
     bad = held.get("bad")
+    if good is None and bad is None:
+        return held["total"], np.zeros_like(held["total"])
     if good is None:
         good = held["total"] - held["bad"]
     if bad is None:
@@ -235,6 +266,16 @@ def _good_and_bad(
         told = ", ".join(f"{named[what]} {values[row]}" for what, values in held.items())
         raise unusable(path, f"row {row + 1}: {told} cannot be", fix="good + bad is the total")
     return good, bad
+
+
+def _sums(table: pa.Table, name: str | None, path: Path) -> Floats | None:
+    if name is None:
+        return None
+    sums = pc.cast(table[name], pa.float64()).to_numpy(zero_copy_only=False)
+    if not np.isfinite(sums).all():
+        row = int(np.argmin(np.isfinite(sums)))
+        raise unusable(path, f"row {row + 1}: {name} is not a number", fix="leave the row out")
+    return np.asarray(sums, np.float64)
 
 
 def _numbered(

@@ -96,7 +96,9 @@ class Witness:
         """What is broken down for an alert: what its monitor counts, else what its signal is."""
         monitor = self._monitors.get(alert.labels.get("monitor", ""))
         if monitor is not None and monitor.ratio is not None:
-            return monitor.ratio
+            if monitor.ratio.charge is None:
+                return monitor.ratio
+            return SIGNAL_MEASURES.get(monitor.labels.get("slo_metric", ""))
         return SIGNAL_MEASURES.get(alert.labels.get("signal", ""))
 
     def _provider(self, service: str) -> dict[str, Any]:

@@ -24,9 +24,17 @@ import pyarrow.compute as pc
 
 from tocsin.domain.buckets import LATENCY, PACE, pace_us
 from tocsin.domain.calls import SYSTEM_FAILURES
-from tocsin.domain.expressions import Field
+from tocsin.domain.expressions import Expression, Field
 from tocsin.domain.samples import Sample, Wish
-from tocsin.domain.series import EACH, Change, MinuteBlock, Ratio, SeriesId
+from tocsin.domain.series import (
+    EACH,
+    MOST_SHARES,
+    SHARE,
+    Change,
+    MinuteBlock,
+    Ratio,
+    SeriesId,
+)
 from tocsin.engine import predicates
 from tocsin.engine.columns import Floats, Ints, floats, micros_of, read_table, texts, unusable
 from tocsin.engine.counts import CountsFile
@@ -124,9 +132,12 @@ class CallsFile:
             if series.segment[0]:
                 mine &= part._dimension(series.segment[0]) == series.segment[1]
             counts, is_bad = part._ratio(ratio)
-            amount = part._amount(ratio)
-            for counted, chosen in ((total, mine & counts), (bad, mine & counts & is_bad)):
-                np.add.at(counted[row], part.minute[chosen] - start, amount[chosen])
+            amount, charge = part._amount(ratio), part._charge(ratio)
+            for counted, chosen, weight in (
+                (total, mine & counts, amount),
+                (bad, mine & counts & is_bad, amount if charge is None else charge),
+            ):
+                np.add.at(counted[row], part.minute[chosen] - start, weight[chosen])
         latency = np.zeros((len(services), stop - start, LATENCY.count), np.int64)
         pace = np.zeros((len(services), stop - start, PACE.count), np.int64)
         for row, service in enumerate(services):
@@ -176,12 +187,28 @@ class CallsFile:
         )
 
     def _amount(self, ratio: Ratio) -> Ints:
-        """What every call counts as: 1, or its weight in thousandths."""
+        """What every call counts as: 1, its weight in thousandths, or a share."""
         if ratio.weight is None:
-            return np.ones(self.minute.shape, np.int64)
+            return np.full(self.minute.shape, ratio.unit, np.int64)
         weights = predicates.evaluate(ratio.weight, self._field, len(self.minute))
         known = np.asarray(pc.fill_null(weights, 0.0).to_numpy(zero_copy_only=False), np.float64)
         return np.round(1000 * np.maximum(known, 0.0)).astype(np.int64)
+
+    def _charge(self, ratio: Ratio) -> Ints | None:
+        """What every call is charged, as `store.conditions` has it in SQL; 0 where it is unknown,
+        None when calls are counted instead."""
+        if ratio.charge is None:
+            return None
+        values = self._value(ratio.charge.value)
+        width = ratio.charge.limit - ratio.charge.free
+        shares = np.round(SHARE * (values - ratio.charge.free) / width)
+        most = MOST_SHARES * SHARE
+        return np.nan_to_num(np.clip(shares, -most, most)).astype(np.int64)
+
+    def _value(self, expression: Expression) -> Floats:
+        """A number of every call, NaN where it is unknown."""
+        found = predicates.evaluate(expression, self._field, len(self.minute))
+        return np.asarray(found.to_numpy(zero_copy_only=False), np.float64)
 
     def _each(self, monitored: Mapping[SeriesId, Ratio]) -> Iterator[tuple[SeriesId, Ratio]]:
         """What is asked for, and in place of EACH a series for every value."""
@@ -202,6 +229,8 @@ class CallsFile:
     def _ratio(self, ratio: Ratio) -> tuple[Mask, Mask]:
         """Which calls count and which are bad, as `store.minutes` has it in SQL."""
         everything = np.ones(self.minute.shape, np.bool_)
+        if ratio.charge is not None:
+            return np.isfinite(self._value(ratio.charge.value)), everything
         if ratio.condition is not None:
             return predicates.counted(ratio.condition, self._field, len(self.minute))
         flags = {"failed": self.failed, "error": self.error, "truncated": self.truncated}

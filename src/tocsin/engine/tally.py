@@ -19,7 +19,8 @@ _Counts = npt.NDArray[np.int64]
 
 
 class Tally:
-    """(bad, total) of each objective over the minutes judged since the process began."""
+    """(bad, total) of each objective that counts calls, over the minutes judged since the process
+    began."""
 
     def __init__(self) -> None:
         self._carried: dict[str, _Counts] = {}
@@ -31,7 +32,12 @@ class Tally:
     def begin(self, window: Window, monitors: Sequence[Monitor]) -> None:
         """Count by `window` from now on; what it holds already is history and does not count."""
         self._carried |= self._counts()
-        objectives = [m for m in monitors if isinstance(m.method, Objective) and m.series]
+        # Those of a mixed composite are no calls, and what a mean is charged may fall.
+        objectives = [
+            m
+            for m in monitors
+            if isinstance(m.method, Objective) and m.ratio is not None and m.ratio.charge is None
+        ]
         self._names = tuple(monitor.name for monitor in objectives)
         self._window = window
         self._rows = window.burn_rows(monitor.series for monitor in objectives)

@@ -13,7 +13,7 @@ from tocsin.domain.expressions import (
     fields,
     negated,
 )
-from tocsin.domain.series import Column, Ratio
+from tocsin.domain.series import Charge, Column, Ratio
 from tocsin.indicators.catalogue import Indicator, IndicatorError
 from tocsin.indicators.language.parser import parse
 
@@ -33,6 +33,10 @@ _SIGNALS = (
     ("retrieval_failure", ("documents",)),
     ("error_rate", ("error", "failed", "truncated", "error_class", "status", "policy_violation")),
 )
+
+
+_SIGNS = {"lt": "<", "lte": "<=", "gt": ">", "gte": ">="}
+_UNITS = {"cost_usd": "usd", "latency_ms": "ms", "ttft_ms": "ms", "elapsed": "ms"}
 
 
 def written(
@@ -65,16 +69,34 @@ def beyond(value: str, op: str, limit: float) -> Condition:
 
     The limit is in the unit of the value: milliseconds for durations.
     """
-    measured = parse(value, None)
-    if isinstance(measured, Constant) or measured.type not in ("number", "duration"):
-        raise IndicatorError(f"{value!r} is no number of a call; write latency_ms or cost_usd")
+    measured = _number(value)
     opposite = {"lt": ">=", "lte": ">", "gt": "<=", "gte": "<"}[op]
     constant = Constant(float(limit), measured.type)
-    words = {"lt": "<", "lte": "<=", "gt": ">", "gte": ">="}[op]
     return Condition(
         Apply(opposite, (measured, constant), "truth"),  # type: ignore[arg-type]
-        text=f"did not meet {_short(value)} {words} {limit:g}",
+        text=f"did not meet {_short(value)} {_SIGNS[op]} {limit:g}",
     )
+
+
+def charged(value: str, op: str, limit: float, free: float) -> Indicator:
+    """The mean of `value`, a numeric expression: calls are charged nothing at `free` and one share
+    at `limit`. op: lt, lte, gt or gte, the side of the limit on which the mean is good.
+    """
+    measured = _number(value)
+    told = {field.name for field in fields(measured)}
+    held = f"{_short(value)} {_SIGNS[op]} {limit:g}"
+    ratio = Ratio("charge", charge=Charge(measured, free, limit))
+    signal = _signal(told)
+    metric = {"latency_p95": "latency", "token_usage": "tokens"}.get(signal, signal)
+    return Indicator(f"mean {held} from {free:g}", ratio, signal, metric, f"Mean {held}")
+
+
+def unit_of(ratio: Ratio) -> str:
+    """The unit of the value that is charged: usd, ms, or "" for one that has none or several."""
+    charge = ratio.charge
+    if charge is None or not isinstance(charge.value, Field):
+        return ""
+    return "ms" if charge.value.type == "duration" else _UNITS.get(charge.value.name, "")
 
 
 def ratio_of(condition: Condition, kind: str = "llm") -> Ratio:
@@ -108,8 +130,7 @@ def as_condition(ratio: Ratio) -> Ratio | None:
 
 def signal_of(condition: Condition) -> str:
     """What routing calls it."""
-    named = {field.name for field in fields(*condition.parts)}
-    return next((signal for signal, names in _SIGNALS if named & set(names)), "custom")
+    return _signal({field.name for field in fields(*condition.parts)})
 
 
 def selects_by_result(condition: Condition) -> str:
@@ -121,6 +142,18 @@ def selects_by_result(condition: Condition) -> str:
     asked = fields(*([condition.total] if condition.total else []))
     missing = told - {field.key for field in asked}
     return min(missing) if missing and beside else ""
+
+
+def _number(text: str) -> Expression:
+    """A numeric expression that says something of a call; IndicatorError for any other."""
+    measured = parse(text, None)
+    if isinstance(measured, Constant) or measured.type not in ("number", "duration"):
+        raise IndicatorError(f"{text!r} is no number of a call; write latency_ms or cost_usd")
+    return measured
+
+
+def _signal(names: set[str]) -> str:
+    return next((signal for signal, known in _SIGNALS if names & set(known)), "custom")
 
 
 def _comparison(bad: Expression) -> tuple[Column, str, float] | None:

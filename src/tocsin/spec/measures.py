@@ -3,6 +3,7 @@
 thresholdMetric  {value: latency_ms}           with op and value of the objective
                  {value: total_tokens / 1k}    any number in the language of indicators
                  {value: cost_usd, where: {kind: llm}, minEvents: 50}
+                 {value: cost_usd, aggregate: mean, expected: 0.02}   the mean, not each call
 ratioMetric      good: {use: availability}     an indicator by its name, built in or a document
                  bad: {count: truncated}       or any condition of that language
                  good: {count: not error}, total: {count: "env = 'prod'"}
@@ -13,11 +14,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from tocsin.assess.accounts import Insufficient, NoData
+from tocsin.assess.monitor import Mean
 from tocsin.domain.calls import KINDS
 from tocsin.domain.errors import Problem
 from tocsin.domain.series import Column, Ratio
@@ -28,7 +30,7 @@ from tocsin.indicators.catalogue import (
     first_token_under,
     latency_under,
 )
-from tocsin.indicators.custom import beyond, signal_of, written
+from tocsin.indicators.custom import beyond, charged, signal_of, unit_of, written
 from tocsin.indicators.language.faults import ExpressionError
 from tocsin.spec.explain import suggest
 from tocsin.spec.indicators import Named
@@ -42,13 +44,22 @@ class Measure:
     """What is counted, and what too few calls mean.
 
     min_events: below it a page is lowered to a ticket; of time slices, `insufficient` and `no_data`
-    say what a slice with fewer calls, or none, is. None: not said.
+    say what a slice with fewer calls, or none, is. None: not said. mean: what the mean is held to,
+    when it has a budget. slice_target: what makes a slice good instead of the objective's
+    `timeSliceTarget`.
     """
 
     indicator: Indicator
     min_events: int | None = None
     insufficient: Insufficient = "ignore"
     no_data: NoData = "ignore"
+    mean: Mean | None = None
+    slice_target: float | None = None
+
+    @property
+    def is_mean(self) -> bool:
+        """Whether it is about the mean of calls instead of a share of them."""
+        return self.indicator.ratio.charge is not None
 
 
 class WhereShape(Shape):
@@ -59,10 +70,13 @@ class WhereShape(Shape):
 
 
 class ValueShape(Shape):
-    """A value of each call."""
+    """A value of each call, or the mean of it over calls."""
 
     value: Text
     where: WhereShape = WhereShape()
+    aggregate: Literal["mean"] | None = None
+    expected: float | None = None
+    cluster: Literal["session_id"] | None = None
     min_events: Annotated[int, Field(ge=0)] | None = None
     insufficient: Insufficient = "ignore"
     no_data: NoData = "ignore"
@@ -102,7 +116,6 @@ def measure(
 # --------------------------------------------------------------------------------------------
 
 _NOT_YET = {
-    "aggregate": "a mean over calls", "cluster": "clustered intervals",
     "sampled": "sampled labels", "label": "labels of a judge", "source": "labels of a judge",
     "judge": "labels of a judge", "is": "labels of a judge", "correction": "labels of a judge",
     "humanLabels": "human labels", "settle": "late labels",
@@ -130,6 +143,10 @@ def _threshold(
         return None, problems
     if objective.op is None or objective.value is None:
         raise ValueError("a thresholdMetric needs op and value in every objective")
+    if spec.aggregate == "mean":
+        return _mean(spec, objective, objective.op, objective.value), []
+    if spec.expected is not None or spec.cluster is not None:
+        raise ValueError("expected and cluster belong to aggregate: mean")
     if spec.value not in _VALUES or objective.op in ("gt", "gte"):
         found = _beyond(spec.value, objective.op, objective.value)
         return _measure(_where(found, spec.where), spec), []
@@ -140,6 +157,39 @@ def _threshold(
         ratio = replace(below.ratio, op="gt")
         below = replace(below, name=below.name.replace("_under_", "_up_to_"), ratio=ratio)
     return _measure(_where(below, spec.where), spec), []
+
+
+# The least that a share may miss: a slice whose mean lies at the limit is beyond `lt`.
+_STRICTLY = 1e-12
+
+
+def _mean(spec: ValueShape, objective: ObjectiveShape, op: str, limit: float) -> Measure:
+    """The mean over calls: with a budget, or, where slices are judged, within the limit or not."""
+    if limit <= 0:
+        raise ValueError(f"value must be above 0, not {limit:g}")
+    is_upper = op in ("lt", "lte")
+    if objective.time_slice_window is not None:
+        if spec.expected is not None:
+            raise ValueError("expected belongs to Occurrences; a slice is within the limit or not")
+        if objective.time_slice_target != 1.0:
+            raise ValueError(
+                "the mean of a slice is within the limit or not: Timeslices with timeSliceTarget: 1"
+            )
+        # Nothing at 0, one share at the limit; turned round where less is worse.
+        indicator = charged(spec.value, op, limit, 0.0 if is_upper else 2.0 * limit)
+        strictness = 0.0 if op in ("lte", "gte") else _STRICTLY
+        return replace(_measure(_where(indicator, spec.where), spec), slice_target=strictness)
+    if spec.expected is None:
+        raise ValueError(
+            "a mean with a budget needs expected: what a call usually has, such as "
+            f"{limit * (0.7 if is_upper else 1.2):g}; the budget is what lies between it and value"
+        )
+    if (spec.expected >= limit) if is_upper else (spec.expected <= limit):
+        side = "below" if is_upper else "above"
+        raise ValueError(f"expected must lie {side} value ({limit:g}), not at {spec.expected:g}")
+    indicator = _where(charged(spec.value, op, limit, spec.expected), spec.where)
+    mean = Mean(limit, spec.expected, unit_of(indicator.ratio))
+    return replace(_measure(indicator, spec), mean=mean)
 
 
 def _measure(indicator: Indicator, spec: ValueShape | CountShape) -> Measure:

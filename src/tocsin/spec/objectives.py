@@ -82,7 +82,8 @@ class MetricSource(Shape):
             description="{value: latency_ms | ttft_ms | cost_usd | input_tokens | output_tokens} "
             "of a thresholdMetric; {use: INDICATOR} or {count: failed | error | truncated | "
             "feedback_negative | empty_result} (as good: `not failed`, as total: `all`) of a "
-            "ratioMetric; both with where: {kind: KIND, model: MODEL} and minEvents"
+            "ratioMetric; both with where: {kind: KIND, model: MODEL} and minEvents. "
+            "{value: cost_usd, aggregate: mean, expected: 0.02} holds a mean to the limit"
         ),
     ]
 

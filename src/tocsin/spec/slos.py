@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from tocsin.assess.accounts import Correction, Slices
 from tocsin.assess.burn import DAY, for_slices
-from tocsin.assess.monitor import Composite, Guards, Monitor, Objective, Part
+from tocsin.assess.monitor import Composite, Guards, Mean, Monitor, Objective, Part
 from tocsin.domain.errors import Problem
 from tocsin.domain.series import Ratio, SeriesId
 from tocsin.spec.assembly import Assembly
@@ -28,6 +28,7 @@ from tocsin.spec.yaml import Place
 
 SLO_SIGNAL = "slo_breach"
 _ALL_SLICES = 5
+_NO_PART = "a mean is no share of calls and cannot be part of a composite"
 _COMPOSED = {"Occurrences": "burn", "Timeslices": "any", "RatioTimeslices": "missing"}
 
 
@@ -87,7 +88,17 @@ class _Draft:
             return replace(guards, min_bad=1, min_events=0)
         if found is not None and found.min_events is not None:
             guards = replace(guards, min_events=found.min_events)
-        return guards
+        # No call is bad for a mean; what it must prove is `evidence`.
+        return replace(guards, min_bad=0) if found is not None and found.is_mean else guards
+
+    def mean(self, measured: Measure) -> Mean | None:
+        """What a mean with a budget is held to, and all the calls that may be a part of it."""
+        ratio = measured.indicator.ratio
+        if measured.mean is None:
+            return None
+        series = SeriesId(self.service.name, f"every {ratio.kind} {ratio.model}".rstrip())
+        every = (series, Ratio("error", kind=ratio.kind, model=ratio.model))
+        return replace(measured.mean, every=every)
 
     def monitor(
         self, target: float, *, title: str, metric: str, method: str, suffix: str = "",
@@ -114,6 +125,7 @@ class _Draft:
             slices=slices,
             corrections=_corrections(self.assembly, document, method),
             composite=composite,
+            mean=self.mean(measured) if measured is not None else None,
         )
         monitor = Monitor(
             name=f"slo/{document.name}{suffix}",
@@ -166,6 +178,9 @@ def _openslo_composite(draft: _Draft) -> Iterator[Monitor]:
     for i, objective in enumerate(spec.objectives):
         found = _measured(draft, draft.document, objective, objective, ("spec", "objectives", i))
         if found is None:
+            continue
+        if found.is_mean:
+            draft.say(("spec", "objectives", i), _NO_PART)
             continue
         slices = _slices(draft, ("spec", "objectives", i), objective, found)
         series = SeriesId(draft.service.name, found.indicator.name)
@@ -270,6 +285,9 @@ def _component(
         draft.say(place, f"SLO {name!r} has several objectives; name one with a single one")
         return None
     found, problems = _measure_of(draft, slo, spec, spec.objectives[0], ("spec",))
+    if found is not None and found.is_mean:
+        draft.say(place, f"SLO {name!r}: {_NO_PART}")
+        return None
     return None if problems or found is None else (slo, found)
 
 
@@ -337,7 +355,7 @@ def _slices(draft: _Draft, at: Place, objective: ObjectiveShape, found: Measure)
     try:
         return Slices(
             objective.time_slice_window,
-            objective.time_slice_target,
+            objective.time_slice_target if found.slice_target is None else found.slice_target,
             found.min_events or 1,
             found.insufficient,
             found.no_data,

@@ -1,5 +1,7 @@
 """Counts per minute of custom indicators: every condition is a pair of columns in one scan.
 
+What is charged in proportion to a value (`Charge`) is such a pair as well.
+
     SELECT place of (service, kind), minute, countIf(...), countIf(...), ... FROM calls GROUP BY ...
 
 One query serves up to `AT_ONCE` different conditions over however many services. What is counted
@@ -17,7 +19,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tocsin.domain.expressions import Condition
-from tocsin.domain.series import EACH, Ratio, SeriesId
+from tocsin.domain.series import EACH, MOST_SHARES, SHARE, Charge, Ratio, SeriesId
 from tocsin.store import scores
 from tocsin.store.clickhouse import DATABASE, ClickHouse
 from tocsin.store.expressions import Compiler
@@ -125,10 +127,12 @@ def _key(sid: SeriesId, ratio: Ratio) -> str:
 
 def _pair(compiler: Compiler, ratio: Ratio) -> tuple[str, str]:
     """SQL: how many calls count, and how many of them are bad."""
+    model = f"calls.model = {compiler.bind(ratio.model, 'String')} AND " if ratio.model else ""
+    if ratio.charge is not None:
+        return _charged(compiler, ratio.charge, model)
     assert ratio.condition is not None  # noqa: S101 (its column says so)
     counts, bad = _parts(compiler, ratio.condition)
-    if ratio.model:
-        counts = f"calls.model = {compiler.bind(ratio.model, 'String')} AND {counts}"
+    counts = f"{model}{counts}"
     if ratio.weight is None:
         return f"toInt64(countIf({counts}))", f"toInt64(countIf({counts} AND {bad}))"
     weight = compiler.sql(ratio.weight)
@@ -138,6 +142,22 @@ def _pair(compiler: Compiler, ratio: Ratio) -> tuple[str, str]:
         f"toInt64(sumIf({amount}, ifNull({counts}, 0)))",
         f"toInt64(sumIf({amount}, ifNull({counts} AND {bad}, 0)))",
     )
+
+
+def _charged(compiler: Compiler, charge: Charge, model: str) -> tuple[str, str]:
+    """SQL: the calls with a known value, and the sum of their charges, both in 1 / SHARE.
+
+    Every charge is rounded by itself, so that the sum is the same in whatever order it is made.
+    """
+    value = compiler.sql(charge.value)
+    counts = f"ifNull({model}isFinite({value}), 0)"
+    free, width = (
+        compiler.bind(number, "Float64") for number in (charge.free, charge.limit - charge.free)
+    )
+    most = MOST_SHARES * SHARE
+    share = f"ifNull(round({SHARE} * ({value} - {free}) / {width}), 0)"
+    share = f"toInt64(least(greatest({share}, -{most}.), {most}.))"
+    return f"toInt64({SHARE} * countIf({counts}))", f"toInt64(sumIf({share}, {counts}))"
 
 
 def _parts(compiler: Compiler, condition: Condition) -> tuple[str, str]:

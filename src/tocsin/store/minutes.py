@@ -16,6 +16,7 @@ What counts:
     empty_result                retriever calls that failed or said how many documents they found
     condition                   calls for which `total` is true and `bad` is known
                                 (`tocsin.store.expressions`)
+    charge                      calls whose value is known, each as `SHARE`, and its charge
     feedback_negative           scores named `feedback` as they hold, corrections included
                                 (`tocsin.store.scores`), with a known number; 0 and below is
                                 negative
@@ -115,7 +116,7 @@ class MinuteReader:
             (self._counted, lambda ratio: ratio.column in _COUNTED and ratio.model != ""),
             (self._measured, lambda ratio: ratio.column in MEASURED),
             (self._feedback, lambda ratio: ratio.column == "feedback_negative"),
-            (self._conditions, lambda ratio: ratio.column == "condition"),
+            (self._conditions, lambda ratio: ratio.column in ("condition", "charge")),
         ]
         for read, belongs in sources:
             chosen = [(i, item[0], item[1]) for i, item in enumerate(series) if belongs(item[1])]

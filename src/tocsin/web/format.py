@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from datetime import datetime, timedelta
 
+from tocsin.assess import wording
 from tocsin.web.views import Unit
 
 UNKNOWN = "–"
@@ -95,6 +96,13 @@ def usd(value: float | None) -> str:
     if value != 0 and abs(value) < 0.01:
         return f"${value:.2g}"
     return f"${value:,.2f}" if abs(value) < 100 else f"${value:,.0f}"
+
+
+def amount(value: float | None, unit: str) -> str:
+    """A mean in its unit (usd, ms or ""), with three digits: 0.0312 -> "$0.0312"."""
+    if value is None or not _known(value):
+        return UNKNOWN
+    return _signed(wording.amount(value, unit))
 
 
 def size_bytes(value: int) -> str:

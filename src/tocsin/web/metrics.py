@@ -114,7 +114,9 @@ def _counted(
         names.BAD_EVENTS, "Of these, calls that are bad for it.", labels=_BY_OBJECTIVE
     )
     for one in statuses:
-        bad, total = counters.get(one.monitor, (0, 0))
+        if one.monitor not in counters:
+            continue
+        bad, total = counters[one.monitor]
         events.add_metric(_name(one), total)
         bad_events.add_metric(_name(one), bad)
     yield from (events, bad_events)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
+from tocsin.assess.means import MeanNow
 from tocsin.web.tone import Tone
 
 
@@ -34,7 +35,8 @@ class ObjectiveView:
     coverage: how many of those were judged. corrections: what was charged otherwise than it went,
     for so many minutes; sli_uncorrected and budget_left_uncorrected are without them. sli_low,
     sli_high: exact two-sided 95 % interval of `sli`. rules: severity -> why its rule holds.
-    unreachable: rules that can never fire, or only in a near-total outage.
+    unreachable: rules that can never fire, or only in a near-total outage. mean: of an objective
+    that holds a mean to a limit; it has no sli, no bad calls, and its target says nothing.
     """
 
     name: str
@@ -68,3 +70,4 @@ class ObjectiveView:
     sli_high: float | None = None
     rules: Mapping[str, str] = field(default_factory=dict)
     unreachable: tuple[str, ...] = ()
+    mean: MeanNow | None = None

@@ -85,6 +85,7 @@ def objective_view(status: ObjectiveStatus, verdict: Verdict | None) -> Objectiv
         sli_high=high,
         rules=dict(verdict.evidence.get(RULES, {})) if verdict is not None else {},
         unreachable=_unreachable(status),
+        mean=status.mean,
     )
 
 
@@ -331,13 +332,15 @@ def _standing(status: ObjectiveStatus, verdict: Verdict | None) -> tuple[Tone, s
 
 def _interval(status: ObjectiveStatus) -> tuple[float | None, float | None]:
     """The exact 95 % interval of the share of good calls: 2.5 % beyond either end."""
-    if not status.total:
+    if not status.total or status.mean is not None:
         return None, None
     low = 1.0 - float(clopper_pearson_upper(status.bad, status.total, 0.975))
     return low, 1.0 - float(clopper_pearson_lower(status.bad, status.total, 0.975))
 
 
 def _unreachable(status: ObjectiveStatus) -> tuple[str, ...]:
+    if status.mean is not None:
+        return ()
     steps = tuple(burn.step for burn in status.burns)
     return unreachable(Objective(status.target, status.period_minutes, steps))
 

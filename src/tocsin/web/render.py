@@ -155,6 +155,7 @@ def _environment() -> Environment:
         count=fmt.count,
         iso=iso,
         lasting=fmt.lasting,
+        amount=fmt.amount,
         milliseconds=fmt.milliseconds,
         moment=fmt.moment,
         percent=fmt.percent,

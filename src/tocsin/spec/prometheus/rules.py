@@ -39,13 +39,24 @@ def rules(monitors: Iterable[Monitor], dialect: str) -> str:
 
     Empty when there are no objectives.
     """
-    objectives = [m for m in monitors if isinstance(m.method, Objective)]
+    held = [m for m in monitors if isinstance(m.method, Objective)]
+    objectives = [m for m in held if has_counters(m)]
     documents = DIALECTS[dialect](objectives) if objectives else []
     notes = "".join(f"# {note}\n" for m in objectives for note in _notes(m, dialect))
+    notes += "".join(
+        f"# {slo_name(m)}: not in these rules: it counts no bad calls, and has no counters\n"
+        for m in held
+        if m not in objectives
+    )
     return notes + yaml.dump_all(
         documents, Dumper=_Dumper, explicit_start=True, sort_keys=False, allow_unicode=True,
         width=10_000,
     )  # fmt: skip
+
+
+def has_counters(monitor: Monitor) -> bool:
+    """Whether /metrics counts an objective's calls: not of a mean, nor of a mixed composite."""
+    return monitor.ratio is not None and monitor.ratio.charge is None
 
 
 def _notes(monitor: Monitor, dialect: str) -> list[str]:
