@@ -164,10 +164,13 @@ class DetectorConfig:
     kind: its name in `detectors.DETECTORS`. needs: "counts" when it judges the monitor's series,
     "pace" when it judges the latency histograms of the monitor's service, "gauge" when it judges a
     value per minute of either, "samples" when it compares single calls, "budget" when it judges
-    what is left of one. signal: what routing calls it when it watches no indicator.
+    what is left of one. signal: what routing calls it when it watches no indicator. is_budgeted:
+    whether its alerts may share a page budget: its evidence is -log10 p, and `threshold` says how
+    much of it is asked for.
     """
 
     kind: ClassVar[str] = ""
+    is_budgeted: ClassVar[bool] = False
     needs: ClassVar[Literal["counts", "pace", "gauge", "samples", "budget"]] = "counts"
     signal: ClassVar[str] = "latency_p95"
 

@@ -14,7 +14,10 @@ from tocsin.assess.scan import WIDTHS, Bools, Limits, Scores, scan
 
 @dataclass(frozen=True, slots=True)
 class Surge:
-    """The strongest window of one series: its counts, width in minutes, evidence and rho."""
+    """The strongest window of one series: its counts, width in minutes, and rho.
+
+    score: the evidence, the weakest of the minutes that it lasted.
+    """
 
     row: int
     width: int
@@ -43,15 +46,20 @@ def persistent_surges(
     if not found.is_breach.any():
         return [], quiet
     best = _strongest(found)
+    weakest = {row: score for row, (_, score) in best.items()}
     lasting = [row for row in best if persistence[row] == 1]
     waiting = np.array([row for row in best if persistence[row] > 1], np.intp)
     back = 1
     while waiting.size:
-        waiting = waiting[_surges_at(ring, rows, end - back, usual, limits, waiting)]
+        before = _surges_at(ring, rows, end - back, usual, limits, waiting)
+        weakest |= {row: min(weakest[row], score) for row, score in before.items()}
+        waiting = np.array(sorted(before), np.intp)
         back += 1
         lasting += [int(row) for row in waiting[persistence[waiting] <= back]]
         waiting = waiting[persistence[waiting] > back]
-    return [_surge(row, *best[row], counts, usual) for row in sorted(lasting)], quiet
+    return [
+        _surge(row, best[row][0], weakest[row], counts, usual) for row in sorted(lasting)
+    ], quiet
 
 
 def _counts(ring: MinuteRing, rows: Rows, end: int) -> Counts:
@@ -71,14 +79,12 @@ def _strongest(found: Scores) -> dict[int, tuple[int, float]]:
 
 def _surges_at(
     ring: MinuteRing, rows: Rows, end: int, usual: Usual, limits: Limits, some: Rows
-) -> Bools:
-    """Which of `some` already surged in the windows that end at `end`."""
+) -> dict[int, float]:
+    """Which of `some` already surged in the windows that end at `end`, with what evidence."""
     counts = np.stack([ring.sums(end, width, rows[some]) for width in WIDTHS])
     narrowed = Limits(*(np.asarray(x)[some] for x in limits.each()))
     found = scan(counts[:, 0], counts[:, 1], usual.rate[some], usual.rho[:, some], narrowed)
-    surging = np.zeros(len(some), np.bool_)
-    surging[found.breaching[1]] = True
-    return surging
+    return {int(some[place]): score for place, (_, score) in _strongest(found).items()}
 
 
 def _surge(row: int, width: int, score: float, counts: Counts, usual: Usual) -> Surge:

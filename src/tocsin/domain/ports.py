@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Any, Protocol
 
+from tocsin.domain.evidence import EvidenceDay, Review
 from tocsin.domain.findings import Alert, Incident, LedgerEvent, NewEffect
 from tocsin.domain.samples import Sample, Wish
 from tocsin.domain.series import Change, HourBlock, MinuteBlock, Ratio, SeriesId
@@ -71,6 +72,14 @@ class StateTransaction(Protocol):
         """A line for the next issue of a digest."""
         ...
 
+    def note_evidence(self, days: Sequence[EvidenceDay]) -> None:
+        """Join days of evidence to what is known of them; again makes no difference."""
+        ...
+
+    def forget_evidence(self, before: int) -> None:
+        """Drop days before this one, counted since 1970."""
+        ...
+
     def get_meta(self, name: str) -> Any:
         """A small durable value (JSON) as this transaction sees it, or None."""
         ...
@@ -97,6 +106,15 @@ class State(Protocol):
 
     def messages_about(self, incident_id: str) -> Sequence[tuple[str, str]]:
         """(receiver, action) of messages that were sent, may have arrived, or are under way."""
+        ...
+
+    def evidence(self, first: int, stop: int) -> Sequence[EvidenceDay]:
+        """What detectors found in days [first, stop) since 1970."""
+        ...
+
+    def reviews(self, since: datetime, until: datetime) -> Sequence[Review]:
+        """Incidents that were open in [since, until), oldest first, with the last verdict that was
+        given before `until`."""
         ...
 
     def get_meta(self, name: str) -> Any:

@@ -21,6 +21,7 @@ from tocsin.delivery.outcome import Delivered, Outcome
 from tocsin.delivery.worker import Courier
 from tocsin.domain.clock import ManualClock, from_minute
 from tocsin.domain.ports import MinuteSource
+from tocsin.engine.budgets import Budgets
 from tocsin.engine.feed import Feed, ReadAhead
 from tocsin.engine.rules import Rules
 from tocsin.engine.tick import Decided, tick
@@ -54,6 +55,7 @@ def backtest(
     start, stop = span
     window = Window(rules.monitors.monitors, rules.watched.services)
     feed = Feed(ReadAhead(source, limit=stop), rules.watched, start=start, reread=reread)
+    budgets = Budgets(rules.desired.budgets, rules.least)
     state = StateStore.open(":memory:")
     clock = ManualClock(from_minute(start))
     with asyncio.Runner() as runner:
@@ -61,7 +63,7 @@ def backtest(
         for minute in range(start, stop):
             now = from_minute(minute + 1) + lateness
             clock.set(now)
-            yield tick(rules, window, feed, state, now, lateness=lateness)
+            yield tick(rules, window, feed, budgets, state, now, lateness=lateness)
             if _is_due(state, now):
                 runner.run(courier.drain(now))
     state.close()

@@ -18,6 +18,7 @@ from tocsin.alerts import responder
 from tocsin.alerts.changes import IncidentChange
 from tocsin.alerts.responder import Refused
 from tocsin.assess.budget import ObjectiveStatus, objective_statuses
+from tocsin.assess.judge import judge
 from tocsin.assess.masked import Fairness, fairness
 from tocsin.assess.monitor import Monitor, Objective
 from tocsin.assess.quality import QualityConfig, QualityStanding, quality
@@ -29,9 +30,10 @@ from tocsin.domain.findings import Incident, Judgement, LedgerEvent, Verdict
 from tocsin.domain.ports import History, MinuteSource
 from tocsin.domain.series import Ratio, SeriesId
 from tocsin.engine.breakdown import Breakdowns
+from tocsin.engine.budgets import DAY, Budgets
 from tocsin.engine.commit import respond
 from tocsin.engine.evidence import Witness
-from tocsin.engine.feed import Feed
+from tocsin.engine.feed import Feed, cut
 from tocsin.engine.naming import Renamed
 from tocsin.engine.rules import Rules, compile_desired
 from tocsin.engine.tally import Tally
@@ -116,12 +118,14 @@ class House:
         afresh = Renamed(self.telemetry, names)
         source = self._source(afresh)
         window = Window(rules.monitors.monitors, rules.watched.services)
+        budgets = Budgets(desired.budgets, rules.least)
         resume = self._resume_at() if start is None else start
         if start is None:
-            self._warm_up(window, rules, source, afresh, resume)
+            self._warm_up(window, rules, budgets, source, afresh, resume)
         with self._lock:
             self.rules: Rules = rules
             self.window = window
+            self.budgets = budgets
             self._minutes = source
             self._afresh = afresh  # what a source may have read ahead is older than a late score
             self._restated = self.clock.now()
@@ -138,7 +142,7 @@ class House:
         """Judge the last complete minute before `now`, commit what follows; see `engine.tick`."""
         with self._lock:
             decided = tick(
-                self.rules, self.window, self._feed, self.state, now,
+                self.rules, self.window, self._feed, self.budgets, self.state, now,
                 lateness=self.lateness, explain=self._witness().explain,
             )  # fmt: skip
             minute = self._feed.position - 1
@@ -316,19 +320,33 @@ class House:
             self.window.restate(self._afresh.minutes(series, (), 60 * hour, stop))
 
     def _warm_up(
-        self, window: Window, rules: Rules, source: MinuteSource, history: History, stop: int
+        self,
+        window: Window,
+        rules: Rules,
+        budgets: Budgets,
+        source: MinuteSource,
+        history: History,
+        stop: int,
     ) -> None:
-        """Read what the windows reach back to, without judging it again: long budgets by the hour,
-        then everything by the minute, hours at a time."""
+        """Read what the windows reach back to: long error budgets by the hour, then everything by
+        the minute, hours at a time. Nothing is judged again, except on days whose evidence a page
+        budget misses: nobody is told, what would have been found is kept."""
         first = self.telemetry.reads.first_minute()
         if first is None:
             return
         start = max(first, stop - WARM_UP_DAYS * 24 * 60) // 60 * 60
         self._recall(window, rules, history, first, start, stop)
+        missing = budgets.missing(start, stop, self.state)
         for begin in range(start, stop, WARM_UP_STEP):
             end = min(begin + WARM_UP_STEP, stop)
             block = source.minutes(rules.watched.series, rules.watched.services, begin, end)
-            window.advance(block)
+            if missing.isdisjoint((begin // DAY, (end - 1) // DAY)):
+                window.advance(block)
+                continue
+            for minute in range(begin, end):
+                window.advance(cut(block, minute, minute + 1))
+                budgets.note(judge(rules.monitors, window, minute), minute, self.state)
+        budgets.looked_at(missing, self.state)
 
     def _recall(
         self, window: Window, rules: Rules, history: History, first: int, start: int, stop: int

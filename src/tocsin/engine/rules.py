@@ -14,6 +14,7 @@ from tocsin.alerts.silence import SilenceWindow
 from tocsin.assess.budget_rules import BudgetRuleConfig
 from tocsin.assess.judge import Compiled, compile_monitors
 from tocsin.assess.monitor import ratios, wishes
+from tocsin.assess.page_budget import listening, own_threshold
 from tocsin.engine.feed import Watched
 from tocsin.routing.escalation import snapshot
 from tocsin.routing.match import compile_or_unreadable
@@ -24,7 +25,11 @@ from tocsin.spec.desired import Desired
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """Everything the tick needs to know about what people configured."""
+    """Everything the tick needs to know about what people configured.
+
+    monitors: as they are judged, detectors whose evidence is kept from low on. least: the evidence
+    each of those asks for by itself.
+    """
 
     desired: Desired
     monitors: Compiled
@@ -34,6 +39,7 @@ class Rules:
     silences: tuple[SilenceWindow, ...]
     inhibitions: tuple[Inhibition, ...]
     watched: Watched
+    least: Mapping[str, float]
 
     @property
     def policy(self) -> RoutingPolicy:
@@ -55,7 +61,7 @@ def compile_desired(desired: Desired) -> Rules:
     flap = defaults.flap
     return Rules(
         desired=desired,
-        monitors=compile_monitors(desired.monitors),
+        monitors=compile_monitors(map(listening, desired.monitors)),
         router=compile_policy(policy),
         lifecycle=LifecycleConfig(
             identity=defaults.identity,
@@ -97,4 +103,9 @@ def compile_desired(desired: Desired) -> Rules:
         watched=Watched(
             ratios(desired.monitors), tuple(desired.services), wishes(desired.monitors)
         ),
+        least={
+            monitor.name: own
+            for monitor in desired.monitors
+            if (own := own_threshold(monitor)) is not None
+        },
     )

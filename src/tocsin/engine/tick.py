@@ -1,6 +1,6 @@
 """The whole of Tocsin on one page: read, judge, fold, route, commit.
 
-    counts -> verdicts -> alerts -> incidents -> decisions -> one transaction
+    counts -> verdicts -> page budgets -> alerts -> incidents -> decisions -> one transaction
 
 `decide` is a function of its arguments. The server calls `tick` every minute, the demo on a fast
 clock, the backtest over a file; none of them has a word in it here.
@@ -27,6 +27,7 @@ from tocsin.domain.clock import iso, to_minute
 from tocsin.domain.errors import Conflict
 from tocsin.domain.findings import Alert, Incident, LedgerEvent, Verdict
 from tocsin.domain.ports import State
+from tocsin.engine.budgets import Budgets
 from tocsin.engine.commit import commit
 from tocsin.engine.feed import Feed
 from tocsin.engine.rules import Rules
@@ -82,6 +83,7 @@ def tick(
     rules: Rules,
     window: Window,
     feed: Feed,
+    budgets: Budgets,
     state: State,
     now: datetime,
     *,
@@ -97,7 +99,8 @@ def tick(
     block = feed.up_to(minute + 1)
     if block is not None:
         window.advance(block)
-    decided = settle(rules, judge(rules.monitors, window, minute), state, now, explain)
+    verdicts = budgets.told(judge(rules.monitors, window, minute), minute, state)
+    decided = settle(rules, verdicts, state, now, explain)
     if block is not None:
         # Reading samples takes a while, and no page waits for it: the next minute judges them.
         window.looks.update(feed.looks(minute + 1))

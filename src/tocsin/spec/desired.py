@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from tocsin.assess.monitor import Monitor
+from tocsin.assess.page_budget import PageBudget
 from tocsin.domain.errors import Problem, SpecError
 from tocsin.domain.redaction import Redactions
 from tocsin.routing.policy import Digest, RoutingPolicy, RoutingTest
 from tocsin.spec import assemble
 from tocsin.spec.assembly import Assembly
+from tocsin.spec.budgeted import page_budgets
 from tocsin.spec.diff import Key
 from tocsin.spec.documents import Decoded, Document, decode, unlisted
 from tocsin.spec.openslo.upgrade import modern
@@ -55,6 +57,7 @@ class Desired:
     redactions: Redactions = BUILT_IN
     retention: Retention | None = None
     prices: tuple[Price, ...] = ()
+    budgets: tuple[PageBudget, ...] = ()
 
     @property
     def digests(self) -> Mapping[str, Digest]:
@@ -148,6 +151,7 @@ def _desired(
     assembly = Assembly(documents)
     known = assemble.services(assembly)
     monitors = assemble.monitors(assembly, known)
+    budgets = page_budgets(assembly, known, monitors)
     receivers = assemble.receivers(assembly, secrets)
     sources = assemble.sources(assembly, known, secrets)
     webhooks = assemble.webhooks(assembly, secrets)
@@ -175,6 +179,7 @@ def _desired(
         redactions=redactions,
         retention=retention,
         prices=prices,
+        budgets=budgets,
     )
 
 

@@ -20,6 +20,7 @@ from tocsin.spec.gates import GateShape
 from tocsin.spec.health import HealthScoreShape
 from tocsin.spec.indicators import IndicatorShape
 from tocsin.spec.objectives import BurnRatePolicyShape, SLIShape, SLOShape
+from tocsin.spec.page_budgets import PageBudgetShape
 from tocsin.spec.prices import PriceBookShape
 from tocsin.spec.receivers import ReceiverShape
 from tocsin.spec.redaction import RedactionShape
@@ -77,6 +78,7 @@ KINDS: tuple[Kind, ...] = (
     Kind(TOCSIN, "BreachMonitor", BreachMonitorShape),
     Kind(TOCSIN, "Evaluator", EvaluatorShape),
     Kind(TOCSIN, "Detector", DetectorShape),
+    Kind(TOCSIN, "PageBudget", PageBudgetShape),
     Kind(TOCSIN, "Receiver", ReceiverShape),
     Kind(TOCSIN, "OnCallSchedule", OnCallShape),
     Kind(TOCSIN, "EscalationPolicy", EscalationShape),
@@ -95,7 +97,7 @@ KINDS: tuple[Kind, ...] = (
 # Documents of OpenSLO that say how alerts are sent elsewhere; Tocsin has its own kinds for that.
 _IGNORED = ("DataSource", "AlertPolicy", "AlertCondition", "AlertNotificationTarget")
 _PLANNED = (
-    "PageBudget", "Report", "StatusPage", "VendorAgreement", "Role",
+    "Report", "StatusPage", "VendorAgreement", "Role",
 )  # fmt: skip
 _ENVELOPE = ("apiVersion", "kind", "metadata", "spec")
 # Below this the fields are ours to define, so that a misspelt one is an error there too.

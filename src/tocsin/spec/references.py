@@ -44,6 +44,7 @@ _REFERENCES: Mapping[str, Mapping[str, str]] = {
     "Digest": {"to": "Receiver"},
     "HealthScore": {"service": "Service"},
     "Gate": {"service": "Service"},
+    "PageBudget": {"services": "Service"},
     "Source": {"service": "Service"},
     "Webhook": {"service": "Service"},
     "Redaction": {"services": "Service"},

@@ -10,8 +10,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from tocsin.domain.evidence import EvidenceDay, Review
 from tocsin.domain.findings import EffectState, Incident
-from tocsin.store import outbox, tables
+from tocsin.store import evidence, outbox, tables
 from tocsin.store.checkpoints import Audit, Checkpoint, VerifyingKey, audit
 from tocsin.store.database import Database
 from tocsin.store.ledger import ChainBreak, Head, LedgerEntry
@@ -104,6 +105,17 @@ class StateReader:
             )
             for row in self._rows(query)
         ]
+
+    def reviews(self, since: datetime, until: datetime) -> Sequence[Review]:
+        """Incidents that were open in [since, until), with what people said of them before the
+        end, oldest first."""
+        with self._database.read() as connection:
+            return evidence.reviews(connection, since, until)
+
+    def evidence(self, first: int, stop: int) -> Sequence[EvidenceDay]:
+        """What detectors found in days [first, stop) since 1970."""
+        with self._database.read() as connection:
+            return evidence.evidence_days(connection, first, stop)
 
     def timeline(self, incident_id: str) -> Sequence[TimelineItem]:
         """Everything recorded about an incident, oldest first: decisions, messages and tries."""

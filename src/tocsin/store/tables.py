@@ -207,3 +207,15 @@ ledger_checkpoint = sa.Table(
     sa.Column("key", sa.Text, nullable=False),
     sa.Column("signature", sa.Text, nullable=False),
 )
+
+# What a monitor found in a day (UTC, counted since 1970). hours: bit h when it could judge in hour
+# h. peaks: hour -> highest -log10 p, of hours with some worth keeping.
+evidence_day = sa.Table(
+    "evidence_day",
+    METADATA,
+    sa.Column("monitor", sa.Text, primary_key=True),
+    sa.Column("day", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("hours", sa.Integer, nullable=False),
+    sa.Column("peaks", sa.JSON, nullable=False),
+)
+sa.Index("ix_evidence_day_day", evidence_day.c.day)

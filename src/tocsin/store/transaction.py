@@ -11,9 +11,11 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from tocsin.domain.errors import Conflict
+from tocsin.domain.evidence import EvidenceDay
 from tocsin.domain.findings import Alert, EffectState, Incident, LedgerEvent, NewEffect
 from tocsin.store import tables
 from tocsin.store.checkpoints import Checkpoint, to_row
+from tocsin.store.evidence import evidence_days, evidence_row
 from tocsin.store.ledger import GENESIS, Head, clean, jsonable, seal
 from tocsin.store.rows import (
     ApiDocument,
@@ -268,6 +270,32 @@ class Transaction:
         table = tables.api_document
         wanted = zip(_DOCUMENT_KEY, (api_version, kind, name), strict=True)
         self.connection.execute(sa.delete(table).where(*(table.c[c] == v for c, v in wanted)))
+
+    # --- evidence ---
+
+    def note_evidence(self, days: Sequence[EvidenceDay]) -> None:
+        """Join these days, each of another monitor or date, to what is known of them."""
+        if not days:
+            return
+        first, stop = min(d.day for d in days), max(d.day for d in days) + 1
+        names = sorted({day.monitor for day in days})
+        known = {
+            (day.monitor, day.day): day
+            for day in evidence_days(self.connection, first, stop, names)
+        }
+        joined = [day.joined(known.get((day.monitor, day.day), day)) for day in days]
+        statement = self._insert(tables.evidence_day)
+        changed = {name: statement.excluded[name] for name in ("hours", "peaks")}
+        self.connection.execute(
+            statement.on_conflict_do_update(index_elements=["monitor", "day"], set_=changed),
+            [evidence_row(day) for day in joined],
+        )
+
+    def forget_evidence(self, before: int) -> None:
+        """Days before this one, counted since 1970, are of no use any more."""
+        self.connection.execute(
+            sa.delete(tables.evidence_day).where(tables.evidence_day.c.day < before)
+        )
 
     # --- ledger and small values ---
 

@@ -26,6 +26,7 @@ class CommitteeConfig(GaugeConfig):
     """
 
     kind: ClassVar[str] = "committee"
+    is_budgeted: ClassVar[bool] = True
     is_p: ClassVar[bool] = True
 
     threshold: float = DEFAULT_EVIDENCE

@@ -34,6 +34,7 @@ class CountScanConfig(DetectorConfig):
     """
 
     kind: ClassVar[str] = "count_scan"
+    is_budgeted: ClassVar[bool] = True
     needs: ClassVar[Literal["counts", "pace", "gauge", "samples"]] = "counts"
 
     threshold: float = 6.0

@@ -36,6 +36,7 @@ class PaceShiftConfig(DetectorConfig):
     """
 
     kind: ClassVar[str] = "pace_shift"
+    is_budgeted: ClassVar[bool] = True
     needs: ClassVar[Literal["counts", "pace", "gauge", "samples"]] = "pace"
 
     threshold: float = 6.0
