@@ -55,6 +55,7 @@ SECRETS = {
     "JSM_API_KEY": "k" * 20,
     "SPLUNK_ONCALL_API_KEY": "k" * 20,
     "ARIZE_SIGNING_SECRET": "s" * 20,
+    "ARIZE_API_KEY": "k" * 20,
     "GITHUB_WEBHOOK_SECRET": "s" * 20,
     "PIPELINES_SECRET": "whsec_" + "QUFB" * 11,
     "UPTIME_TOKEN": "t" * 20,

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Any, Protocol
 
+from tocsin.domain.dependencies import DependencyStatus
 from tocsin.domain.evidence import EvidenceDay, Review
 from tocsin.domain.findings import Alert, Incident, LedgerEvent, NewEffect
 from tocsin.domain.samples import Sample, Wish
@@ -102,6 +103,10 @@ class State(Protocol):
 
     def incidents(self, *, live_only: bool = True) -> Mapping[str, Incident]:
         """Latest episode per group key, by group key; with `live_only`, not yet closed ones."""
+        ...
+
+    def dependencies(self) -> Sequence[DependencyStatus]:
+        """What sources say of dependencies, the latest word of each."""
         ...
 
     def messages_about(self, incident_id: str) -> Sequence[tuple[str, str]]:

@@ -6,7 +6,7 @@ a decision and never holds one up: what cannot be read is left out, with a line 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -15,6 +15,7 @@ import structlog
 
 from tocsin.assess.monitor import Monitor
 from tocsin.domain.clock import from_minute, to_minute
+from tocsin.domain.dependencies import DependencyStatus, about
 from tocsin.domain.errors import TocsinError
 from tocsin.domain.findings import Alert, Judgement, Verdict
 from tocsin.domain.series import Change, Ratio
@@ -39,6 +40,7 @@ class Witness:
     """Gathers evidence about alerts from the stores.
 
     services, monitors: by name. verdicts: the latest breaches by monitor, to see who else suffers.
+    statuses: what is known of dependencies.
     """
 
     def __init__(
@@ -47,11 +49,13 @@ class Witness:
         monitors: Mapping[str, Monitor],
         breakdowns: Breakdowns,
         verdicts: Mapping[str, Verdict],
+        statuses: Sequence[DependencyStatus] = (),
     ) -> None:
         self._services = services
         self._monitors = monitors
         self._breakdowns = breakdowns
         self._verdicts = verdicts
+        self._statuses = statuses
 
     def explain(self, alert: Alert, now: datetime) -> Alert:
         """`alert` with everything that could be found out about it."""
@@ -61,6 +65,7 @@ class Witness:
             lambda: {"changes": self._changes_before(service, now)},
             lambda: self._slice(alert, service, now),
             lambda: self._provider(service),
+            lambda: self._dependencies(service, now),
         ):
             try:
                 found |= part()
@@ -119,6 +124,16 @@ class Witness:
         else:
             return {}
         return {"provider_note": note}
+
+    def _dependencies(self, service: str, now: datetime) -> dict[str, Any]:
+        """What is known of everything the service uses; not knowing is said as well."""
+        known = self._services.get(service)
+        said = [
+            str(status)
+            for name in (known.dependencies if known else ())
+            for status in about(self._statuses, name, now)
+        ]
+        return {"dependencies": said} if said else {}
 
 
 def _before(change: Change, minute: int) -> str:

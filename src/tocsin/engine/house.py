@@ -25,6 +25,7 @@ from tocsin.assess.quality import QualityConfig, QualityStanding, quality
 from tocsin.assess.segments import SegmentsConfig
 from tocsin.assess.window import Window
 from tocsin.domain.clock import Clock, from_minute, to_minute
+from tocsin.domain.dependencies import Dependency, about, standing
 from tocsin.domain.errors import Conflict, TocsinError
 from tocsin.domain.findings import Incident, Judgement, LedgerEvent, Verdict
 from tocsin.domain.ports import History, MinuteSource
@@ -223,6 +224,20 @@ class House:
                 if isinstance(monitor.method, QualityConfig)
             ]
 
+    def dependencies(self, service: str = "") -> list[Dependency]:
+        """What a service ("": any) uses and does not own, and what is known of it now."""
+        users: dict[str, list[str]] = {}
+        for one in self.desired.services.values():
+            for name in one.dependencies:
+                users.setdefault(name, []).append(one.name)
+        now, statuses = self.clock.now(), self.state.dependencies()
+        found = []
+        for name, services in sorted(users.items()):
+            if service in ("", *services):
+                said = tuple(about(statuses, name, now))
+                found.append(Dependency(name, standing(said), said, tuple(services)))
+        return found
+
     def _monitors_of(self, service: str) -> Iterator[Monitor]:
         return (m for m in self.rules.monitors.monitors if service in ("", m.service))
 
@@ -283,7 +298,10 @@ class House:
 
     def _witness(self) -> Witness:
         monitors = {monitor.name: monitor for monitor in self.rules.monitors.monitors}
-        return Witness(self.desired.services, monitors, self.breakdowns, self.standing.verdicts)
+        return Witness(
+            self.desired.services, monitors, self.breakdowns, self.standing.verdicts,
+            self.state.dependencies(),
+        )  # fmt: skip
 
     def _resume_at(self) -> int:
         """The first minute nobody has judged: after the last tick, or now for a new state."""

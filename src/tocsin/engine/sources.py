@@ -14,15 +14,24 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import structlog
 
 from tocsin.domain.clock import Clock
 from tocsin.domain.errors import IntakeError, StoreError
+from tocsin.intake.alerts.incoming import Incoming
 from tocsin.intake.intake import Intake
 from tocsin.intake.records import LogEntry, SpanRecord, to_log_request, to_request
-from tocsin.intake.source import ENTRY_ID, Entry, Polled, Source, Unreadable
+from tocsin.intake.source import (
+    ENTRY_ID,
+    Entry,
+    Polled,
+    Reported,
+    Reporting,
+    Source,
+    Unreadable,
+)
 from tocsin.intake.sources import SOURCES
 from tocsin.spec.sources import ConfiguredSource
 from tocsin.store.state import StateStore
@@ -36,6 +45,26 @@ LONGEST_PAUSE = timedelta(minutes=15)
 LONGEST_WAIT_S = 5.0
 MOST_IN_A_ROW = 100
 _CHUNK = 1000
+LASTING = 3  # intervals for which a report holds that is not made again
+
+
+class Listener(Protocol):
+    """Takes what sources say of how things are now; see `tocsin.engine.listening`. Blocks."""
+
+    def alerts(self, source: ConfiguredSource, alerts: Sequence[Incoming], at: datetime) -> None:
+        """Alerts of another monitor."""
+        ...
+
+    def reports(
+        self,
+        source: ConfiguredSource,
+        target: str,
+        reports: Sequence[Reported],
+        at: datetime,
+        until: datetime,
+    ) -> None:
+        """What a target says about dependencies; it holds until `until`."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +117,14 @@ class SourceRunner:
     """
 
     def __init__(
-        self, intake: Intake, state: StateStore, telemetry: Telemetry, clock: Clock
+        self,
+        intake: Intake,
+        state: StateStore,
+        telemetry: Telemetry,
+        clock: Clock,
+        listener: Listener | None = None,
     ) -> None:
+        self._listener = listener
         self._intake = intake
         self._state = state
         self._telemetry = telemetry
@@ -227,6 +262,7 @@ class SourceRunner:
             async with asyncio.timeout(LONGEST_POLL.total_seconds()):
                 cursor = await asyncio.to_thread(self._state.get_meta, reader.cursor_name)
                 polled = await reader.source.poll(reader.target, now, cursor)
+            await self._tell(reader, polled, now)
             entries = await self._store(reader, polled)
         except Unreadable as error:
             self._unreadable(reader, now, str(error), error.after)
@@ -246,6 +282,21 @@ class SourceRunner:
             return polled.is_behind
         await self._tell_unread(reader, now)
         return False
+
+    async def _tell(self, reader: _Reader, polled: Polled, now: datetime) -> None:
+        """Pass on what is true now; the cursor follows it."""
+        if self._listener is None:
+            return
+        if polled.alerts:
+            await asyncio.to_thread(self._listener.alerts, reader.configured, polled.alerts, now)
+        await self._report(reader, polled.reports, now)
+
+    async def _report(self, reader: _Reader, reports: Sequence[Reported], now: datetime) -> None:
+        if self._listener is not None and reports:
+            until = now + LASTING * reader.configured.interval
+            await asyncio.to_thread(
+                self._listener.reports, reader.configured, reader.target, reports, now, until
+            )
 
     async def _store(self, reader: _Reader, polled: Polled) -> int:
         """Everything durable, then the cursor. Returns how many entries were new."""
@@ -297,6 +348,9 @@ class SourceRunner:
         try:
             for body in reader.source.unread(reader.target, now):
                 await self._intake.otlp("metrics", body)
+            source: object = reader.source
+            if isinstance(source, Reporting):
+                await self._report(reader, source.lost(reader.target, reader.status.reason), now)
         except (IntakeError, StoreError):
             self.counts["refused"] += 1
 

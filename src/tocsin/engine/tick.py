@@ -44,6 +44,7 @@ EXPLAINED = frozenset(
     {
         "changes",
         "breakdown",
+        "dependencies",
         "slice",
         "slices",
         "provider_note",

@@ -5,9 +5,10 @@ and how to read the answer, and keeps no state that matters: what it must rememb
 which its runner (`tocsin.engine.sources`) makes durable only after everything that came with it is.
 A source never sees the store.
 
-Two things come out of a poll. *Metrics* may be told again: a point is known by its series, start
-and end. *Entries* (calls, log records) may not, so each has an id, and the runner takes each id
-once.
+Several things come out of a poll. *Metrics* may be told again: a point is known by its series,
+start and end. *Entries* (calls, log records) may not, so each has an id, and the runner takes each
+id once. *Alerts* of another monitor and *reports* about a dependency say how things are now, and
+replace what was said before.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
+from tocsin.domain.dependencies import DependencyState
 from tocsin.domain.errors import TocsinError
+from tocsin.intake.alerts.incoming import Incoming
 from tocsin.intake.records import LogEntry, SpanRecord
 
 ENTRY_ID = "log.record.uid"  # attribute of a call or log record: the id its source knows it by
@@ -62,6 +65,18 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
+class Reported:
+    """How a dependency is, as one target says. by: "status page", "probe". since: where it says."""
+
+    dependency: str
+    by: str
+    state: DependencyState
+    reason: str = ""
+    link: str = ""
+    since: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Polled:
     """What one poll of one target found.
 
@@ -78,6 +93,8 @@ class Polled:
     cursor: Any = None
     is_behind: bool = False
     notes: Sequence[str] = ()
+    alerts: Sequence[Incoming] = ()
+    reports: Sequence[Reported] = ()
 
 
 @runtime_checkable
@@ -85,7 +102,8 @@ class Source(Protocol):
     """Asks one or more targets.
 
     Config: the frozen dataclass it is built from. extra: what must be installed with Tocsin, as in
-    `pip install 'tocsin[extra]'`; "" for nothing. every: the usual time between two polls.
+    `pip install 'tocsin[extra]'`; "" for nothing. every: the usual time between two polls. A class
+    attribute `needs_service = False` says that what it reads need not belong to one service.
     """
 
     Config: ClassVar[type[Any]]
@@ -112,4 +130,13 @@ class Source(Protocol):
 
     async def close(self) -> None:
         """Give connections back."""
+        ...
+
+
+@runtime_checkable
+class Reporting(Protocol):
+    """A source of reports, which says what is known when a target cannot be read."""
+
+    def lost(self, target: str, reason: str) -> Sequence[Reported]:
+        """Reports that hold now: unknown, as a rule."""
         ...

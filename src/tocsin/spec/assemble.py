@@ -108,7 +108,9 @@ def sources(
     for document in assembly.of("Source"):
         spec: SourceShape = document.spec
         # A service that nobody wrote down is a problem of its own.
-        service = known.get(spec.service) or Service(spec.service, spec.service)
+        service = known.get(spec.service) or (
+            Service(spec.service, spec.service) if spec.service else None
+        )
         built, problems = spec.build(document.name, service, document.located, secrets)
         assembly.problems += problems
         if built is not None:

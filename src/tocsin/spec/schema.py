@@ -144,13 +144,15 @@ def _typed_spec(
     """One branch per type of a plugin."""
     branches: list[Schema] = []
     shared = {name: field for name, field in spec["properties"].items() if name != "type"}
-    needed = [name for name in spec["required"] if name != "type"]
+    needed = [name for name in spec.get("required", []) if name != "type"]
     for name, plugin in plugins.items():
+        needs_more = prefix == "source" and getattr(plugin, "needs_service", True)
         key = f"{prefix}.{name}"
         settings = settings_schema(plugin.Config, f"{key}.")
         own = settings.get("properties", {})
         settings["properties"] = {"type": {"const": name}, **shared, **own}
-        settings["required"] = ["type", *needed, *settings.get("required", [])]
+        own_needs = settings.get("required", [])
+        settings["required"] = ["type", *needed, *(["service"] if needs_more else []), *own_needs]
         definitions |= {f"{key}.{n}": d for n, d in settings.pop("$defs", {}).items()}
         definitions[key] = settings
         branches.append({"$ref": f"#/$defs/{key}"})

@@ -20,7 +20,8 @@ class Service:
     """One production service that calls LLMs.
 
     project, service_name: what the telemetry calls it; project "" matches any. mode: how much may
-    leave the house: observe (nothing), notify (no paging), page (all of it).
+    leave the house: observe (nothing), notify (no paging), page (all of it). depends_on: what else
+    it uses and does not own, beside its provider.
     """
 
     name: str
@@ -40,6 +41,13 @@ class Service:
     dimensions: tuple[str, ...] = ()
     project: str = ""
     service_name: str = ""
+    depends_on: tuple[str, ...] = ()
+
+    @property
+    def dependencies(self) -> tuple[str, ...]:
+        """What it uses and does not own: its provider, and what else it names; each once."""
+        named = (self.provider, *self.depends_on)
+        return tuple(dict.fromkeys(name for name in named if name))
 
     @property
     def labels(self) -> Mapping[str, str]:
@@ -96,6 +104,10 @@ class ServiceShape(Shape):
     dimensions: Annotated[
         OneOrMany, Field(description="attributes of a call that a breakdown may slice by")
     ] = ()
+    depends_on: Annotated[
+        OneOrMany,
+        Field(description="what else it uses and does not own: a vector database, a gateway"),
+    ] = ()
     match: MatchShape = MatchShape()
 
     def build(self, name: str, display_name: str) -> Service:
@@ -112,7 +124,7 @@ class ServiceShape(Shape):
 
 _SAME = (
     "description", "team", "owner", "env", "exposure", "risk_tier", "regulated", "provider",
-    "model", "mode", "runbook", "first_steps", "dimensions",
+    "model", "mode", "runbook", "first_steps", "dimensions", "depends_on",
 )  # fmt: skip
 
 

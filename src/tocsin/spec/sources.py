@@ -19,7 +19,7 @@ from tocsin.intake.sources import SOURCES
 from tocsin.spec.explain import suggest
 from tocsin.spec.plugins import Secrets, fit_settings
 from tocsin.spec.services import Service
-from tocsin.spec.shape import Duration, SnakeShape, Text
+from tocsin.spec.shape import Duration, SnakeShape
 from tocsin.spec.yaml import Located
 
 SHORTEST, LONGEST = timedelta(seconds=1), timedelta(days=1)
@@ -27,7 +27,10 @@ SHORTEST, LONGEST = timedelta(seconds=1), timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class ConfiguredSource:
-    """Something to ask. config: settings with secrets filled in, None without them (a plan)."""
+    """Something to ask. config: settings with secrets filled in, None without them (a plan).
+
+    service: "" where what is read belongs to no single one.
+    """
 
     name: str
     type: str
@@ -53,7 +56,13 @@ class SourceShape(SnakeShape):
         AfterValidator(_check_type),
         WithJsonSchema({"type": "string", "enum": sorted(SOURCES)}),
     ]
-    service: Annotated[Text, Field(description="the Service that what is read belongs to")]
+    service: Annotated[
+        str,
+        Field(
+            description="the Service that what is read belongs to; needed, except by `arize`,"
+            " `statuspage` and `probe`"
+        ),
+    ] = ""
     interval: Annotated[
         Duration | None, Field(description="time between two polls; by default that of the type")
     ] = None
@@ -67,11 +76,14 @@ class SourceShape(SnakeShape):
         return dict(self.model_extra or {})
 
     def build(
-        self, name: str, service: Service, located: Located, secrets: Secrets | None
+        self, name: str, service: Service | None, located: Located, secrets: Secrets | None
     ) -> tuple[ConfiguredSource | None, list[Problem]]:
         """The source with its secrets filled in if there is a way to; and what is wrong."""
         kind = SOURCES[self.type]
         config, problems = fit_settings(kind.Config, self.settings, located, secrets)
+        if service is None and getattr(kind, "needs_service", True):
+            message = "the required field 'service' is missing"
+            problems.append(located.problem(("spec",), message, "add service: ..."))
         interval = self.interval or kind.every
         if not SHORTEST <= interval <= LONGEST:
             message = f"must be from 1s to 1d, not {interval.total_seconds():g} s"
@@ -83,5 +95,6 @@ class SourceShape(SnakeShape):
         if problems:
             return None, problems
         labels: Mapping[str, str] = dict(self.labels)
-        origin = Origin(name, service.service_name, service.project, labels)
-        return ConfiguredSource(name, self.type, service.name, interval, origin, config), []
+        owner = service or Service("", "")
+        origin = Origin(name, owner.service_name, owner.project, labels)
+        return ConfiguredSource(name, self.type, owner.name, interval, origin, config), []

@@ -10,8 +10,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from tocsin.domain.dependencies import DependencyStatus
 from tocsin.domain.findings import Alert, AlertState, Incident, IncidentState
-from tocsin.store import outbox, responses, tables
+from tocsin.store import dependencies, outbox, responses, tables
 from tocsin.store.database import Database, connect
 from tocsin.store.ledger import clean, jsonable
 from tocsin.store.reading import StateReader
@@ -73,6 +74,10 @@ class StateStore(StateReader):
                 lambda: self._read_incidents(live_only=live_only),
             )
         )
+
+    def dependencies(self) -> Sequence[DependencyStatus]:
+        """What sources say of dependencies, the latest word of each."""
+        return tuple(self._remember("dependencies", "dependencies", self._read_dependencies))
 
     def next_due(self) -> datetime | None:
         """When the next effect becomes claimable, or None; reads only."""
@@ -167,6 +172,10 @@ class StateStore(StateReader):
         table = tables.alert
         query = sa.select(table).where(table.c.state != AlertState.RESOLVED.value)
         return {row["fingerprint"]: alert_of(row) for row in self._rows(query)}
+
+    def _read_dependencies(self) -> Sequence[DependencyStatus]:
+        with self.reading() as tx:
+            return dependencies.read(tx)
 
     def _read_incidents(self, *, live_only: bool) -> dict[str, Incident]:
         """Latest episodes by group key; only those whose version changed are read in full."""

@@ -63,6 +63,22 @@ inbox = sa.Table(
 )
 sa.Index("ux_inbox_delivery", inbox.c.source, inbox.c.delivery, unique=True)
 
+# How dependencies fare, the latest word of each target of a source.
+dependency = sa.Table(
+    "dependency",
+    METADATA,
+    sa.Column("dependency", sa.Text, primary_key=True),
+    sa.Column("source", sa.Text, primary_key=True),
+    sa.Column("target", sa.Text, primary_key=True),
+    sa.Column("by", sa.Text, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("since", sa.BigInteger, nullable=False),
+    sa.Column("at", sa.BigInteger, nullable=False),
+    sa.Column("until", sa.BigInteger, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("link", sa.Text, nullable=False),
+)
+
 alert = sa.Table(
     "alert",
     METADATA,

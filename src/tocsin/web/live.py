@@ -132,6 +132,7 @@ class LiveDesk:
             health=tuple(service_health(self._house, name)),
             quality=tuple(self._house.qualities(name)),
             segments=tuple(self._house.fairness(name)),
+            dependencies=tuple(self._house.dependencies(name)),
         )
 
     def objectives(self) -> tuple[ObjectiveView, ...]:

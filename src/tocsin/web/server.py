@@ -30,6 +30,7 @@ from tocsin.engine import documents
 from tocsin.engine.answers import Answers
 from tocsin.engine.definitions import Definitions
 from tocsin.engine.house import House
+from tocsin.engine.listening import Listening
 from tocsin.engine.notary import Notary
 from tocsin.engine.outside import KeepChanges, Outside
 from tocsin.engine.scheduler import Scheduler
@@ -48,7 +49,15 @@ from tocsin.store.otlp_kinds import TABLES
 from tocsin.store.row_kinds import segment_kinds
 from tocsin.store.state import StateStore
 from tocsin.store.telemetry import Telemetry
-from tocsin.web import exports, freezes, health, ledger_export, quality, segments
+from tocsin.web import (
+    dependencies,
+    exports,
+    freezes,
+    health,
+    ledger_export,
+    quality,
+    segments,
+)
 from tocsin.web.alert_doors import HOOKS, AlertDoors, keeps_changes
 from tocsin.web.app import create_app
 from tocsin.web.auth import AuthPolicy, hash_token
@@ -82,10 +91,11 @@ class Stores:
 
 @dataclass(frozen=True, slots=True)
 class Doorway:
-    """Where alerts of other monitors come in, and who reads them."""
+    """Where what others say comes in, and who reads it."""
 
     outside: Outside
     doors: AlertDoors
+    listening: Listening
     keep_changes: KeepChanges | None = None
 
 
@@ -231,6 +241,7 @@ def web_app(
             freezes.routes(house, shown.blind),
             quality.routes(house),
             ledger_export.routes(house),
+            dependencies.routes(house),
             exports.routes(house.telemetry, house.clock),
         ],
         answers=answers,
@@ -331,10 +342,11 @@ async def serve(settings: Settings, clock: Clock, rng: Random) -> None:
             redactions=lambda: house.desired.redactions,
             kept_days=lambda: keeping.raw_days,
         )
-        sources = SourceRunner(intake, stores.state, stores.telemetry, clock)
         outside = Outside(house)
+        listening = Listening(house, outside)
+        sources = SourceRunner(intake, stores.state, stores.telemetry, clock, listening)
         alerts = AlertDoors(outside)
-        doorway = Doorway(outside, alerts, keeps_changes(intake))
+        doorway = Doorway(outside, alerts, listening, keeps_changes(intake))
         auth = auth_policy(settings)
         answers = Answers(house)
         admit = admission(auth.accepts if auth.needs_login else None)
@@ -394,6 +406,7 @@ async def running(
         tasks.append(asyncio.create_task(sources.run(stop), name="sources"))
     if doorway is not None:
         doorway.outside.then(courier.wake, doorway.keep_changes)
+        doorway.listening.then(courier.wake)
         tasks.append(asyncio.create_task(doorway.doors.run(stop), name="inbox"))
     try:
         yield tasks

@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from tocsin.assess.masked import Fairness
 from tocsin.assess.quality import QualityStanding
+from tocsin.domain.dependencies import Dependency
 from tocsin.domain.findings import IncidentState
 from tocsin.engine.health import ServiceHealth
 from tocsin.web.objective_views import ObjectiveView
@@ -252,6 +253,7 @@ class ServiceView:
     unread: tuple[str, ...] = ()
     health: tuple[ServiceHealth, ...] = ()
     segments: tuple[Fairness, ...] = ()
+    dependencies: tuple[Dependency, ...] = ()
     quality: tuple[QualityStanding, ...] = ()
 
 
