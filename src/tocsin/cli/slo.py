@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
-from typing import Annotated, Any
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
@@ -14,10 +14,14 @@ from rich.table import Table
 from tocsin.cli.terminal import ConfigDir, DataDir, Output, Url, logs, out, told
 from tocsin.domain.errors import TocsinError
 
+if TYPE_CHECKING:
+    from tocsin.engine.settings import Settings
+
 slo = typer.Typer(help="Where error budgets stand: list, show, explain.", no_args_is_help=True)
 
 Name = Annotated[str, typer.Argument(help="name of the objective")]
 View = dict[str, Any]
+MOST_SHOWN = 20
 _COLOURS = {"ok": "green", "warn": "yellow", "bad": "red", "unknown": "blue"}
 
 
@@ -49,9 +53,18 @@ def show(
     data_dir: DataDir = None,
     config: ConfigDir = None,
     output: Output = Output.TEXT,
+    as_of: Annotated[
+        str, typer.Option("--as-of", help="as it was known at this time (RFC 3339), beside now")
+    ] = "",
 ) -> None:
-    """One objective in figures: SLI with its interval, budget, burn per window."""
+    """One objective in figures: SLI with its interval, budget, burn per window.
+
+    With --as-of: by the calls and scores received by then, under the configuration in force then.
+    """
     with told():
+        if as_of:
+            _known_at(name, as_of, url, data_dir, config, output)
+            return
         view = _one(name, _objectives(url, data_dir, config))
         if output is Output.TEXT:
             _show(view)
@@ -77,17 +90,110 @@ def explain(
             print(json.dumps({"name": name, "explanation": sentences}))  # noqa: T201
 
 
+@slo.command()
+def recount(
+    name: Name,
+    url: Url = None,
+    data_dir: DataDir = None,
+    config: ConfigDir = None,
+    output: Output = Output.TEXT,
+) -> None:
+    """Count an objective from raw rows again and compare it with what decides.
+
+    Exit code: 0 they are equal, 2 they differ, 1 there is no answer.
+    """
+    from tocsin.domain.clock import SystemClock
+    from tocsin.web.reading import recounted
+
+    with told():
+        found = recounted(_settings(url, data_dir, config), SystemClock(), name)
+        if output is Output.TEXT:
+            _show_both(found, "held", "counted")
+            out.print("equal" if found["equal"] else escape("; ".join(found["differs"])))
+            if found["incomplete"]:
+                out.print(f"[yellow]{escape(found['incomplete'])}[/]", highlight=False)
+        else:
+            print(json.dumps(found))  # noqa: T201
+        raise typer.Exit(0 if found["equal"] else 2)
+
+
 # --- private -----------------------------------------------------------------------------------
+
+
+def _settings(url: str | None, data_dir: Any, config: Any) -> Settings:
+    from tocsin.engine.settings import from_environment
+
+    logs(logging.ERROR)
+    return from_environment(url=url, data_dir=data_dir, config_dir=config)
 
 
 def _objectives(url: str | None, data_dir: Any, config: Any) -> list[View]:
     from tocsin.domain.clock import SystemClock
-    from tocsin.engine.settings import from_environment
     from tocsin.web.reading import objectives
 
-    logs(logging.ERROR)
-    settings = from_environment(url=url, data_dir=data_dir, config_dir=config)
-    return objectives(settings, SystemClock())
+    return objectives(_settings(url, data_dir, config), SystemClock())
+
+
+def _known_at(
+    name: str, text: str, url: str | None, data_dir: Any, config: Any, output: Output
+) -> None:
+    from tocsin.domain.clock import SystemClock, parse_iso
+    from tocsin.web.reading import known_at
+
+    try:
+        at = parse_iso(text)
+    except ValueError:
+        raise TocsinError(f"--as-of {text!r} is no time such as 2026-03-02T14:05:00Z") from None
+    found = known_at(_settings(url, data_dir, config), SystemClock(), name, at)
+    if output is not Output.TEXT:
+        print(json.dumps(found))  # noqa: T201
+        return
+    if found["then"] is None:
+        out.print(f"{escape(name)} was not configured then.", highlight=False)
+    _show_both(found, "then", "now")
+    for sentence in (*found["rewritten"], found["incomplete"]):
+        if sentence:
+            out.print(f"[yellow]{escape(sentence)}[/]", highlight=False)
+    _show_restated(found)
+
+
+def _show_both(found: View, first: str, second: str) -> None:
+    views = [found[first], found[second]]
+    table = Table(box=None, pad_edge=False)
+    table.add_column("")
+    for heading in (first, second):
+        table.add_column(heading, justify="right")
+    lines: dict[str, Callable[[View], str]] = {
+        "found": _found,
+        "bad": lambda view: "-" if view["mean"] else f"{view['bad']:,}",
+        "of": lambda view: f"{view['total']:,} {view['counts_in']}",
+        "budget left": lambda view: _share(view["budget_left"]),
+        "proven": lambda view: str(view["standing"]).replace("_", " "),
+        "target": lambda view: f"{_target(view)} over {view['window']}",
+        "corrections": lambda view: ", ".join(view["corrections"]) or "none",
+    }
+    for label, text in lines.items():
+        table.add_row(f"[dim]{label}[/]", *("-" if v is None else escape(text(v)) for v in views))
+    out.print(f"[bold]{escape(found['name'])}[/] after {found['until']}", highlight=False)
+    out.print(table)
+
+
+def _show_restated(found: View) -> None:
+    if not found["restated"]:
+        if found["then"] is not None:
+            out.print("No hour is counted otherwise now.", highlight=False)
+        return
+    table = Table(box=None, pad_edge=False)
+    table.add_column("hours that changed")
+    table.add_column("indicator")
+    for heading in ("bad then", "of", "bad now", "of"):
+        table.add_column(heading, justify="right")
+    for one in found["restated"][:MOST_SHOWN]:
+        counts = (one["bad_then"], one["total_then"], one["bad_now"], one["total_now"])
+        table.add_row(one["hour"], escape(one["indicator"]), *(f"{count:,}" for count in counts))
+    out.print(table)
+    if (more := found["restated_hours"] - MOST_SHOWN) > 0:
+        out.print(f"and {more} more (--output json)", highlight=False)
 
 
 def _one(name: str, views: list[View]) -> View:

@@ -77,6 +77,10 @@ class Ratio:
         """What one call counts as."""
         return SHARE if self.charge is not None else 1
 
+    def amount(self, counted: int) -> float:
+        """A sum of its counts as people have it: calls, or what calls were charged."""
+        return counted / SHARE if self.charge is not None else counted
+
     @property
     def scores(self) -> frozenset[str]:
         """Names of the scores that are looked up for every call."""

@@ -36,6 +36,7 @@ from tocsin.engine.commit import respond
 from tocsin.engine.evidence import Witness
 from tocsin.engine.feed import Feed, cut
 from tocsin.engine.naming import Renamed
+from tocsin.engine.restating import Moved, restate, restated_event
 from tocsin.engine.rules import Rules, compile_desired
 from tocsin.engine.tally import Tally
 from tocsin.engine.tick import Decided, settle, tick
@@ -52,6 +53,7 @@ RECALL_STEP = 14 * 24  # hours
 FAIRNESS_MINUTES = 24 * 60
 MOST_MISSED = 24 * 60
 RESTATE_OVERLAP = timedelta(minutes=5)
+MOST_LATE_HOURS = 24  # that are read again in one beat; an import of a year takes its time
 LAST_MINUTE = "engine.last_minute"
 
 
@@ -130,6 +132,7 @@ class House:
             self._minutes = source
             self._afresh = afresh  # what a source may have read ahead is older than a late score
             self._restated = self.clock.now()
+            self._late: set[int] = set()  # hours of late calls that wait to be read again
             self._feed = Feed(source, rules.watched, start=resume, reread=self._reread)
             self.standing = Standing(resume - 1, {})
             self.tally.begin(window, rules.monitors.monitors)
@@ -315,7 +318,8 @@ class House:
         return min(max(last + 1, oldest), now)
 
     def _restate(self, now: datetime) -> None:
-        """Let scores that came late, and corrections, count in objectives where they belong.
+        """Let calls and scores that came late, and corrections, count in objectives where they
+        belong.
 
         Looks back further than the last time: what is received takes a moment to be loaded, and
         taking the same hour in twice changes nothing.
@@ -324,18 +328,27 @@ class House:
             since, self._restated = self._restated - RESTATE_OVERLAP, now
             before = self._feed.position - self._reread
             watched = self.rules.watched.series
+            held = {s: r for s, r in watched.items() if s in self.window.ledger.series}
+            if held:
+                late_s = self.lateness.total_seconds() + 60 * (self._reread + 1)
+                self._late |= set(self.telemetry.late(since, before, late_s))
+            newest = sorted(self._late)[-MOST_LATE_HOURS:]
+            self._late -= set(newest)
+            moved = dict(self._restate_hours(held, newest))
             rated = {s: r for s, r in watched.items() if r.column == "feedback_negative"}
             if rated:
-                self._restate_hours(rated, self.telemetry.restated(since, before))
+                moved |= self._restate_hours(rated, self.telemetry.restated(since, before))
             judged = {s: r for s, r in watched.items() if r.scores}
             if judged:
                 names = sorted(frozenset().union(*(r.scores for r in judged.values())))
-                self._restate_hours(judged, self.telemetry.judged(since, before, names))
+                moved |= self._restate_hours(judged, self.telemetry.judged(since, before, names))
+        event = restated_event(moved, now)
+        if event is not None:
+            with self.state.transaction() as tx:
+                tx.append(event)
 
-    def _restate_hours(self, series: Mapping[SeriesId, Ratio], hours: Iterable[int]) -> None:
-        for hour in hours:
-            stop = min(60 * (hour + 1), self._feed.position)
-            self.window.restate(self._afresh.minutes(series, (), 60 * hour, stop))
+    def _restate_hours(self, series: Mapping[SeriesId, Ratio], hours: Iterable[int]) -> Moved:
+        return restate(self.window, self._afresh, series, hours, self._feed.position)
 
     def _warm_up(
         self,

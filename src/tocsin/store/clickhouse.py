@@ -13,6 +13,7 @@ import json
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,7 @@ class ClickHouse:
         self._lock = threading.Lock()
         self._readers = Gate()
         self._closed = False
+        self._seen: dict[str, Any] | None = None  # settings of reads
         self._connect = _connector()
         self._client()
 
@@ -141,7 +143,7 @@ class ClickHouse:
         self, sql: str, parameters: Mapping[str, Any] | None = None
     ) -> Sequence[Sequence[Any]]:
         """The rows of a query as Python values."""
-        found = self._read(lambda client: client.query(sql, parameters), sql)
+        found = self._read(lambda client: client.query(sql, parameters, settings=self._seen), sql)
         rows: Sequence[Sequence[Any]] = found.result_rows
         return rows
 
@@ -149,14 +151,16 @@ class ClickHouse:
         self, sql: str, parameters: Mapping[str, Any] | None = None
     ) -> list[dict[str, Any]]:
         """The rows of a query as dictionaries by column name."""
-        found = self._read(lambda client: client.query(sql, parameters), sql)
+        found = self._read(lambda client: client.query(sql, parameters, settings=self._seen), sql)
         return list(found.named_results())
 
     def arrays(
         self, sql: str, parameters: Mapping[str, Any] | None = None
     ) -> list[npt.NDArray[Any]]:
         """The columns of a query of numbers, without a Python object per value."""
-        found = self._read(lambda client: client.query_arrow(sql, parameters), sql)
+        found = self._read(
+            lambda client: client.query_arrow(sql, parameters, settings=self._seen), sql
+        )
         return [np.asarray(column.to_numpy()) for column in found.columns]
 
     def export(self, sql: str) -> bytes:
@@ -177,7 +181,25 @@ class ClickHouse:
 
     def table(self, sql: str, parameters: Mapping[str, Any] | None = None) -> Any:
         """The answer of a query as one Arrow table, texts as texts."""
-        return self._read(lambda client: client.query_arrow(sql, parameters, use_strings=True), sql)
+        return self._read(
+            lambda client: client.query_arrow(
+                sql, parameters, settings=self._seen, use_strings=True
+            ),
+            sql,
+        )
+
+    def seeing(self, conditions: Mapping[str, str]) -> ClickHouse:
+        """The same engine, whose reads see of each of these tables only rows that meet a condition
+        (SQL without quotes)."""
+        # By both names: on a cluster a table is asked through one that knows the nodes.
+        pairs = ", ".join(
+            f"'{name}': '{condition}'"
+            for table, condition in conditions.items()
+            for name in dict.fromkeys((f"{DATABASE}.{table}", self.layout.piece(table)))
+        )
+        seeing = copy(self)
+        seeing._seen = {"additional_table_filters": f"{{{pairs}}}"}
+        return seeing
 
     def delete(self, table: str, where: str, parameters: Mapping[str, Any] | None = None) -> None:
         """Delete the rows of `tocsin.<table>` that meet `where`, on every node, and wait for it."""

@@ -59,8 +59,8 @@ MEASURED = {
     ),
 }
 _CODES = {column: code for code, column in enumerate(MEASURED, start=1)}
-_MINUTE, _HOUR = 60, 3600
-_ROLLUP = {_MINUTE: "calls_1m", _HOUR: "calls_1h"}
+MINUTE, HOUR = 60, 3600  # grains, in seconds
+_ROLLUP = {MINUTE: "calls_1m", HOUR: "calls_1h"}
 # place, column, whether `ge`, threshold, segment's name and value, model
 _RULE = "UInt32, UInt8, UInt8, Float64, String, String, String"
 
@@ -75,7 +75,7 @@ class MinuteReader:
         self, monitored: Mapping[SeriesId, Ratio], services: Sequence[str], start: int, stop: int
     ) -> MinuteBlock:
         """Counts of every series and histograms of every service, epoch minutes [start, stop)."""
-        window = {"start": start, "stop": stop, "grain": _MINUTE}
+        window = {"start": start, "stop": stop, "grain": MINUTE}
         one = {sid: ratio for sid, ratio in monitored.items() if sid.segment[1] != EACH}
         each = {sid: ratio for sid, ratio in monitored.items() if sid.segment[1] == EACH}
         bad, total = self._counts(one, window)
@@ -98,7 +98,7 @@ class MinuteReader:
 
         Rollups are read by the hour, which reaches back further and costs a sixtieth.
         """
-        window = {"start": start, "stop": stop, "grain": _HOUR}
+        window = {"start": start, "stop": stop, "grain": HOUR}
         return HourBlock(start, tuple(monitored), *self._counts(monitored, window))
 
     def _counts(
@@ -129,9 +129,13 @@ class MinuteReader:
         rows = self._engine.rows(
             "SELECT intDiv(toUnixTimestamp(ts), 60), service, kind, title, labels"
             f" FROM {DATABASE}.changes WHERE {between('ts')} ORDER BY ts, title",
-            {"start": start, "stop": stop, "grain": _MINUTE},
+            {"start": start, "stop": stop, "grain": MINUTE},
         )
         return [Change(int(row[0]), *row[1:]) for row in rows]
+
+    def _rollup(self, grain: int) -> str:
+        """SQL: where rollup rows by the minute or the hour are read."""
+        return f"{DATABASE}.{_ROLLUP[grain]}"
 
     def _counted(
         self, chosen: list[tuple[int, SeriesId, Ratio]], window: Mapping[str, int],
@@ -146,7 +150,7 @@ class MinuteReader:
         columns = self._engine.arrays(
             f"SELECT {lookup(*by)} - 1 AS k, {step_of('t')} AS m,"
             " toInt64(sum(n)), toInt64(sum(errors)), toInt64(sum(failed)), toInt64(sum(truncated))"
-            f" FROM {DATABASE}.{_ROLLUP[window['grain']]}"
+            f" FROM {self._rollup(window['grain'])}"
             f" WHERE {between('t')} AND k >= 0 GROUP BY k, m",
             {**window, **places_of(keys)},
         )
@@ -243,7 +247,7 @@ class MinuteReader:
         service, minute, bucket, count = self._engine.arrays(
             f"SELECT {lookup('service')} - 1 AS s, {step_of('t')} AS m,"
             " toInt64(b), toInt64(sum(c))"
-            f" FROM {DATABASE}.calls_1m"
+            f" FROM {self._rollup(MINUTE)}"
             f" ARRAY JOIN mapKeys({column}) AS b, mapValues({column}) AS c"
             f" WHERE {between('t')} AND kind = 'llm' AND sk = '' AND s >= 0 GROUP BY s, m, b",
             {**window, **places_of({name: i for i, name in enumerate(services)})},

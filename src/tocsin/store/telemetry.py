@@ -41,6 +41,7 @@ from tocsin.store.owner import Owner
 from tocsin.store.quarantine import Quarantine, digests_of
 from tocsin.store.reads import Reads
 from tocsin.store.reconcile import Inserts, Opening, Reconciler, Settled, leftover
+from tocsin.store.recount import Recount, late_hours
 from tocsin.store.retention import DAY_S, Keeping
 from tocsin.store.row_kinds import row_kinds
 from tocsin.store.samples import SampleReader
@@ -253,6 +254,10 @@ class Telemetry:
         """See `domain.ports.History`."""
         return self._minutes.hours(monitored, start, stop)
 
+    def recount(self, known_by: datetime | None = None) -> Recount:
+        """The same counts from raw rows; see `store.recount`."""
+        return Recount(self._engine, known_by)
+
     def call(self, trace_id: str, span_id: str) -> CallDetail | None:
         """One call with all that is kept about it, None when there is none."""
         return call_detail(self._engine, trace_id, span_id)
@@ -273,6 +278,11 @@ class Telemetry:
         """Epoch hours, before epoch minute `before`, in which scores received from `since` on
         changed what is counted."""
         return restated(self._engine, since, before)
+
+    def late(self, since: datetime, before: int, late_s: float) -> Sequence[int]:
+        """Epoch hours, before epoch minute `before`, of calls received from `since` on that came
+        more than `late_s` seconds after they ended."""
+        return late_hours(self._engine, since, before, late_s)
 
     def judged(self, since: datetime, before: int, names: Sequence[str]) -> Sequence[int]:
         """Epoch hours, before epoch minute `before`, of calls about which a score of one of these

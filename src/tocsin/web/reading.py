@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 
@@ -18,6 +19,7 @@ from tocsin.domain.errors import StoreError
 from tocsin.engine.freezes import deploy_gates
 from tocsin.engine.house import House
 from tocsin.engine.settings import STATE_FILE, Settings
+from tocsin.web.as_of import as_of_view, recount_view
 from tocsin.web.live import LiveDesk
 from tocsin.web.server import configuration, open_stores
 
@@ -49,6 +51,25 @@ def deploy_gate(settings: Settings, clock: Clock, service: str, change: str) -> 
         return dict(_plain(asdict(gate)))
 
 
+def known_at(settings: Settings, clock: Clock, name: str, at: datetime) -> dict[str, Any]:
+    """An objective as it was known at `at`, and as known now, as the API has it.
+
+    Raises as `engine.as_of.as_of`, and as `objectives`.
+    """
+    if settings.url:
+        return _asked(settings, f"/api/v1/objectives/{quote(name)}/as-of", {"at": iso(at)})
+    with _opened(settings, clock) as house:
+        return dict(_plain(as_of_view(house, name, at)))
+
+
+def recounted(settings: Settings, clock: Clock, name: str) -> dict[str, Any]:
+    """An objective held against raw rows, as the API has it. Raises as `known_at`."""
+    if settings.url:
+        return _asked(settings, f"/api/v1/objectives/{quote(name)}/recount", {})
+    with _opened(settings, clock) as house:
+        return dict(_plain(recount_view(house, name)))
+
+
 # --- private -----------------------------------------------------------------------------------
 
 
@@ -74,6 +95,11 @@ def _opened(settings: Settings, clock: Clock) -> Iterator[House]:
 
 
 def _items(settings: Settings, path: str, query: Mapping[str, str]) -> list[dict[str, Any]]:
+    items: list[dict[str, Any]] = _asked(settings, path, query)["items"]
+    return items
+
+
+def _asked(settings: Settings, path: str, query: Mapping[str, str]) -> dict[str, Any]:
     url, token = settings.url, settings.token
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     try:
@@ -81,9 +107,9 @@ def _items(settings: Settings, path: str, query: Mapping[str, str]) -> list[dict
     except httpx.HTTPError as error:
         raise StoreError(f"{url} does not answer: {error}") from None
     if answer.status_code != 200:
-        raise StoreError(f"{url} refused: {answer.status_code} {answer.text[:300]}")
-    items: list[dict[str, Any]] = answer.json()["items"]
-    return items
+        raise StoreError(f"{url} refused: {answer.status_code} {_why(answer)}")
+    found: dict[str, Any] = answer.json()
+    return found
 
 
 def _plain(value: Any) -> Any:
@@ -93,3 +119,11 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {name: _plain(item) for name, item in value.items()}
     return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _why(answer: httpx.Response) -> str:
+    """What an RFC 9457 problem says, else the beginning of the body."""
+    try:
+        return str(answer.json()["detail"])
+    except (ValueError, KeyError, TypeError):
+        return answer.text[:300]

@@ -50,6 +50,7 @@ from tocsin.store.row_kinds import segment_kinds
 from tocsin.store.state import StateStore
 from tocsin.store.telemetry import Telemetry
 from tocsin.web import (
+    as_of,
     dependencies,
     exports,
     freezes,
@@ -239,6 +240,7 @@ def web_app(
             health.routes(house),
             segments.routes(house),
             freezes.routes(house, shown.blind),
+            as_of.routes(house),
             quality.routes(house),
             ledger_export.routes(house),
             dependencies.routes(house),
