@@ -11,14 +11,14 @@ import json
 import math
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 from scipy.special import ndtri
 
 from tocsin.assess.gates.evidence import Sums
-from tocsin.assess.gates.gate import Batch, Gate, Metric, Running, Track, advance, judge
+from tocsin.assess.gates.gate import Batch, Gate, Metric, Running, advance, judge
+from tocsin.assess.gates.memory import recalled, remembered
 
 SEEDS, LOOKS, PER_LOOK, MARGIN = 2000, 800, 25, 0.01
 PAIRS = {"equal": (0.02, 0.02), "worse by the margin": (0.02, 0.03), "2 % to 5 %": (0.02, 0.05)}
@@ -74,12 +74,7 @@ def batches(counts: np.ndarray[Any, np.dtype[np.int64]]) -> Iterator[Batch]:
 
 def restarted(running: Running) -> Running:
     """What is left after a restart."""
-    data = json.loads(json.dumps(asdict(running)))
-    tracks = {
-        name: Track(Sums(**t["candidate"]), Sums(**t["baseline"]), t["log_exact"], t["log_most"])
-        for name, t in data["tracks"].items()
-    }
-    return Running(**{**data, "units": tuple(data["units"]), "tracks": tracks})
+    return recalled(json.loads(json.dumps(remembered(running))))
 
 
 def z_tested(counts: np.ndarray[Any, np.dtype[np.int64]]) -> str:

@@ -24,9 +24,9 @@ spec:
   burnIn: {requests: 200, minutes: 20}
   metrics:
     - {name: errors, rate: "error_class != ''", margin: 0.01, critical: true}
-    - {name: slow, rate: "duration_ms >= 2000", margin: 0.02}
+    - {name: slow, rate: "elapsed >= 2s", margin: 0.02}
     - {name: cost, mean: cost_usd, scale: log, margin: 10%}
-    - {name: relevance, mean: relevance, direction: higher_is_better, margin: 0.02}
+    - {name: relevance, mean: score('relevance'), direction: higher_is_better, margin: 0.02}
 """
 
 
@@ -41,8 +41,8 @@ def calls(errors: float = 0.02, relevance: float = 0.8, count: int = 30_000) -> 
         "error_class": pa.array(np.where(failed, "timeout", None)),
         "duration_ms": rng.lognormal(6.5, 0.6, count),
         "cost_usd": rng.lognormal(-4, 0.5, count),
-        "relevance": score.clip(0, 1),
-        "session": [f"s{n}" for n in rng.integers(0, count // 2, count)],
+        "score.relevance": score.clip(0, 1),
+        "session_id": [f"s{n}" for n in rng.integers(0, count // 2, count)],
     })  # fmt: skip
 
 
@@ -84,7 +84,7 @@ def test_too_little_is_3_and_not_proven_is_2(gate: Path) -> None:
 
 
 def test_sessions_are_the_units_where_they_are_named(gate: Path) -> None:
-    gate.write_text(GATE.replace("arms:", "unit: session\n  arms:"))
+    gate.write_text(GATE.replace("arms:", "unit: session_id\n  arms:"))
     found = json.loads(check(gate, calls(), "--output", "json").stdout)
     assert found["verdict"] == "pass"
     whole = json.loads(check(gate, calls(errors=0.08), "--output", "json").stdout)
@@ -105,12 +105,14 @@ def test_csv_is_read_alike(gate: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        ("error_class != ''", "error_class", "is text (compare it with text"),
-        ("error_class != ''", "errors > 'a'", "compares text by size"),
-        ("error_class != ''", "drop table", "is no comparison"),
-        ("error_class != ''", "eror_class != ''", "did you mean 'error_class'"),
-        ("mean: cost_usd", "mean: session", "not a number"),
+        ("error_class != ''", "error_class", "takes a truth value"),
+        ("error_class != ''", "failed > error", "has no order"),
+        ("error_class != ''", "drop table", "there is no field"),
+        ("error_class != ''", "attributes['eror_class'] != ''", "did you mean 'error_class'"),
+        ("mean: cost_usd", "mean: session_id", "is a text where a number"),
+        ("mean: cost_usd", "mean: relevance", "attributes['relevance']"),
         ("by: prompt_version", "by: model", "there is no such column"),
+        ("by: prompt_version", "by: cost_usd", "where a text goes"),
         ("margin: 10%", "margin: ten", "per cent such as 10%"),
         ("name: slow", "name: errors", "two metrics are named"),
         ("kind: Gate", "kind: Receiver", "there is no Gate"),
@@ -123,6 +125,21 @@ def test_what_cannot_be_read_is_4_with_its_reason(
     done = check(gate, calls(count=1000))
     assert done.exit_code == 4
     assert words in " ".join(done.output.split())
+
+
+def test_an_arm_may_be_written_with_what_tells_it(gate: Path) -> None:
+    done = check(gate, calls(count=1000), "--candidate", "prompt_version=v8")
+    assert done.exit_code == 2, done.output
+
+
+def test_without_a_file_a_server_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TOCSIN_URL", raising=False)
+    ask = ["gate", "check", "promotion"]
+    assert "running server (--url) or over a file" in CliRunner().invoke(app, ask).output
+    away = CliRunner().invoke(app, [*ask, "--url", "http://127.0.0.1:9"])
+    assert (away.exit_code, "does not answer" in away.output) == (4, True)
+    odd = CliRunner().invoke(app, [*ask, "--url", "http://127.0.0.1:9", "--wait", "soon"])
+    assert (odd.exit_code, "--wait must be a time" in odd.output) == (4, True)
 
 
 def test_an_unknown_arm_is_named(gate: Path) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import threading
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,7 +16,18 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from tocsin.cli.terminal import ConfigDir, DataDir, Output, Url, fail, logs, out, told
+from tocsin.cli.terminal import (
+    BadOption,
+    ConfigDir,
+    DataDir,
+    Output,
+    Url,
+    err,
+    fail,
+    logs,
+    out,
+    told,
+)
 
 if TYPE_CHECKING:
     from tocsin.assess.gates.gate import MetricResult
@@ -25,44 +38,56 @@ gate = typer.Typer(help="May it go out: a candidate against its baseline, and de
 EXIT_CODES = {"pass": 0, "fail": 1, "inconclusive": 2, "insufficient": 3, "invalid": 3}
 DEPLOY_CODES = {"open": 0, "frozen": 1, "approval": 2, "unknown": 3}
 _UNREADABLE = 4
+_ASK_EVERY_S = 10.0
 _COLOURS = {"pass": "green", "fail": "red", "invalid": "red"}
 
 
 @gate.command("check")
 def check(
-    config: Annotated[Path, typer.Option("--config", help="file or directory with the Gate")],
-    history: Annotated[
-        Path, typer.Option("--from", help="calls of both arms: Parquet, CSV or JSONL")
-    ],
     name: Annotated[str, typer.Argument(help="the Gate, where there are several")] = "",
+    config: Annotated[
+        Path | None, typer.Option("--config", help="file or directory with the Gate, for --from")
+    ] = None,
+    history: Annotated[
+        Path | None, typer.Option("--from", help="calls of both arms: Parquet, CSV or JSONL")
+    ] = None,
+    url: Url = None,
     candidate: Annotated[str, typer.Option(help="the arm that wants to take over")] = "",
     baseline: Annotated[str, typer.Option(help="the arm that runs now")] = "",
+    wait: Annotated[
+        str, typer.Option(help="how long a server may take to a verdict: 30m, 2h")
+    ] = "0s",
     junit: Annotated[Path | None, typer.Option(help="also write a JUnit report here")] = None,
     output: Output = Output.TEXT,
 ) -> None:
     """Judge a candidate by the calls of both arms in the same minutes, minute by minute.
 
+    Over a file of calls (--config and --from), or as a running server judges it (NAME and --url).
+
     Exit code: 0 pass, 1 fail, 2 inconclusive, 3 too little or invalid data, 4 something cannot be
     read.
     """
-    from tocsin.domain.errors import SpecError
-    from tocsin.engine.gates import check_file
-    from tocsin.spec.single import only
+    from tocsin.domain.errors import SpecError, TocsinError
 
     with told():
         try:
-            document = only(config, "Gate", name)
-            found = check_file(document.spec, history, candidate, baseline)
+            if history is None:
+                title, found = _served(url, name, candidate, baseline, wait)
+            else:
+                title, found = _checked(config, name, history, candidate, baseline)
         except SpecError as error:
             for problem in error.problems:
                 fail(str(problem))
             raise typer.Exit(_UNREADABLE) from None
+        except TocsinError as error:
+            fail(str(error))
+            raise typer.Exit(_UNREADABLE) from None
         if junit is not None:
-            junit.write_bytes(_junit(document.name, found))
+            junit.write_bytes(_junit(title, found))
         if output is Output.TEXT:
-            _show(document.name, found)
+            _show(title, found)
         else:
-            sys.stdout.write(json.dumps(_record(document.name, found), allow_nan=False) + "\n")
+            sys.stdout.write(json.dumps(_record(title, found), allow_nan=False) + "\n")
         raise typer.Exit(EXIT_CODES[found.result.verdict])
 
 
@@ -108,6 +133,51 @@ def _show_deploys(found: dict[str, Any]) -> None:
             f"  {freeze['hold']} since {freeze['since']} by {freeze['policy']} ({freeze['slo']})"
         )
         out.print(escape(about + exempt), highlight=False, soft_wrap=True)
+
+
+def _checked(
+    config: Path | None, name: str, history: Path, candidate: str, baseline: str
+) -> tuple[str, Checked]:
+    from tocsin.domain.errors import Problem, SpecError
+    from tocsin.engine.gates import check_file
+    from tocsin.spec.single import only
+
+    if config is None:
+        fix = "name the file or directory with the Gate: --config"
+        raise SpecError([Problem(str(history), 0, "", "no gate is said", fix)])
+    document = only(config, "Gate", name)
+    return document.name, check_file(document.spec, history, candidate, baseline)
+
+
+def _served(
+    url: str | None, name: str, candidate: str, baseline: str, wait: str
+) -> tuple[str, Checked]:
+    """The verdict of a running server; asked again until it is final or `wait` is over."""
+    from tocsin.assess.gates.memory import result_of
+    from tocsin.domain.clock import monotonic_s
+    from tocsin.engine.gates import Checked
+    from tocsin.engine.settings import from_environment
+    from tocsin.spec.shape import read_duration
+    from tocsin.web.reading import verdict
+
+    logs(logging.ERROR)
+    if not name:
+        raise BadOption("which gate is not said: tocsin gate check NAME --url ADDRESS")
+    try:
+        patience = read_duration(wait).total_seconds()
+    except ValueError as error:
+        raise BadOption(f"--wait {error}") from None
+    settings = from_environment(url=url)
+    until = monotonic_s() + patience
+    with err.status(f"{name} is being judged") if patience else nullcontext():
+        while True:
+            answer = verdict(settings, name, candidate, baseline)
+            left = until - monotonic_s()
+            if answer["is_final"] or left <= 0:
+                break
+            threading.Event().wait(min(_ASK_EVERY_S, left))
+    result = result_of(answer)
+    return name, Checked(answer["candidate"], answer["baseline"], result)
 
 
 def _record(title: str, found: Checked) -> dict[str, Any]:

@@ -190,7 +190,7 @@ class CallsFile:
         """What every call counts as: 1, its weight in thousandths, or a share."""
         if ratio.weight is None:
             return np.full(self.minute.shape, ratio.unit, np.int64)
-        weights = predicates.evaluate(ratio.weight, self._field, len(self.minute))
+        weights = predicates.evaluate(ratio.weight, self.field, len(self.minute))
         known = np.asarray(pc.fill_null(weights, 0.0).to_numpy(zero_copy_only=False), np.float64)
         return np.round(1000 * np.maximum(known, 0.0)).astype(np.int64)
 
@@ -207,7 +207,7 @@ class CallsFile:
 
     def _value(self, expression: Expression) -> Floats:
         """A number of every call, NaN where it is unknown."""
-        found = predicates.evaluate(expression, self._field, len(self.minute))
+        found = predicates.evaluate(expression, self.field, len(self.minute))
         return np.asarray(found.to_numpy(zero_copy_only=False), np.float64)
 
     def _each(self, monitored: Mapping[SeriesId, Ratio]) -> Iterator[tuple[SeriesId, Ratio]]:
@@ -222,7 +222,7 @@ class CallsFile:
 
     def _dimension(self, name: str) -> npt.NDArray[np.object_]:
         """The values of a dimension, "" where a call has none: the column of its name."""
-        values = self._field(Field("dimensions", "text", name))
+        values = self.field(Field("dimensions", "text", name))
         found = pc.fill_null(values, "").to_numpy(zero_copy_only=False)
         return np.asarray(found, dtype=object)
 
@@ -232,7 +232,7 @@ class CallsFile:
         if ratio.charge is not None:
             return np.isfinite(self._value(ratio.charge.value)), everything
         if ratio.condition is not None:
-            return predicates.counted(ratio.condition, self._field, len(self.minute))
+            return predicates.counted(ratio.condition, self.field, len(self.minute))
         flags = {"failed": self.failed, "error": self.error, "truncated": self.truncated}
         if ratio.column in flags:
             return everything, flags[ratio.column]
@@ -251,7 +251,7 @@ class CallsFile:
             known &= values > 0
         return known, np.asarray(is_bad, dtype=np.bool_)
 
-    def _field(self, field: Field) -> pa.Array:
+    def field(self, field: Field) -> pa.Array:
         """A field of the language of indicators, null where it is unknown."""
         found: pa.Array
         if field.name in _ANSWERED_ONLY:

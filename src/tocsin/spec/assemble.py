@@ -177,9 +177,11 @@ def routing(
     for document in assembly.of("Playbook"):
         message = "a Playbook is carried by name; its steps are not executed yet"
         assembly.warnings.append(document.problem(("kind",), message))
-    for kind, message in (("HealthScore", SHADOW), ("Gate", ON_DEMAND)):
-        for document in assembly.of(kind):
-            assembly.warnings.append(document.problem(("kind",), message))
+    for document in assembly.of("HealthScore"):
+        assembly.warnings.append(document.problem(("kind",), SHADOW))
+    for document in assembly.of("Gate"):
+        if not document.spec.service:
+            assembly.warnings.append(document.problem(("kind",), ON_DEMAND))
     _check_route_names(assembly, parts)
     classify = tuple(rule.build() for part in parts for rule in part.spec.classify)
     return RoutingPolicy(

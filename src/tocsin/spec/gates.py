@@ -3,58 +3,55 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
 from tocsin.assess.gates.gate import Gate, Metric
-from tocsin.spec.shape import Duration, Name, Shape, Text
+from tocsin.domain.expressions import Expression, Type, fields
+from tocsin.domain.expressions import Field as CallField
+from tocsin.indicators.language.faults import ExpressionError
+from tocsin.indicators.language.parser import parse
+from tocsin.indicators.language.vocabulary import FIELDS
+from tocsin.spec.indicators import CallKind, Condition
+from tocsin.spec.shape import Duration, Name, Shape
 
 ON_DEMAND = (
-    "a Gate is judged by `tocsin gate check` on a file of calls; the server keeps it and judges it"
-    " in a later release"
+    "a Gate without a service is judged by `tocsin gate check` on a file of calls, and not by the"
+    " server"
 )
 CANDIDATE, BASELINE = "${candidate}", "${baseline}"
-_CONDITION = re.compile(
-    r"\s*([A-Za-z_][A-Za-z0-9_.]*)\s*(==?|!=|>=|<=|>|<)\s*('(?:[^']|'')*'|\"[^\"]*\"|[-+0-9.eE]+|true|false)\s*"
-)
+_HOUR = timedelta(hours=1)
 
 
-@dataclass(frozen=True, slots=True)
-class Condition:
-    """A comparison of one column: `duration_ms >= 2000`, `status = 'error'`."""
+def _of(*types: Type) -> Callable[[str], str]:
+    """A check that a text is an expression of one of these types."""
 
-    column: str
-    operator: str
-    value: str | float | bool
+    def check(text: str) -> str:
+        if text:
+            try:
+                found = parse(text, None)
+            except ExpressionError as error:
+                raise ValueError(f"{error}{_own_columns(text)}") from None
+            if found.type not in types:
+                raise ValueError(f"{text!r} is a {found.type} where a {' or a '.join(types)} goes")
+        return text
+
+    return check
 
 
-def read_condition(text: str) -> Condition:
-    """The condition that a text says; a column alone is `column = true`. ValueError if none."""
-    if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.]*", text.strip()):
-        return Condition(text.strip(), "=", True)
-    found = _CONDITION.fullmatch(text)
-    if found is None:
-        raise ValueError(
-            f"{text!r} is no comparison; write COLUMN OPERATOR VALUE, such as duration_ms >= 2000"
-            " or status = 'error'"
-        )
-    column, operator, value = found.groups()
-    operator = "=" if operator == "==" else operator
-    if value[0] in "'\"":
-        quoted = value[1:-1].replace("''", "'")
-        if operator not in ("=", "!="):
-            raise ValueError(f"{text!r} compares text by size; use = or !=")
-        return Condition(column, operator, quoted)
-    if value in ("true", "false"):
-        return Condition(column, operator, value == "true")
-    try:
-        return Condition(column, operator, float(value))
-    except ValueError:
-        raise ValueError(f"{value!r} in {text!r} is no number") from None
+def _own_columns(text: str) -> str:
+    """How to name what only a file has, where that may be meant."""
+    name = re.match(r"[A-Za-z_][A-Za-z0-9_]*", text.strip())
+    if name is None or name[0] in FIELDS:
+        return ""
+    return f"; an attribute, or a column of a file, is attributes['{name[0]}'], a score score(...)"
+
+
+Numeric = Annotated[str, AfterValidator(_of("number", "duration"))]
+Label = Annotated[str, AfterValidator(_of("text"))]
 
 
 def _read_margin(value: Any) -> Any:
@@ -82,9 +79,11 @@ class GateMetricShape(Shape):
 
     name: Name
     rate: Annotated[
-        str, Field(description="condition of the calls that count: `status = 'error'`")
+        Condition, Field(description="condition of the calls that count: `failed`, `elapsed >= 2s`")
     ] = ""
-    mean: Annotated[str, Field(description="column whose mean is compared")] = ""
+    mean: Annotated[
+        Numeric, Field(description="value whose mean is compared: `cost_usd`, `score('relevance')`")
+    ] = ""
     scale: Annotated[
         Literal["linear", "log"],
         Field(description="log: compare by factors, as befits times and money"),
@@ -99,12 +98,15 @@ class GateMetricShape(Shape):
     @model_validator(mode="after")
     def _is_one_thing(self) -> GateMetricShape:
         if bool(self.rate) == bool(self.mean):
-            raise ValueError("give either rate: CONDITION or mean: COLUMN")
-        if self.rate:
-            read_condition(self.rate)
-            if self.scale == "log":
-                raise ValueError("a rate has no log scale")
+            raise ValueError("give either rate: CONDITION or mean: VALUE")
+        if self.rate and self.scale == "log":
+            raise ValueError("a rate has no log scale")
         return self
+
+    @property
+    def value(self) -> Expression:
+        """What is known of a call: a truth value of a rate, else a number or a duration."""
+        return parse(self.rate or self.mean, None)
 
     def build(self) -> Metric:
         """The metric."""
@@ -122,7 +124,14 @@ class GateMetricShape(Shape):
 class ArmsShape(Shape):
     """Which calls belong to which arm."""
 
-    by: Annotated[Text, Field(description="column that tells them apart, such as prompt_version")]
+    by: Annotated[
+        Label,
+        Field(
+            min_length=1,
+            description="what tells them apart: `prompt_version`, `release`,"
+            " `model`, `attributes['arm']`",
+        ),
+    ]
     baseline: Annotated[str, Field(description="its value; by default told when it is run")] = (
         BASELINE
     )
@@ -145,9 +154,20 @@ class GateShape(Shape):
     description: str = ""
     service: str = ""
     arms: ArmsShape
+    kind: Annotated[CallKind, Field(description="kind of the calls that are compared")] = "llm"
     unit: Annotated[
-        str, Field(description="column of what is independent, such as session_id; else each call")
+        Label, Field(description="what is independent: `session_id`, `user_id`; else each call")
     ] = ""
+    unit_window: Annotated[
+        Duration, Field(description="a unit counts once, by this long from its first call")
+    ] = timedelta(minutes=30)
+    settle: Annotated[
+        Duration | None,
+        Field(
+            description="how long a minute is waited for: by default 1h where scores are compared,"
+            " which come late"
+        ),
+    ] = None
     alpha: Annotated[
         float, Field(gt=0, lt=0.5, description="of passing what is worse by its margin")
     ] = 0.05
@@ -176,6 +196,37 @@ class GateShape(Shape):
             split=self.arms.split,
         )
 
-    def conditions(self) -> Mapping[str, Condition]:
-        """The condition of every rate, by the name of its metric."""
-        return {metric.name: read_condition(metric.rate) for metric in self.metrics if metric.rate}
+    def said(self, value: str) -> str:
+        """The value of an arm that people write as such, or as `prompt_version=v8`."""
+        return value.removeprefix(f"{self.arms.by}=")
+
+    @property
+    def arm(self) -> Expression:
+        """The text that tells the arms apart."""
+        return parse(self.arms.by, None)
+
+    @property
+    def independent(self) -> Expression | None:
+        """The text that names a unit; None when every call is one."""
+        return parse(self.unit, None) if self.unit else None
+
+    @property
+    def window_minutes(self) -> int:
+        """For how many minutes from its first call a unit is followed."""
+        return max(1, round(self.unit_window.total_seconds() / 60))
+
+    @property
+    def waits(self) -> timedelta:
+        """How long after its end a minute is compared, beside what telemetry takes anyway."""
+        if self.settle is not None:
+            return self.settle
+        judged = any(field.name in ("score", "label") for field in self._fields())
+        return _HOUR if judged else timedelta(0)
+
+    @property
+    def scores(self) -> frozenset[str]:
+        """Names of the scores that are compared."""
+        return frozenset(f.key for f in self._fields() if f.name in ("score", "label"))
+
+    def _fields(self) -> Iterator[CallField]:
+        return fields(*(metric.value for metric in self.metrics))

@@ -26,6 +26,7 @@ from tocsin.domain.errors import StoreError
 from tocsin.domain.samples import Sample, Wish
 from tocsin.domain.series import Change, HourBlock, MinuteBlock, Ratio, SeriesId
 from tocsin.store import ddl, fitness, prices, schema
+from tocsin.store.arms import ArmReader
 from tocsin.store.call_detail import CallDetail, call_detail
 from tocsin.store.clickhouse import ClickHouse
 from tocsin.store.costs import Costs
@@ -101,9 +102,10 @@ def prepared(
 class Telemetry:
     """Everything about calls, scores and changes. Close it, or use it as a context manager.
 
-    writer: takes records in. reads, slices, metrics: what pages and the API ask. exports: files for
-    others. costs: bills beside the price book. data_quality: what telemetry leaves out.
-    settled: what opening found. placer: finds the calls of scores that came before them.
+    writer: takes records in. reads, slices, metrics: what pages and the API ask. arms: what gates
+    compare. exports: files for others. costs: bills beside the price book. data_quality: what
+    telemetry leaves out. settled: what opening found. placer: finds the calls of scores that came
+    before them.
     """
 
     def __init__(
@@ -135,6 +137,7 @@ class Telemetry:
         self._hand_over(opening, inserts)
         self.reads = Reads(engine)
         self.slices = SliceReader(engine)
+        self.arms = ArmReader(engine)
         self._samples = SampleReader(engine)
         self.metrics = MetricReader(engine)
         self.exports = Exporter(engine)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import structlog
 from fastapi import APIRouter
@@ -51,6 +51,7 @@ def create_app(
     routers: Sequence[APIRouter] = (),
     answers: Answers | None = None,
     metrics: Sequence[BaseRoute] = (),
+    more_pages: Sequence[Callable[[Renderer], Sequence[BaseRoute]]] = (),
     auth: AuthPolicy,
     clock: Clock,
 ) -> Starlette:
@@ -59,6 +60,7 @@ def create_app(
     definer: takes definitions of objectives and health scores. routers: more of the API.
     intake_routes: come first, so that no page can shadow them. sink_app: the demo's receivers,
     mounted under /sinks. answers: takes what services of receivers send. metrics: for Prometheus.
+    more_pages: pages that ask something else than the desk.
     """
     assets = Assets()
     renderer = Renderer(desk, auth, assets, clock)
@@ -73,6 +75,7 @@ def create_app(
         *(Callbacks(answers).routes() if answers is not None else []),
         *Actions(desk, renderer, auth, clock).routes(),
         *Pages(desk, renderer).routes(),
+        *(route for made in more_pages for route in made(renderer)),
     ]
     errors = _Errors(renderer)
     return Starlette(

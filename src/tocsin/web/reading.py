@@ -70,6 +70,17 @@ def recounted(settings: Settings, clock: Clock, name: str) -> dict[str, Any]:
         return dict(_plain(recount_view(house, name)))
 
 
+def verdict(settings: Settings, gate: str, candidate: str, baseline: str) -> dict[str, Any]:
+    """How a trial of a gate stands on a running server, as the API has it.
+
+    StoreError when there is no server, it does not answer, or knows no such gate.
+    """
+    if not settings.url:
+        raise StoreError("a gate is judged by a running server (--url) or over a file (--from)")
+    arms = {"candidate": candidate, "baseline": baseline}
+    return _asked(settings, f"/api/v1/gates/{quote(gate, safe='')}/verdict", arms)
+
+
 # --- private -----------------------------------------------------------------------------------
 
 

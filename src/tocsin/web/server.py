@@ -29,6 +29,7 @@ from tocsin.domain.secret import Secret
 from tocsin.engine import documents
 from tocsin.engine.answers import Answers
 from tocsin.engine.definitions import Definitions
+from tocsin.engine.experiments import Experiments
 from tocsin.engine.house import House
 from tocsin.engine.listening import Listening
 from tocsin.engine.notary import Notary
@@ -54,6 +55,7 @@ from tocsin.web import (
     dependencies,
     exports,
     freezes,
+    gates,
     health,
     ledger_export,
     quality,
@@ -65,6 +67,7 @@ from tocsin.web.auth import AuthPolicy, hash_token
 from tocsin.web.callbacks import PATH
 from tocsin.web.connection import MOST_CONNECTIONS, BoundedConnection
 from tocsin.web.doors import open_doors
+from tocsin.web.experiments import ExperimentPages
 from tocsin.web.live import LiveDesk
 from tocsin.web.metrics import Exposition
 from tocsin.web.store_server import served_store
@@ -230,6 +233,7 @@ def web_app(
     answers: Answers | None = None,
 ) -> ASGIApp:
     """Every page and endpoint of one process."""
+    experiments = Experiments(house)
     shown = desk or LiveDesk(house, sources=sources.statuses if sources else tuple)
     return create_app(
         shown,
@@ -245,7 +249,9 @@ def web_app(
             ledger_export.routes(house),
             dependencies.routes(house),
             exports.routes(house.telemetry, house.clock),
+            gates.routes(experiments),
         ],
+        more_pages=[ExperimentPages(experiments).routes],
         answers=answers,
         metrics=Exposition(house, shown.blind).routes(),
         auth=auth_policy(settings),
@@ -397,6 +403,7 @@ async def running(
     if answers is not None:
         answers.use(channels(house.desired), courier.wake)
         tasks.append(asyncio.create_task(answers.run(http, stop), name="answers"))
+        tasks.append(asyncio.create_task(Experiments(house).run(stop, courier.wake), name="gates"))
         key = SigningKey.of(settings.ledger_key) if settings.ledger_key else None
         notary = Notary(house.state, house.clock, key)
         tasks.append(asyncio.create_task(notary.run(stop), name="notary"))

@@ -191,6 +191,32 @@ def bar(share: float | None, *, label: str, tone: Tone, height: int = 6) -> Mark
     )
 
 
+def interval(
+    low: float | None, high: float | None, value: float | None, limit: float, *, label: str,
+    tone: Tone, height: int = 16,
+) -> Markup:  # fmt: skip
+    """Where a difference lies, with its interval, beside no difference and the most allowed.
+
+    Drawn from two limits on the other side of 0 to two on its own; what reaches further is cut. An
+    interval that is not known is a dashed line.
+    """
+    middle, reach = height / 2, 2 * abs(limit)
+
+    def place(at: float) -> str:
+        return f"{number(50 + 50 * min(max(at / reach, -1), 1) if reach else 50)}%"
+
+    lines = [
+        element("line", class_="zero", x1="50%", x2="50%", y1=0, y2=height),
+        element("line", class_="limit", x1=place(limit), x2=place(limit), y1=0, y2=height),
+    ]
+    if low is None or high is None or value is None:
+        lines.append(element("line", class_="none", x1=0, x2="100%", y1=middle, y2=middle))
+        return picture(label, *lines, class_="interval t-unknown", height=height)
+    span = element("line", class_="span", x1=place(low), x2=place(high), y1=middle, y2=middle)
+    point = element("circle", class_="point", cx=place(value), cy=middle, r=3.5)
+    return picture(label, *lines, span, point, class_=f"interval t-{tone}", height=height)
+
+
 _STRIP_HEIGHT = {Tone.OK: 0.55, Tone.WARN: 0.78, Tone.BAD: 1.0, Tone.UNKNOWN: 0.3}
 
 

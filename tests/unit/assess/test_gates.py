@@ -154,9 +154,25 @@ def test_a_baseline_of_the_past_is_not_decided() -> None:
     new = [Batch(m, {"errors": (rate(rng, 0.3), Sums())}) for m in range(101, 200)]
     result, _ = run(ERRORS, [*old, *mixed, *new])
     assert result.verdict == "invalid"
-    assert "without any of the baseline" in result.reason
+    assert "after the last of the baseline" in result.reason
     apart, _ = run(ERRORS, [*old, *new])
     assert apart.verdict in ("insufficient", "invalid")
+
+
+def sparse(seed: int, candidate: float, count: int = 3000) -> Iterator[Batch]:
+    """A call every other minute, of either arm."""
+    rng = np.random.default_rng(seed)
+    for minute in range(count):
+        c, b = (rate(rng, p, int(rng.random() < 0.25)) for p in (candidate, 0.02))
+        yield Batch(minute, {"errors": (c, b)})
+
+
+def test_arms_that_seldom_meet_in_a_minute_are_still_beside_each_other() -> None:
+    gate = Gate(ERRORS.metrics, max_minutes=3000)
+    equal = Counter(run(gate, sparse(seed, 0.02))[0].verdict for seed in range(40))
+    assert equal["invalid"] == equal["fail"] == 0
+    worse = [run(gate, sparse(seed, 0.2))[0] for seed in range(40)]
+    assert {one.verdict for one in worse} == {"fail"}
 
 
 def test_a_broken_split_is_told() -> None:

@@ -43,6 +43,9 @@ class Sums:
     def __add__(self, other: Sums) -> Sums:
         return Sums(self.n + other.n, self.total + other.total, self.squares + other.squares)
 
+    def __sub__(self, other: Sums) -> Sums:
+        return Sums(self.n - other.n, self.total - other.total, self.squares - other.squares)
+
     @property
     def mean(self) -> float:
         """Mean of the units; 0 of none."""

@@ -41,6 +41,7 @@ Standing = Literal["pass", "fail", "continue", "waiting"]
 _LEAST_EVENTS = 5
 _LEAST_UNITS = 30  # of a mean, before its estimated variance is believed
 _SPLIT_ALPHA = 0.001
+_BESIDE_MINUTES = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,21 +91,27 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Track:
-    """One metric so far. log_exact: of the exact e-value; log_most: the largest evidence ever."""
+    """One metric so far. new_candidate, new_baseline: what of it the exact e-value has not taken
+    in yet, because the other arm has nothing new. log_exact: of that e-value; log_most: the largest
+    evidence ever."""
 
     candidate: Sums = NOTHING
     baseline: Sums = NOTHING
+    new_candidate: Sums = NOTHING
+    new_baseline: Sums = NOTHING
     log_exact: float = 0.0
     log_most: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """Everything a gate remembers. alone: units of the candidate in minutes without a baseline."""
+    """Everything a gate remembers. beside: the last minute with units of the baseline. alone: units
+    of the candidate that came when the baseline had had none for half an hour."""
 
     started: int | None = None
     minute: int | None = None
     paired_minutes: int = 0
+    beside: int | None = None
     alone: int = 0
     units: tuple[int, int] = (0, 0)
     tracks: Mapping[str, Track] = field(default_factory=dict)
@@ -157,11 +164,14 @@ def advance(gate: Gate, running: Running, batch: Batch) -> Running:
     seen = [(c.n, b.n) for c, b in batch.arms.values()]
     most = (max((c for c, _ in seen), default=0), max((b for _, b in seen), default=0))
     is_paired = most[0] > 0 and most[1] > 0
+    beside = batch.minute if most[1] else running.beside
+    is_alone = beside is None or batch.minute - beside > _BESIDE_MINUTES
     return Running(
         started=batch.minute if running.started is None else running.started,
         minute=batch.minute,
         paired_minutes=running.paired_minutes + is_paired,
-        alone=running.alone + (most[0] if not most[1] else 0),
+        beside=beside,
+        alone=running.alone + (most[0] if is_alone else 0),
         units=(running.units[0] + most[0], running.units[1] + most[1]),
         tracks=tracks,
     )
@@ -194,15 +204,19 @@ def run(gate: Gate, batches: Iterable[Batch]) -> tuple[GateResult, Running]:
 def _told(metric: Metric, track: Track, candidate: Sums, baseline: Sums) -> Track:
     if metric.bad == "lower":
         candidate, baseline = _turned(metric, candidate), _turned(metric, baseline)
-    log_exact = track.log_exact
-    if metric.is_rate:
-        log_exact += exact_step(track.candidate, track.baseline, candidate, baseline)
     after = replace(
         track,
         candidate=track.candidate + candidate,
         baseline=track.baseline + baseline,
-        log_exact=log_exact,
+        new_candidate=track.new_candidate + candidate,
+        new_baseline=track.new_baseline + baseline,
     )
+    if metric.is_rate and after.new_candidate.n and after.new_baseline.n:
+        before = after.candidate - after.new_candidate, after.baseline - after.new_baseline
+        step = exact_step(*before, after.new_candidate, after.new_baseline)
+        after = replace(
+            after, log_exact=after.log_exact + step, new_candidate=NOTHING, new_baseline=NOTHING
+        )
     found = difference(after.candidate, after.baseline, is_rate=metric.is_rate)
     if found.d <= 0 or not _is_ready(metric, after):
         return after
@@ -315,10 +329,12 @@ def _verdict(
 
 def _invalid(gate: Gate, running: Running) -> str:
     candidate, baseline = running.units
-    if candidate and running.alone > candidate / 2 and running.paired_minutes >= 1:
+    is_said = candidate >= _LEAST_UNITS and running.paired_minutes >= 1
+    if is_said and running.alone > candidate / 2:
         return (
-            f"{running.alone} of {candidate} units of the candidate came in minutes without any of"
-            " the baseline: a comparison with history is described, not decided"
+            f"{running.alone} of {candidate} units of the candidate came more than"
+            f" {_BESIDE_MINUTES} minutes after the last of the baseline: a comparison with history"
+            " is described, not decided"
         )
     total = candidate + baseline
     if gate.split is None or total < gate.least_units:
