@@ -24,9 +24,13 @@ CHANGE = WARM + 30  # when the panel's event begins
 SERIES = SeriesId("svc", "availability")
 KINDS = sorted(DETECTORS)
 # What makes a kind answer to the panel's events, where its defaults are about something slower.
-SETTINGS = {"zscore": {"for_minutes": 2, "k": 6.0}, "static_threshold": {"for_minutes": 2}}
+SETTINGS = {
+    "zscore": {"for_minutes": 2, "k": 6.0},
+    "static_threshold": {"for_minutes": 2},
+    "no_data": {"min_minutes": 2, "threshold": 3.0},
+}
 # The event is an outage for those that miss calls, and silence is what they tell.
-MISSES_CALLS = {"volume_drop"}
+MISSES_CALLS = {"no_data", "volume_drop"}
 # Textbook rules, right on the series they were made for (test_kinds_gauges) and not on a percentile
 # of thirty calls a minute.
 TEXTBOOK = {

@@ -16,7 +16,7 @@ DAY, DAYS = 288, 6
 LAST = DAY * (DAYS - 1)  # the panel's event is on the last day
 EVENT = LAST + 140
 KINDS = sorted(k for k in DETECTORS if issubclass(DETECTORS[k].config, GaugeConfig))
-MISSES_CALLS = {"volume_drop"}
+MISSES_CALLS = {"no_data", "volume_drop"}
 # Limits that somebody chose; the others find theirs in the series.
 SETTINGS = {"static_threshold": {"limit": 250.0}}
 KNOWS_ITS_LIMIT = {"static_threshold"}
@@ -95,7 +95,9 @@ def test_it_says_something_or_nothing_and_never_breaks(kind: str, name: str) -> 
 def test_it_works_at_every_step(kind: str, step_s: int) -> None:
     evidence, _ = scored(kind, panel("spike")[:, None], Grid(step_s))
     known = np.flatnonzero(np.isfinite(evidence[:, 0]))
-    assert len(known) > len(evidence) / 2 or (kind == "seasonal" and step_s in (60, 86_400))
+    # Of 29 hours, those that need a day of history first know the last five.
+    enough = len(evidence) / 10 if kind == "no_data" and step_s == 60 else len(evidence) / 2
+    assert len(known) > enough or (kind == "seasonal" and step_s in (60, 86_400))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -123,7 +125,9 @@ def test_it_finds_what_happens_within_half_an_hour(kind: str, name: str) -> None
 
 @pytest.mark.parametrize("kind", sorted(MISSES_CALLS))
 def test_it_finds_an_outage_at_once(kind: str) -> None:
-    assert rings(kind, "outage")[0] == EVENT
+    # Of twelve steps an hour that were never silent, no more is known of one that is.
+    patience = {"no_data": 6}.get(kind, 0)
+    assert EVENT <= rings(kind, "outage")[0] <= EVENT + patience
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -44,6 +44,16 @@ def amount(value: float, unit: str) -> str:
     return f"{'-' if value < 0 else ''}{'$' if unit == 'usd' else ''}{shown}"
 
 
+def span(minutes: int) -> str:
+    """A stretch of time: 43 min, 2 h 5 min, 3 d."""
+    if minutes >= 2 * 1440:
+        return f"{minutes / 1440:.0f} d"
+    hours, rest = divmod(minutes, 60)
+    return " ".join(
+        ([f"{hours} h"] if hours else []) + ([f"{rest} min"] if rest or not hours else [])
+    )
+
+
 def counted(bad: int, total: int, ratio: Ratio | None) -> str:
     """The counts as the beginning of a sentence: "9 of 61 calls failed"."""
     noun = _NOUNS.get(ratio.kind if ratio else "llm", f"{ratio.kind} calls" if ratio else "calls")

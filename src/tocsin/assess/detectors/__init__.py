@@ -12,6 +12,7 @@ from tocsin.assess.detectors.drift import Drift, DriftConfig
 from tocsin.assess.detectors.ewma import Ewma, EwmaConfig
 from tocsin.assess.detectors.iqr import Iqr, IqrConfig
 from tocsin.assess.detectors.model_change import ModelChange, ModelChangeConfig
+from tocsin.assess.detectors.no_data import NoData, NoDataConfig
 from tocsin.assess.detectors.pace_shift import PaceShift, PaceShiftConfig
 from tocsin.assess.detectors.relative_change import RelativeChange, RelativeChangeConfig
 from tocsin.assess.detectors.rolling_level import RollingLevel, RollingLevelConfig
@@ -29,7 +30,8 @@ from tocsin.domain.registry import Registry
 __all__ = [
     "DETECTORS", "Committee", "CommitteeConfig", "CountScan", "CountScanConfig", "Cusum",
     "CusumConfig", "Detector", "DetectorKind", "Drift", "DriftConfig", "Ewma", "EwmaConfig",
-    "Iqr", "IqrConfig", "ModelChange", "ModelChangeConfig", "PaceShift", "PaceShiftConfig",
+    "Iqr", "IqrConfig", "ModelChange", "ModelChangeConfig", "NoData", "NoDataConfig",
+    "PaceShift", "PaceShiftConfig",
     "RelativeChange", "RelativeChangeConfig", "RollingLevel", "RollingLevelConfig", "Seasonal",
     "SeasonalConfig", "StaticThreshold", "StaticThresholdConfig", "SustainedBreach",
     "SustainedBreachConfig", "VolumeDrop", "VolumeDropConfig", "WesternElectric",
@@ -65,6 +67,7 @@ DETECTORS.add("sustained_breach", SustainedBreach)
 DETECTORS.add("committee", Committee)
 DETECTORS.add("static_threshold", StaticThreshold)
 DETECTORS.add("volume_drop", VolumeDrop)
+DETECTORS.add("no_data", NoData)
 DETECTORS.add("zscore", ZScore)
 DETECTORS.add("drift", Drift)
 DETECTORS.add("model_change", ModelChange)
