@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tocsin.assess.ring import MINUTES_PER_HOUR, Counts, Rows
-from tocsin.assess.scan import WIDTHS, Bools, Floats, Limits, scan
+from tocsin.assess.scan import LATEST, WIDTHS, Bools, Floats, Limits, scan
 
 HOURS_PER_DAY = 24
 BASELINE_DAYS = 7
@@ -17,15 +17,22 @@ MIN_CALLS = 200
 MIN_HOURS = 6
 
 # An hour's minutes are left out when their counts are this surprising against the hours before
-# them (-log10 p), so that an incident does not become part of what is usual.
-_UNUSUAL = Limits(threshold=5.0, min_bad=3, min_ratio=1.5)
+# them (-log10 p), so that an incident does not become part of what is usual. Wide windows need
+# less: what smoulders is told after an hour or more, and by then is what it would be compared with.
+_UNUSUAL = Limits(
+    threshold=np.where(np.array(WIDTHS) <= LATEST, 5.0, 3.0)[:, None, None],
+    min_bad=3,
+    min_ratio=1.5,
+)
 # A new normal: after a whole day of mostly unusual hours the old baseline is given up.
 _GIVE_UP_HOURS = 24
 # Prior of the over-dispersion: the failure rate of a service wanders by 70 % of itself.
 _PRIOR_WANDER = 0.5
 _PRIOR_RHO_MAX = 0.02
 _PRIOR_WEIGHT = 5.0
-_LEAD = max(WIDTHS) - 1
+# Minutes before an hour that windows ending in it reach back to, and minutes after it whose windows
+# are looked at: more are not there yet when it is learned.
+BEFORE, AFTER = max(WIDTHS) - 1, LATEST - 1
 _N, _K, _NN, _NK, _KK = range(5)
 
 
@@ -56,7 +63,7 @@ class Baseline:
     """Sufficient statistics of a beta-binomial per row, over the last seven to eight days.
 
     Hours are learned one by one, fifteen minutes after they end. Sums of n, k, n^2, n k and k^2
-    over blocks of 1, 3 and 12 minutes give the rate and, by moments, the correlation of calls
+    over blocks of each width of the scan give the rate and, by moments, the correlation of calls
     within a block at each width: a rate that wanders slowly is as unsteady over twelve minutes as
     over one, one that flickers is not. `version` changes whenever an hour was learned.
     """
@@ -81,12 +88,12 @@ class Baseline:
     def learn(self, hour: int, cumulative: Counts, prior: Usual) -> tuple[Bools, Bools]:
         """Learn one hour; says for which rows it was normal, and which rows begin anew with it.
 
-        cumulative: running totals [83, (bad, total), row] after each minute from twelve before
+        cumulative: running totals [131, (bad, total), row] after each minute from an hour before
         the hour to the eleventh after it. prior: what was usual before; rows it does not know
         learn everything.
         """
         unusual = _unusual_minutes(cumulative, prior)
-        minutes = np.diff(cumulative[_LEAD : _LEAD + MINUTES_PER_HOUR + 1], axis=0)
+        minutes = np.diff(cumulative[BEFORE : BEFORE + MINUTES_PER_HOUR + 1], axis=0)
         busy = minutes[:, 1] > 0
         normal = 2 * (busy & unusual).sum(axis=0) <= busy.sum(axis=0)
         self._unusual_hours = np.where(normal, 0, self._unusual_hours + 1)
@@ -185,8 +192,8 @@ def _unusual_minutes(cumulative: Counts, prior: Usual) -> Bools:
     known = prior.is_known
     if not known.any():
         return marked
-    ends = MINUTES_PER_HOUR + _LEAD
-    first = _LEAD + 1
+    ends = MINUTES_PER_HOUR + AFTER
+    first = BEFORE + 1
     counts = np.stack(
         [
             cumulative[first : first + ends] - cumulative[first - w : first - w + ends]
@@ -201,5 +208,6 @@ def _unusual_minutes(cumulative: Counts, prior: Usual) -> Bools:
     breach &= known
     for index, width in enumerate(WIDTHS):
         for later in range(width):
-            marked |= breach[index, later : later + MINUTES_PER_HOUR]
+            ended = breach[index, later : later + MINUTES_PER_HOUR]
+            marked[: len(ended)] |= ended
     return marked

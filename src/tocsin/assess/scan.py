@@ -1,4 +1,4 @@
-"""The count scan: how surprising the bad calls of the last 1, 3 and 12 minutes are together."""
+"""The count scan: how surprising the bad calls of the last minutes are together, at five widths."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import bdtr
 
 from tocsin.assess.ring import Counts
 from tocsin.assess.tails import surprise
@@ -13,8 +14,19 @@ from tocsin.assess.tails import surprise
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
-WIDTHS = (1, 3, 12)
-_BONFERRONI = float(np.log10(len(WIDTHS)))
+# Short windows find fires, long ones what smoulders: at ten calls a minute a share that has risen
+# sevenfold takes most of an hour to be told from chance.
+WIDTHS = (1, 3, 12, 30, 60)
+NARROW = WIDTHS[:3]
+LATEST = NARROW[-1]
+# A wide window would go on ringing for what is over. It counts while the next narrower one has more
+# bad calls than usual, two at least, and the newest twelve minutes do not say otherwise: would so
+# few bad calls be rarer than this, were the share still that of the window?
+_OVER = 0.05
+_STILL_BAD = 2
+# Of the false alarms allowed, so much goes to the wide windows together: those who wait for an hour
+# can ask for more, and fires are not found later for it.
+_WIDE_SHARE = 0.2
 # Within so many standard deviations of the mean no upper tail of a beta-binomial is below 10^-3,
 # the lowest threshold a detector accepts: checked over a grid in the tests. A share that is bounded
 # near by 1 has shorter tails.
@@ -25,7 +37,7 @@ _SCREEN, _SCREEN_BOUNDED, _BOUNDED = 3.0**2, 2.0**2, 0.3
 class Limits:
     """What counts as a breach. Scalars, or one value per row (last axis).
 
-    threshold: -log10 p after correction for the three widths, at least 3. min_bad: bad calls in
+    threshold: -log10 p after correction for the widths, at least 3. min_bad: bad calls in
     the window. min_ratio: how many times the usual rate at least.
     """
 
@@ -58,8 +70,9 @@ class Scores:
 def scan(bad: Counts, total: Counts, rate: npt.ArrayLike, rho: Floats, limits: Limits) -> Scores:
     """Judge counts [width, ..., row] against `rate` [row] and `rho` [width, ..., row].
 
-    A cheap screen on mean and variance leaves the few cells whose exact beta-binomial tail is then
-    computed. The score is -log10 p, less log10 3 because three widths were tried.
+    The first axis is WIDTHS, or the first few of them. A cheap screen on mean and variance leaves
+    the few cells whose exact beta-binomial tail is then computed. The score is -log10 p, less
+    `_tried`, because several widths were.
     """
     p = np.asarray(rate, np.float64)
     mean = total * p
@@ -71,10 +84,38 @@ def scan(bad: Counts, total: Counts, rate: npt.ArrayLike, rho: Floats, limits: L
         & (above * above > np.where(p <= _BOUNDED, _SCREEN, _SCREEN_BOUNDED) * variance)
     )
     index = np.nonzero(near)
+    if len(bad) > len(NARROW) and index[0].size and index[0][-1] >= len(NARROW):
+        above_usual = (bad >= _STILL_BAD) & (bad > np.asarray(limits.min_ratio) * mean)
+        index = _going_on(index, bad, total, above_usual)
     if not index[0].size:
         return Scores(index, np.zeros(0), np.zeros(0, np.bool_))
     expanded_p = np.broadcast_to(p, near.shape)[index]
     expanded_rho = np.broadcast_to(rho, near.shape)[index]
-    score = surprise(bad[index], total[index], expanded_p, expanded_rho) - _BONFERRONI
+    score = (
+        surprise(bad[index], total[index], expanded_p, expanded_rho) - _tried(len(bad))[index[0]]
+    )
     limit = np.broadcast_to(np.asarray(limits.threshold, np.float64), near.shape)[index]
     return Scores(index, score, np.asarray(score >= limit, np.bool_))
+
+
+def _tried(widths: int) -> Floats:
+    """log10 of what p is to be multiplied by at each width (Bonferroni, weighted). Windows that end
+    together are far from independent, so that it errs on the quiet side."""
+    narrow, wide = len(NARROW), widths - len(NARROW)
+    share = _WIDE_SHARE if wide else 0.0
+    factors = [narrow / (1.0 - share)] * narrow + [wide / _WIDE_SHARE] * wide
+    return np.log10(factors)
+
+
+def _going_on(
+    index: tuple[npt.NDArray[np.intp], ...], bad: Counts, total: Counts, above_usual: Bools
+) -> tuple[npt.NDArray[np.intp], ...]:
+    """`index` without wide windows of what is over, or that have no calls in twelve minutes."""
+    narrower = above_usual[index[0] - 1, *index[1:]]
+    latest = WIDTHS.index(LATEST)
+    newest_bad, newest_total = bad[latest][index[1:]], total[latest][index[1:]]
+    share = bad[index] / np.maximum(total[index], 1)
+    so_few = bdtr(newest_bad.astype(np.float64), newest_total, share)
+    still = narrower & (so_few > _OVER) & (newest_total > 0)
+    kept = (index[0] < len(NARROW)) | still
+    return tuple(axis[kept] for axis in index)

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from tocsin.assess.baseline import Usual
 from tocsin.assess.ring import Counts, MinuteRing, Rows
-from tocsin.assess.scan import WIDTHS, Bools, Limits, Scores, scan
+from tocsin.assess.scan import LATEST, WIDTHS, Bools, Limits, Scores, scan
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,15 +34,19 @@ def persistent_surges(
     usual: Usual,
     limits: Limits,
     persistence: npt.NDArray[np.int64],
+    widths: tuple[int, ...] = WIDTHS,
 ) -> tuple[list[Surge], Bools]:
-    """Surges over windows ending at minute `end` (exclusive), and which rows had no calls at all.
+    """Surges over windows ending at minute `end` (exclusive), and which rows had no calls at all
+    in the last twelve minutes.
 
     usual, limits, persistence: one entry per entry of `rows`; `Surge.row` counts in the same way. A
-    surge must have been one at each of the last `persistence` minutes.
+    surge must have been one at each of the last `persistence` minutes. widths: the first few of
+    WIDTHS, three at least.
     """
-    counts = _counts(ring, rows, end)
-    quiet: Bools = counts[-1, 1] == 0
-    found = scan(counts[:, 0], counts[:, 1], usual.rate, usual.rho, limits)
+    counts = _counts(ring, rows, end, widths)
+    quiet: Bools = counts[widths.index(LATEST), 1] == 0
+    rho = usual.rho[: len(widths)]
+    found = scan(counts[:, 0], counts[:, 1], usual.rate, rho, limits)
     if not found.is_breach.any():
         return [], quiet
     best = _strongest(found)
@@ -51,7 +55,8 @@ def persistent_surges(
     waiting = np.array([row for row in best if persistence[row] > 1], np.intp)
     back = 1
     while waiting.size:
-        before = _surges_at(ring, rows, end - back, usual, limits, waiting)
+        earlier = _counts(ring, rows[waiting], end - back, widths)
+        before = _surging(earlier, usual, limits, waiting)
         weakest |= {row: min(weakest[row], score) for row, score in before.items()}
         waiting = np.array(sorted(before), np.intp)
         back += 1
@@ -62,9 +67,9 @@ def persistent_surges(
     ], quiet
 
 
-def _counts(ring: MinuteRing, rows: Rows, end: int) -> Counts:
+def _counts(ring: MinuteRing, rows: Rows, end: int, widths: tuple[int, ...]) -> Counts:
     """Counts [width, (bad, total), row] of the windows that end at `end`."""
-    return np.stack([ring.sums(end, width)[:, rows] for width in WIDTHS])
+    return np.stack([ring.sums(end, width, rows) for width in widths])
 
 
 def _strongest(found: Scores) -> dict[int, tuple[int, float]]:
@@ -77,13 +82,11 @@ def _strongest(found: Scores) -> dict[int, tuple[int, float]]:
     return best
 
 
-def _surges_at(
-    ring: MinuteRing, rows: Rows, end: int, usual: Usual, limits: Limits, some: Rows
-) -> dict[int, float]:
-    """Which of `some` already surged in the windows that end at `end`, with what evidence."""
-    counts = np.stack([ring.sums(end, width, rows[some]) for width in WIDTHS])
+def _surging(counts: Counts, usual: Usual, limits: Limits, some: Rows) -> dict[int, float]:
+    """Which of `some`, whose counts these are, surged, with what evidence."""
     narrowed = Limits(*(np.asarray(x)[some] for x in limits.each()))
-    found = scan(counts[:, 0], counts[:, 1], usual.rate[some], usual.rho[:, some], narrowed)
+    rho = usual.rho[: len(counts), some]
+    found = scan(counts[:, 0], counts[:, 1], usual.rate[some], rho, narrowed)
     return {int(some[place]): score for place, (_, score) in _strongest(found).items()}
 
 

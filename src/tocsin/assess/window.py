@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from tocsin.assess.baseline import LEARN_AFTER, Baseline, Usual
+from tocsin.assess.baseline import AFTER, BEFORE, LEARN_AFTER, Baseline, Usual
 from tocsin.assess.gauges.board import Board
 from tocsin.assess.histograms import HistogramHistory
 from tocsin.assess.ledger import Ledger
@@ -266,8 +266,7 @@ class Window:
 
     def _learn(self, hour: int) -> None:
         begin = hour * MINUTES_PER_HOUR
-        lead = max(WIDTHS) - 1
-        held = self.scan.cumulative(begin - lead, begin + MINUTES_PER_HOUR + lead)
+        held = self.scan.cumulative(begin - BEFORE, begin + MINUTES_PER_HOUR + AFTER)
         normal, anew = self.baseline.learn(hour, held, self.usual())
         pace = slice(len(self._scan_row), None)
         self.pace.learn(hour, normal[pace], anew[pace])

@@ -9,6 +9,7 @@ import pytest
 from counting import DAY, block, scanner, series, verdicts_by_minute, wandering
 
 from tocsin.assess.detectors import CountScanConfig
+from tocsin.assess.scan import WIDTHS, Limits, scan
 from tocsin.assess.window import Window
 from tocsin.domain.findings import Judgement
 
@@ -69,7 +70,9 @@ def test_healthy_services_ring_less_than_once_in_five_weeks(per_minute, kind, ra
         (10, 0.01, 15, 30, 0.9),
         (20, 0.01, 15, 15, 0.9),
         (60, 0.01, 15, 5, 0.9),
-        (300, 0.01, 6, 15, 0.7),
+        (10, 0.004, 7.5, 120, 0.4),
+        (20, 0.004, 7.5, 60, 0.6),
+        (300, 0.01, 6, 15, 0.65),
         (300, 0.01, 15, 2, 0.95),
         (20_000, 0.01, 15, 1, 0.95),
     ],
@@ -233,3 +236,20 @@ def test_a_window_is_bound_to_one_detector_group_at_a_time() -> None:
         window = Window(held)
         window.advance(block(names, bad, total))
         assert [v.service for v in group.judge(window, window.end - 1)] == ["service-1"]
+
+
+@pytest.mark.parametrize(("per_minute", "rate"), [(3, 0.02), (40, 0.02), (2000, 0.02)])
+def test_five_widths_together_alarm_as_rarely_as_the_threshold_says(
+    per_minute: int, rate: float
+) -> None:
+    rng = np.random.default_rng(31)
+    minutes, rows = 4000, 60
+    total = rng.poisson(per_minute, (minutes, rows))
+    sums = np.stack([rng.binomial(total, rate), total]).cumsum(axis=1)
+    at = np.arange(60, minutes)
+    bad, calls = np.stack([sums[:, at] - sums[:, at - width] for width in WIDTHS], axis=1)
+    rho = np.full(bad.shape, 1e-8)
+    found = scan(bad, calls, np.full(rows, rate), rho, Limits(3.0, 1, 1.0))
+    ringing = np.zeros((len(at), rows), np.bool_)
+    ringing[found.breaching[1:]] = True
+    assert 2e-5 < ringing.mean() <= 1e-3

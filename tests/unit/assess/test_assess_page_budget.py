@@ -21,7 +21,7 @@ from tocsin.assess.page_budget import (
     overspent,
     told_within,
 )
-from tocsin.assess.scan import Limits, scan
+from tocsin.assess.scan import NARROW, Limits, scan
 from tocsin.domain.evidence import EvidenceDay, Review
 from tocsin.domain.findings import Judgement, Verdict
 
@@ -53,12 +53,13 @@ def scanned(seed: int, faults: int = 0) -> tuple[np.ndarray, np.ndarray]:
         share = rng.beta(a, a * 99.0, hours * 60)
         share[(np.flatnonzero(faulty[row])[:, None] * 60 + np.arange(20, 40)).ravel()] *= 6.0
         bad = rng.binomial(calls, np.minimum(share, 1.0))
-        for width in (1, 3, 12):
-            k, n = (np.convolve(x, np.ones(width, np.int64))[: hours * 60] for x in (bad, calls))
-            found = scan(k, n, 0.01, np.full(len(k), 0.004 / width), limits)
-            np.maximum.at(
-                peaks[row], found.index[0] // 60, np.where(found.is_breach, found.score, 0.0)
-            )
+        k, n = (
+            np.stack([np.convolve(x, np.ones(w, np.int64))[: hours * 60] for w in NARROW])
+            for x in (bad, calls)
+        )
+        rho = np.broadcast_to(0.004 / np.array(NARROW)[:, None], k.shape)
+        found = scan(k, n, 0.01, rho, limits)
+        np.maximum.at(peaks[row], found.index[1] // 60, np.where(found.is_breach, found.score, 0.0))
     return peaks, faulty
 
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from tocsin.assess.baseline import MIN_CALLS, MIN_HOURS, Usual
 from tocsin.assess.monitor import DetectorConfig, Monitor
 from tocsin.assess.ring import Rows
-from tocsin.assess.scan import WIDTHS, Limits
+from tocsin.assess.scan import LATEST, Limits
 from tocsin.assess.surge import Surge, persistent_surges
 from tocsin.assess.window import MAX_PERSISTENCE, Window
 from tocsin.assess.wording import counted, percent
@@ -25,7 +25,7 @@ _DECLARED_CALLS = float(MIN_CALLS)
 class CountScanConfig(DetectorConfig):
     """Settings of the count scan.
 
-    threshold: evidence needed, as -log10 p corrected for the three widths; at least 3. At 6 a
+    threshold: evidence needed, as -log10 p corrected for the five widths; at least 3. At 6 a
     monitor is expected to ring falsely less than once in a year of minutes, as far as the model
     holds. min_bad: bad calls needed in the window. min_ratio: how many times the usual share at
     least. floor: a usual share below this counts as this, so that 3 failures in 20,000 calls of a
@@ -65,13 +65,14 @@ def check_scan_settings(threshold: float, min_bad: int, min_ratio: float, for_mi
 
 
 class CountScan:
-    """Rings when the last 1, 3 or 12 minutes hold more bad calls than chance allows.
+    """Rings when the last 1, 3, 12, 30 or 60 minutes hold more bad calls than chance allows.
 
     What: the probability of at least k bad calls among n under a beta-binomial whose rate and
     over-dispersion were learned from the trailing week of the same series, without the last fifteen
-    minutes and without minutes that were unusual themselves; three widths, Bonferroni. Counts are
-    never turned into percentages first, so two calls a minute and twenty thousand are judged by the
-    same rule.
+    minutes and without minutes that were unusual themselves; five widths, Bonferroni. Half an hour
+    and an hour find small rises on little traffic; they end with the newest minutes, not an hour
+    later. Counts are never turned into percentages first, so two calls a minute and twenty thousand
+    are judged by the same rule.
 
     Assumes: calls of one minute share a rate, the rate wanders around a mean that does not depend
     on the hour of the day, and the near future resembles the last week. A rate that stays changed
@@ -186,7 +187,7 @@ class CountScan:
         monitor = self.monitors[row]
         calls, hours = int(usual.calls[row]), int(usual.hours[row])
         reason = (
-            f"no calls in the last {WIDTHS[-1]} min"
+            f"no calls in the last {LATEST} min"
             if known
             else f"too little history: {calls:,} calls over {hours} h, "
             f"{MIN_CALLS} calls over {MIN_HOURS} h are needed; or declare a baseline"
@@ -195,7 +196,7 @@ class CountScan:
             Judgement.UNKNOWN,
             minute,
             unit="share",
-            window=(minute + 1 - WIDTHS[-1], minute + 1),
+            window=(minute + 1 - LATEST, minute + 1),
             reason=reason,
             evidence={"calls": calls, "hours": hours},
         )

@@ -13,7 +13,7 @@ from tocsin.assess.baseline import MIN_HOURS, Usual
 from tocsin.assess.detectors.count_scan import check_scan_settings
 from tocsin.assess.monitor import DetectorConfig, Monitor
 from tocsin.assess.ring import Rows
-from tocsin.assess.scan import WIDTHS, Limits
+from tocsin.assess.scan import LATEST, NARROW, Limits
 from tocsin.assess.surge import Surge, persistent_surges
 from tocsin.assess.window import MIN_PACE_CALLS, Window
 from tocsin.assess.wording import duration
@@ -106,8 +106,9 @@ class PaceShift:
         rows, services = self._rows(window)
         usual, known = self._usual(window, rows, services)
         surges, quiet = persistent_surges(
-            window.scan, rows, minute + 1, usual.at_least(_FLOOR), self._limits, self._persistence
-        )
+            window.scan, rows, minute + 1, usual.at_least(_FLOOR), self._limits, self._persistence,
+            NARROW,
+        )  # fmt: skip
         verdicts = []
         for surge in surges:
             if known[surge.row]:
@@ -183,7 +184,7 @@ class PaceShift:
         if not window.has_durations:
             return "calls of this source carry no durations"
         if known:
-            return f"no calls in the last {WIDTHS[-1]} min"
+            return f"no calls in the last {LATEST} min"
         calls = int(window.pace.usual[service].sum())
         return (
             f"too little history: {calls:,} calls over {int(usual.hours[row])} h, "
@@ -196,6 +197,6 @@ class PaceShift:
             Judgement.UNKNOWN,
             minute,
             unit="ms",
-            window=(minute + 1 - WIDTHS[-1], minute + 1),
+            window=(minute + 1 - LATEST, minute + 1),
             reason=reason,
         )
