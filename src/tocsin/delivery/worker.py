@@ -6,15 +6,16 @@ tests. `run(stop)` is the same against the wall clock: the server. Both use the 
 A page never waits for anything less: lane 1 is claimed first, a quarter of the places and one place
 of every receiver are kept for it. Sends are bounded per receiver and in time; a receiver that fails
 is left alone for a while (`delivery.limits`). At-least-once: a courier that dies after a send
-leaves a lease that lapses, and the next one sends again under the same key. One race remains: an
-acknowledgement committed between the claim and the send can still page once.
+leaves a lease that lapses, and the next one sends again under the same key. One that was paused
+until its lease lapsed sends nothing. One race remains: an acknowledgement committed between the
+claim and the send, a few milliseconds, can still page once.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -119,7 +120,7 @@ class Courier:
         report = DrainReport()
         while True:
             before = report.settled
-            claims = await self._claim(now, report)
+            claims = [claim async for batch in self._claim(now, report) for claim in batch]
             if claims:
                 await asyncio.gather(
                     *(self._carry_out(claim, lambda: now, report) for claim in claims)
@@ -144,17 +145,18 @@ class Courier:
     async def _round(self) -> float:
         """Start what is due; how long to wait for the next round."""
         self._wake.clear()
-        before = self.totals.settled
+        before, started = self.totals.settled, 0
         try:
-            claims = await self._claim(self._clock.now(), self.totals)
+            async for batch in self._claim(self._clock.now(), self.totals):
+                started += len(batch)
+                for claim in batch:  # at once: a page must not wait until digests are claimed
+                    task = asyncio.create_task(self._fly(claim))
+                    self._flying[task] = claim.effect.lane
+                    task.add_done_callback(self._landed)
         except Exception as error:  # noqa: BLE001 (the worker loop outlives its database)
             _log.error("delivery.claim_failed", error=str(error), kind=type(error).__name__)
             return self._limits.error_pause_s
-        for claim in claims:
-            task = asyncio.create_task(self._fly(claim))
-            self._flying[task] = claim.effect.lane
-            task.add_done_callback(self._landed)
-        return 0.0 if claims or self.totals.settled != before else self._limits.poll_s
+        return 0.0 if started or self.totals.settled != before else self._limits.poll_s
 
     async def _fly(self, claim: Claimed) -> None:
         try:
@@ -175,7 +177,8 @@ class Courier:
 
     # --- claiming ---
 
-    async def _claim(self, now: datetime, report: DrainReport) -> list[Claimed]:
+    async def _claim(self, now: datetime, report: DrainReport) -> AsyncIterator[Sequence[Claimed]]:
+        """What is to be carried out now: pages, then the rest in the places that are left."""
         claimer, limits = self._claimer, self._limits
         due = await self._store(self._outbox.next_due)
         held = claimer.held(now)
@@ -184,17 +187,16 @@ class Courier:
             report.settled += given_up.settled
             report.dead += given_up.dead
         if due is None or due > now:
-            return []
-        claims: list[Claimed] = []
+            return
+        free = limits.places - len(self._flying)
         others = sum(lane > PAGES[1] for lane in self._flying.values())
         for lanes, most in ((PAGES, limits.places), (OTHERS, limits.places * 3 // 4 - others)):
-            free = min(limits.places - len(self._flying) - len(claims), most)
-            taken = await self._store(partial(claimer.claim, now, lanes, free))
+            taken = await self._store(partial(claimer.claim, now, lanes, min(free, most)))
             report.settled += taken.settled
             for claim in taken.claims:
                 claimer.desk(claim.effect.receiver).take(now)
-            claims.extend(taken.claims)
-        return claims
+            free -= len(taken.claims)
+            yield taken.claims
 
     # --- carrying out ---
 
@@ -203,6 +205,11 @@ class Courier:
     ) -> None:
         effect, started = claim.effect, clock()
         desk = self._claimer.desk(effect.receiver)
+        if effect.lease_until is not None and started >= effect.lease_until:
+            # This process was paused. Somebody else has it by now, and it may be no longer wanted.
+            desk.in_flight = max(desk.in_flight - 1, 0)
+            _log.warning("delivery.too_late_to_send", key=effect.key, receiver=effect.receiver)
+            return
         try:
             outcome = await self._send(claim, started)
         finally:

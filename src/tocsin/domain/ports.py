@@ -110,7 +110,8 @@ class State(Protocol):
         ...
 
     def messages_about(self, incident_id: str) -> Sequence[tuple[str, str]]:
-        """(receiver, action) of messages that were sent, may have arrived, or are under way."""
+        """(receiver, action) of messages that were sent, may have arrived, or are under way; an end
+        only when it was sent."""
         ...
 
     def evidence(self, first: int, stop: int) -> Sequence[EvidenceDay]:

@@ -137,15 +137,14 @@ class StateReader:
             return Transaction(connection).effects(incident_id)
 
     def messages_about(self, incident_id: str) -> Sequence[tuple[str, str]]:
-        """(receiver, action) of messages that were sent, may have arrived, or are under way."""
+        """(receiver, action) of messages that were sent, may have arrived, or are under way.
+
+        An end counts only when it was sent: whoever may not have heard of it is told again.
+        """
         return [
             (effect.receiver, effect.action)
             for effect in self.effects(incident_id)
-            if effect.kind == "notify"
-            and (
-                effect.state in (EffectState.DONE, EffectState.LEASED)
-                or effect.last_outcome == "ambiguous"
-            )
+            if effect.kind == "notify" and _is_believed(effect)
         ]
 
     def list_effects(self, limit: int, state: EffectState | None = None) -> Sequence[StoredEffect]:
@@ -303,6 +302,13 @@ class StateReader:
         table = tables.ledger
         query = sa.select(table).where(condition).order_by(table.c.seq).limit(limit)
         return [entry_of(row) for row in self._rows(query)]
+
+
+def _is_believed(effect: StoredEffect) -> bool:
+    if effect.state is EffectState.DONE:
+        return True
+    is_uncertain = effect.state is EffectState.LEASED or effect.last_outcome == "ambiguous"
+    return is_uncertain and effect.action != "resolve"
 
 
 def _effect_item(effect: StoredEffect) -> TimelineItem:
