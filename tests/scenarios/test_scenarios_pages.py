@@ -193,17 +193,34 @@ def test_a_regulated_service_waits_for_a_person(world: Open) -> None:
     assert len(w.of("pagerduty", "resolve")) == 1
 
 
-def test_a_failing_provider_is_named_when_others_fail_on_it_too(world: Open) -> None:
-    phases = usual("chat", "drafts", "claims", until=40)
+def test_a_failing_provider_is_one_page_with_its_services_folded_under_it(world: Open) -> None:
+    phases = usual("chat", "drafts", "claims", until=90)
     for name in ("drafts", "chat"):
         start = 10 if name == "drafts" else 12
         phases = with_phase(phases, Phase(name, start, 40, failing=0.8, error="overloaded"))
     w = world(phases)
-    w.play(20)
-    pages = [p for p in w.pages() if p.body["payload"]["source"] == "chat"]
-    assert [p.body["payload"]["custom_details"]["Provider or us"] for p in pages] == [
-        "probably openai: drafts fail on it at the same time"
-    ]
+    w.play(24)  # nobody is called a second time yet
+    about = [p.body["payload"]["source"] for p in w.pages()]
+    assert about.count("openai") == 1
+    assert "chat" not in about, "it is told with the provider, and not once more"
+    (page,) = (p for p in w.pages() if p.body["payload"]["source"] == "openai")
+    assert page.minute <= 16, "as early as chat would have been told"
+    details = page.body["payload"]["custom_details"]
+    assert details["Provider or us"].startswith("2 of 2 services on openai fail, 0 of 1 others"), (
+        details
+    )
+    assert "chat error rate since 09:1" in details["Explains"]
+    assert details["for"] == ["ana"]
+    assert w.incident("chat").suppressed_by == "inhibition:dependency/openai/prod"
+    shown = w.web.get(
+        f"/incidents/{w.incident('openai', 'dependency_failure').id}",
+        headers={"accept": "text/html"},
+    )
+    assert "Folded under this incident" in shown.text
+    w.play(85)
+    assert w.incident("openai", "dependency_failure").state is IncidentState.RESOLVED
+    assert {p.body["payload"]["source"] for p in w.of("pagerduty", "trigger")} == set(about)
+    assert set(w.sinks.alerts.values()) == {"resolved"}
 
 
 @pytest.mark.parametrize("way", ["form", "api"])

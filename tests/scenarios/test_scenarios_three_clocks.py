@@ -46,6 +46,7 @@ def phases() -> list[Phase]:
     return [
         *normal,
         Phase("chat", 8, 28, failing=0.6, error="overloaded"),
+        Phase("drafts", 11, 26, failing=0.6, error="overloaded"),
         Phase("claims", 40, 65, per_minute=25, slow=4.0),
         Phase("drafts", 70, 90, cut=0.5),
         Phase("trial", 20, 40, failing=0.7, error="timeout"),
@@ -168,11 +169,14 @@ def test_the_story_is_worth_comparing(of_backtest: list[Line]) -> None:
         ("claims", "detector/pace/claims"),
         ("drafts", "detector/truncation"),
         ("trial", "detector/failures/trial"),
+        ("openai", "dependency/openai/prod"),
     }, began
     told_of = decisions(of_backtest)
     assert ("chat", "opened", "page", 1, ("audit", "pagerduty", "slack")) in told_of
     assert ("claims", "opened", "page", 1, ("audit", "pagerduty", "slack")) in told_of
     assert ("drafts", "opened", "page", 1, ("audit", "pagerduty", "slack")) in told_of
+    assert ("openai", "opened", "page", 1, ("audit", "pagerduty", "slack")) in told_of
+    assert ("drafts", "opened", "suppressed", 2, ()) in told_of
     assert ("trial", "opened", "digest", 3, ("noon",)) in told_of
     assert {"suppressed", "resolve", "notify"} <= {kind for _, _, kind, _, _ in told_of}
     assert not any(x.at < iso(T0) for x in of_backtest), "nothing happened before the clock"

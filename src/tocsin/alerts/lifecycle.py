@@ -80,6 +80,16 @@ class AlertChanges:
         states = (AlertState.FIRING, AlertState.STALE)
         return {key: alert for key, alert in self.current.items() if alert.state in states}
 
+    def beside(self, other: AlertChanges) -> AlertChanges:
+        """Both folds as one; they are about different alerts."""
+        return AlertChanges(
+            changes=(*self.changes, *other.changes),
+            current={**self.current, **other.current},
+            resolved=(*self.resolved, *other.resolved),
+            dropped=(*self.dropped, *other.dropped),
+            unknown=(*self.unknown, *other.unknown),
+        )
+
     @property
     def transitions(self) -> tuple[AlertChange, ...]:
         """The changes of state among `changes`."""

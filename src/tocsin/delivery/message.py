@@ -233,6 +233,7 @@ def _evidence(incident: Incident, evidence: Mapping[str, Any]) -> tuple[tuple[st
         ("Mostly", _text(evidence.get("slice"))),
         ("Provider or us", _text(evidence.get("provider_note"))),
         ("Depends on", "; ".join(_texts(evidence.get("dependencies")))),
+        ("Explains", "; ".join(_texts(evidence.get("children")))),
         ("Error budget left", _share(_either(evidence, "budget_left", "budget_remaining"))),
         ("Burning", _times(_either(evidence, "burn", "burn_long"))),
         ("Acknowledged by", incident.acknowledged_by),

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from tocsin.alerts.causes import PREFIX
 from tocsin.alerts.silence import SilenceWindow, suppressions
 from tocsin.domain.clock import parse_iso
 from tocsin.domain.findings import Decision
@@ -68,6 +69,12 @@ def rederive(
     if rules is None:
         what = f"the configuration {str(data.get('config', ''))[:16] or '(none)'}"
         return Rederived("unknown", f"{what} is not among those that were recorded")
+    if data["labels"].get("monitor", "").startswith(PREFIX):
+        why = (
+            "a common cause is told to whom the alerts that it explains would have been told;"
+            " what was decided about each of those can be derived again"
+        )
+        return Rederived("unknown", why)
     at = from_us(entry.at_us)
     found = classify(rules.router.rules, data["labels"], data["facts"])
     seen: dict[str, Mapping[str, str | float]] = {entry.subject: {**found.labels, **found.facts}}
@@ -80,6 +87,9 @@ def rederive(
     if recorded.startswith("inhibition:") and not muted and _lingers(history(), entry):
         muted = recorded
         notes = "; what inhibited it had just ended and still explained it"
+    if not muted and _was_explained(rules, history, entry, recorded):
+        muted = recorded
+        notes = "; what explains it was firing, and its service uses that"
     decision = route(rules.router, found, muted)
     tried = (*_classified(rules, data), *_suppressed(muted), *_routes(rules, found, decision))
     differences = tuple(_differences(data, decision))
@@ -135,6 +145,23 @@ def _lingers(entries: Sequence[LedgerEntry], entry: LedgerEntry) -> bool:
         and each.data.get("suppressed_by") == entry.data["suppressed_by"]
         for each in entries
         if each.kind in DECISIONS
+    )
+
+
+def _was_explained(
+    rules: Rules, history: Callable[[], Sequence[LedgerEntry]], entry: LedgerEntry, recorded: str
+) -> bool:
+    """Whether a common cause is recorded that was firing, and that the service uses."""
+    monitor = recorded.removeprefix("inhibition:")
+    if not monitor.startswith(PREFIX):
+        return False
+    labels = entry.data["labels"]
+    firing = _others(rules, history(), entry).values()
+    return any(
+        other.get("monitor") == monitor
+        and labels.get("service", "")
+        in rules.used.users(str(other.get("dependency", "")), labels.get("env", ""))
+        for other in firing
     )
 
 

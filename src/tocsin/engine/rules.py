@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from tocsin.alerts.causes import CauseConfig, Used
 from tocsin.alerts.changes import IncidentConfig
 from tocsin.alerts.inhibit import Inhibition
 from tocsin.alerts.lifecycle import LifecycleConfig
@@ -28,7 +29,8 @@ class Rules:
     """Everything the tick needs to know about what people configured.
 
     monitors: as they are judged, detectors whose evidence is kept from low on. least: the evidence
-    each of those asks for by itself.
+    each of those asks for by itself. used, causes: which dependencies may explain several alerts;
+    None when none may.
     """
 
     desired: Desired
@@ -40,6 +42,8 @@ class Rules:
     inhibitions: tuple[Inhibition, ...]
     watched: Watched
     least: Mapping[str, float]
+    used: Used
+    causes: CauseConfig | None
 
     @property
     def policy(self) -> RoutingPolicy:
@@ -58,7 +62,7 @@ def compile_desired(desired: Desired) -> Rules:
     """`desired` made ready. Everything that can be wrong with it was said when it was loaded."""
     policy = replace(desired.routing, config=desired.digest)
     defaults = policy.defaults
-    flap = defaults.flap
+    flap, common = defaults.flap, defaults.common_cause
     return Rules(
         desired=desired,
         monitors=compile_monitors(map(listening, desired.monitors)),
@@ -103,6 +107,11 @@ def compile_desired(desired: Desired) -> Rules:
         watched=Watched(
             ratios(desired.monitors), tuple(desired.services), wishes(desired.monitors)
         ),
+        used=Used(
+            {service.name: service.env for service in desired.services.values()},
+            {service.name: service.dependencies for service in desired.services.values()},
+        ),
+        causes=CauseConfig(common.services, common.within) if common else None,
         least={
             monitor.name: own
             for monitor in desired.monitors

@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from tocsin.alerts.causes import causes, fold_children, is_parent
 from tocsin.alerts.changes import IncidentChange
 from tocsin.alerts.freeze import freeze_events
 from tocsin.alerts.grouping import Routed
@@ -24,6 +25,7 @@ from tocsin.alerts.silence import suppressions
 from tocsin.assess.judge import judge
 from tocsin.assess.window import Window
 from tocsin.domain.clock import iso, to_minute
+from tocsin.domain.dependencies import DependencyStatus
 from tocsin.domain.errors import Conflict
 from tocsin.domain.findings import Alert, Incident, LedgerEvent, Verdict
 from tocsin.domain.ports import State
@@ -122,8 +124,9 @@ def settle(
     for attempt in range(ATTEMPTS):
         incidents = state.incidents(live_only=False)
         decided = decide(
-            rules, verdicts, state.alerts(), incidents, now, explain, state.messages_about
-        )
+            rules, verdicts, state.alerts(), incidents, now, explain, state.messages_about,
+            state.dependencies(),
+        )  # fmt: skip
         try:
             if not decided.is_empty:
                 commit(state, decided.alerts, decided.incident_changes, decided.outcomes,
@@ -143,20 +146,15 @@ def decide(
     now: datetime,
     explain: Explain = lambda alert, _: alert,
     messages_about: MessagesAbout = lambda _: (),
+    statuses: Sequence[DependencyStatus] = (),
 ) -> Decided:
     """What is to be done about `verdicts`, given every unresolved alert and the latest incident of
     every group, closed ones included.
 
     verdicts: None when nothing was judged now; our own alerts stay as they are, and what others
-    raised or ended is routed.
+    raised or ended is routed. statuses: what is known of dependencies; nothing is fine.
     """
-    names = {monitor.name for monitor in rules.monitors.monitors}
-    removed = {alert.labels.get("monitor", "") for alert in alerts.values()} - names
-    folded = (
-        AlertChanges((), alerts)
-        if verdicts is None
-        else fold(alerts, verdicts, names, now, rules.lifecycle, removed)
-    )
+    folded = fold_all(rules, verdicts, alerts, statuses, now)
     begun = {
         change.alert.fingerprint: explain(change.alert, now)
         for change in folded.changes
@@ -192,8 +190,39 @@ def decide(
     )
 
 
+def fold_all(
+    rules: Rules,
+    verdicts: Sequence[Verdict] | None,
+    alerts: Mapping[str, Alert],
+    statuses: Sequence[DependencyStatus],
+    now: datetime,
+) -> AlertChanges:
+    """Alerts after `verdicts`, and after that which dependencies explain several of them."""
+    parents = {key: alert for key, alert in alerts.items() if is_parent(alert)}
+    others = {key: alert for key, alert in alerts.items() if key not in parents}
+    names = {monitor.name for monitor in rules.monitors.monitors}
+    removed = {alert.labels.get("monitor", "") for alert in others.values()} - names
+    folded = (
+        AlertChanges((), others)
+        if verdicts is None
+        else fold(others, verdicts, names, now, rules.lifecycle, removed)
+    )
+    if rules.causes is None and not parents:
+        return folded
+    explaining = (
+        causes(folded.firing, parents.values(), rules.used, statuses, now, rules.causes)
+        if rules.causes is not None
+        else []
+    )
+    held = {alert.labels["monitor"] for alert in parents.values()}
+    judged = held | {verdict.monitor for verdict in explaining}
+    return folded.beside(fold(parents, explaining, judged, now, rules.lifecycle))
+
+
 def route_all(rules: Rules, firing: Mapping[str, Alert], now: datetime) -> list[Routed]:
-    """Every firing alert with its decision: classify, then suppress, then route."""
+    """Every firing alert with its decision: classify, suppress, route, fold under its cause."""
+    parents = [alert for alert in firing.values() if is_parent(alert)]
+    firing = {key: alert for key, alert in firing.items() if not is_parent(alert)}
     classified: dict[str, Classified] = {}
     for key, alert in firing.items():
         facts = facts_of(alert, (now - alert.since).total_seconds())
@@ -208,7 +237,14 @@ def route_all(rules: Rules, firing: Mapping[str, Alert], now: datetime) -> list[
         noted = _noted(alert, muted, quiet.notes.get(key, ""), now)
         by = muted or lingering(noted.evidence, now)
         routed.append(Routed(noted, route(rules.router, classified[key], by)))
-    return routed
+    if rules.causes is None or not parents:
+        return routed
+
+    def first_step(policy: str) -> Sequence[str]:
+        taken = rules.snapshot_of(policy, now)
+        return taken["steps"][0]["receivers"] if taken else ()
+
+    return fold_children(parents, routed, rules.used, now, rules.causes, first_step)
 
 
 def outcomes(

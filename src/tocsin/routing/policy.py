@@ -42,6 +42,15 @@ class Flap:
 
 
 @dataclass(frozen=True, slots=True)
+class CommonCause:
+    """When alerts of several services are one incident of what they all use: `services` of them
+    began to fail within `within` of each other."""
+
+    services: int = 2
+    within: timedelta = timedelta(minutes=15)
+
+
+@dataclass(frozen=True, slots=True)
 class Defaults:
     """What holds for every alert unless said otherwise.
 
@@ -59,6 +68,7 @@ class Defaults:
     repeat_interval: timedelta = timedelta(hours=4)
     cooldown: timedelta = timedelta(minutes=30)
     flap: Flap | None = field(default_factory=Flap)
+    common_cause: CommonCause | None = field(default_factory=CommonCause)
     unmatched: Fallback = Fallback(tier=2)
     on_rule_error: Fallback = Fallback(tier=1)
 

@@ -124,6 +124,10 @@ def webhooks(assembly: Assembly, secrets: Secrets | None) -> dict[str, Configure
     for document in assembly.of("Webhook"):
         built, problems = document.spec.build(document.name, document.located, secrets)
         assembly.problems += problems
+        if document.name == "tocsin":
+            message = "alerts of Tocsin's own have the source 'tocsin'"
+            place: Place = ("metadata", "name")
+            assembly.problems.append(document.problem(place, message, "choose another name"))
         found[document.name] = built
     return found
 

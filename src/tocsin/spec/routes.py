@@ -36,6 +36,18 @@ class FlapShape(SnakeShape):
     then: Literal["hold"] = "hold"
 
 
+class CommonCauseShape(SnakeShape):
+    """When alerts of several services are one incident of the provider or other dependency that
+    they all use."""
+
+    services: Annotated[
+        int, Field(ge=2, description="how many services must begin to fail together")
+    ] = rules.CommonCause().services
+    within: Annotated[Duration, Field(description="how far apart they may begin")] = (
+        rules.CommonCause().within
+    )
+
+
 class DefaultsShape(SnakeShape):
     """What holds for every alert unless a rule says otherwise."""
 
@@ -46,16 +58,18 @@ class DefaultsShape(SnakeShape):
     repeat_interval: Duration = rules.Defaults().repeat_interval
     cooldown: Duration = rules.Defaults().cooldown
     flap: FlapShape | None = FlapShape()
+    common_cause: CommonCauseShape | None = CommonCauseShape()
     unmatched: FallbackShape = FallbackShape(tier=2)
     on_rule_error: FallbackShape = FallbackShape(tier=1)
 
     def build(self) -> rules.Defaults:
         """The same, as routing reads it."""
         given = {name: getattr(self, name) for name in _PLAIN_DEFAULTS}
-        flap = self.flap
+        flap, common = self.flap, self.common_cause
         return rules.Defaults(
             **given,
             flap=rules.Flap(flap.changes, flap.within, flap.then) if flap else None,
+            common_cause=rules.CommonCause(common.services, common.within) if common else None,
             unmatched=rules.Fallback(self.unmatched.tier, self.unmatched.receivers),
             on_rule_error=rules.Fallback(self.on_rule_error.tier, self.on_rule_error.receivers),
         )

@@ -58,6 +58,8 @@ def incident_view(
         slices=tuple(SliceView(str(line)) for line in evidence.get("slices", ())),
         changes=tuple(before[-5:]),
         provider=str(evidence.get("provider_note") or ""),
+        dependencies=tuple(map(str, evidence.get("dependencies", ()))),
+        children=tuple(map(str, evidence.get("children", ()))),
         objective=incident.labels.get("slo", ""),
         budget_left=_number(evidence.get("budget_left")),
         burn=_number(evidence.get("burn")),

@@ -303,7 +303,8 @@ class IncidentView:
     """An incident that explains itself.
 
     value, expected: in `unit`. expectation: in words, what the value was held against.
-    provider: "us or them", in words, "" when not looked at.
+    provider: "us or them", in words, "" when not looked at. dependencies: how what the service uses
+    fares, in words. children: alerts that it explains, and that nobody is told of by themselves.
     """
 
     row: IncidentRow
@@ -317,6 +318,8 @@ class IncidentView:
     slices: tuple[SliceView, ...] = ()
     changes: tuple[ChangeView, ...] = ()
     provider: str = ""
+    dependencies: tuple[str, ...] = ()
+    children: tuple[str, ...] = ()
     objective: str = ""
     budget_left: float | None = None
     burn: float | None = None
