@@ -22,6 +22,7 @@ from tocsin.delivery.outcome import Delivered, Outcome
 from tocsin.delivery.worker import Courier
 from tocsin.domain.clock import ManualClock, to_minute
 from tocsin.domain.findings import Incident, Judgement, Verdict
+from tocsin.engine.arranging import Arranging, with_arrangements
 from tocsin.engine.commit import respond
 from tocsin.engine.rules import Rules, compile_desired
 from tocsin.engine.tick import Decided, settle
@@ -128,6 +129,7 @@ class Clockwork:
         self.state.record_config(
             self.desired.digest, {"text": self.desired.text}, actor="ana", now=T0, reason="first"
         )
+        self.arranging = Arranging(self.state, lambda: self.rules, self.reconsider)
         self.breaching: dict[tuple[str, str], str] = {}
         self.receivers = {name: Receiver(self.clock) for name in self.desired.receivers}
         channels: Mapping[str, Channel] = self.receivers
@@ -152,19 +154,22 @@ class Clockwork:
         ]  # fmt: skip
         return settle(self.present(), verdicts, self.state, self.clock.now())
 
+    def reconsider(self) -> Decided:
+        return settle(self.present(), None, self.state, self.clock.now())
+
     def labels(self, service: str) -> Mapping[str, str]:
         return self.desired.services[service].labels
 
     def present(self) -> Rules:
-        """The rules as they are now."""
-        return self.rules
+        """The rules with what people arranged."""
+        return with_arrangements(self.rules, self.arranging.held(self.clock.now()))
 
-    def play(self, minutes: int) -> None:
-        """Let so many minutes pass, a tick and a delivery in each."""
-        for _ in range(minutes):
+    def play(self, minutes: int, every: int = 1) -> None:
+        """Let so many minutes pass, a tick and a delivery at the beginning of each, or of some."""
+        for _ in range(0, minutes, every):
             self.tick()
             self.deliver()
-            self.clock.advance(timedelta(minutes=1))
+            self.clock.advance(timedelta(minutes=every))
 
     def deliver(self) -> None:
         asyncio.run(self.courier.drain(self.clock.now()))

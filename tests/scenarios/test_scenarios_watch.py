@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from world import Phase, World, usual
+from world import CONFIG, Phase, World, usual
 
 from tocsin.delivery.message import Message
 from tocsin.delivery.outcome import Delivered, Outcome, Rejected
@@ -144,3 +144,19 @@ def test_an_alert_of_another_monitor_that_cannot_be_read_is_told(tmp_path: Path)
         assert own.tier != 1, "somebody has to mend it; nobody has to get up"
         made.clock.advance(timedelta(hours=3))
         assert "alert_unreadable" not in {each.signal for each in watch.troubles()}
+
+
+def test_a_time_without_anybody_on_call_is_told_the_day_before(tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    away = "away: [{user: bo, start: 2026-11-16T20:00:00Z, stop: 2026-11-17T04:00:00Z}]"
+    config.write_text(CONFIG.read_text().replace("users: [ana, bo]", f"users: [bo], {away}"))
+    with World(tmp_path / "data", usual("chat", until=2), config=config) as made:
+        watch = Watch(made.house)
+        (gap,) = watch.look()
+        assert (gap.name, gap.severity) == ("oncall/ahead/page/1", "ticket")
+        assert "nobody is on call from 2026-11-16T20:00:00Z to 2026-11-17T04:00:00Z" in gap.reason
+        (own,) = about_itself(made)
+        assert own.tier == 2
+        now, stop = made.clock.now(), made.clock.now() + timedelta(hours=24)
+        made.house.arranging.override("first", "ana", (now, stop), "ana", "", now)
+        assert watch.look() == []

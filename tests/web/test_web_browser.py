@@ -32,7 +32,7 @@ FLAGS = (
 INCIDENT = "/incidents/support/latency_p95-3"
 PAGES = ("/", "/services", "/services/support", "/services/search", "/objectives", "/incidents",
          INCIDENT, INCIDENT + "/why", "/calls", "/messages", "/audit", "/sources", "/data-quality",
-         "/quarantine", "/setup",
+         "/quarantine", "/setup", "/oncall",
          "/nope")  # fmt: skip
 
 pytestmark = [

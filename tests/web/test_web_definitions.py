@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from tocsin.domain.clock import ManualClock
+from tocsin.domain.clock import ManualClock, SystemClock
 from tocsin.engine import documents, planning
 from tocsin.engine.house import House
 from tocsin.engine.settings import Settings
@@ -193,7 +193,7 @@ def test_its_yaml_moves_to_git_and_the_one_made_here_is_retired(running: Running
     assert text.headers["content-type"].startswith("application/yaml")
     assert running.web.get("/api/v1/slos", headers=YAML).text == text.text
     (running.config / "moved.yaml").write_text(text.text)
-    assert planning.plan(running.settings, None, None).changes == ()
+    assert planning.plan(running.settings, None, None, SystemClock()).changes == ()
     assert planning.apply(running.settings, "ann", (), "move", running.clock) is None
     assert list(running.state.api_documents()) == []
     assert ledger(running)[-1] == ("config.document", "ann", f"SLO/{ID}")
@@ -206,7 +206,7 @@ def test_apply_keeps_what_was_made_here_and_a_file_of_the_same_name_wins(running
     (running.config / "more.yaml").write_text(
         "{apiVersion: tocsin/v1, kind: Service, metadata: {name: drafts}, spec: {team: x}}"
     )
-    plan = planning.plan(running.settings, None, None)
+    plan = planning.plan(running.settings, None, None, SystemClock())
     assert [(change.what, change.key) for change in plan.changes] == [("added", "Service/drafts")]
     assert planning.apply(running.settings, "ann", (), "", running.clock) is not None
     running.adopt()
@@ -214,7 +214,7 @@ def test_apply_keeps_what_was_made_here_and_a_file_of_the_same_name_wins(running
 
     text = running.web.get(f"/api/v1/slos/{ID}", headers=YAML).text
     (running.config / "moved.yaml").write_text(text.replace("target: 0.95", "target: 0.9"))
-    plan = planning.plan(running.settings, None, None)
+    plan = planning.plan(running.settings, None, None, SystemClock())
     assert [(change.what, change.key) for change in plan.changes] == [("changed", f"SLO/{ID}")]
     assert planning.apply(running.settings, "ann", (), "", running.clock) is not None
     assert list(running.state.api_documents()) == []
@@ -372,7 +372,7 @@ def test_a_health_score_is_kept_and_runs_in_shadow(running: Running) -> None:
     located, problems = parse(text, "x")
     assert not problems
     assert located[0].data["kind"] == "HealthScore"
-    plan = planning.plan(running.settings, None, None)
+    plan = planning.plan(running.settings, None, None, SystemClock())
     assert any("in shadow" in warning.message for warning in plan.warnings)
 
 

@@ -41,6 +41,7 @@ PAGES = (
     "/calls",
     "/messages",
     "/audit",
+    "/oncall",
     "/data-quality",
     "/sources",
     "/quarantine",

@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from typing import Any, TypeVar
 
 import numpy as np
@@ -20,8 +21,10 @@ from tocsin.assess.quality import Estimate, QualityStanding
 from tocsin.assess.segments import SegmentsConfig, standings
 from tocsin.domain.errors import Conflict
 from tocsin.domain.findings import IncidentState
+from tocsin.engine.arranging import Arranging
 from tocsin.engine.breakdown import BadRange
 from tocsin.engine.rederive import Rederived, Tried
+from tocsin.engine.rules import compile_desired
 from tocsin.engine.sources import TargetStatus
 from tocsin.engine.testimony import (
     AlertSeen,
@@ -33,6 +36,8 @@ from tocsin.engine.testimony import (
     VerdictSeen,
     Why,
 )
+from tocsin.spec.desired import load_text
+from tocsin.store.state import StateStore
 from tocsin.web.breakdown_views import Asked
 from tocsin.web.call_views import CallView, NoteView, ScoreView
 from tocsin.web.data_quality_views import (
@@ -407,6 +412,18 @@ class MemoryDesk:
                            for e in self._entries if e.subject == incident_id),
             calls=tuple(call(n) for n in range(3)),
         )  # fmt: skip
+
+    @cached_property
+    def arranging(self) -> Arranging:
+        away = "[{user: bo, start: 2026-03-05T10:00:00Z, stop: 2026-03-06T10:00:00Z}]"
+        rules = compile_desired(load_text(
+            "{apiVersion: tocsin/v1, kind: OnCallSchedule, metadata: {name: first},"
+            f" spec: {{users: [ana, bo], rotation: daily, handoff: '09:00', away: {away}}}}}\n---\n"
+            "{apiVersion: tocsin/v1, kind: Receiver, metadata: {name: pager}, spec: {type: none}}\n"
+            "---\n{apiVersion: tocsin/v1, kind: EscalationPolicy, metadata: {name: page-15m},"
+            " spec: {steps: [{after: 0m, notify: [pager], who: oncall/first}]}}"
+        ))  # fmt: skip
+        return Arranging(StateStore.open(":memory:"), lambda: rules)
 
     def why(self, subject: str) -> Why:
         row = self._incident(subject)

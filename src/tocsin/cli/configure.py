@@ -66,12 +66,13 @@ def plan(
 
     Exit code: 0 no change, 2 changes within budget, 3 over budget, 1 error.
     """
+    from tocsin.domain.clock import SystemClock
     from tocsin.engine import planning
     from tocsin.engine.settings import from_environment
 
     with told():
         settings = from_environment(data_dir=data_dir, config_dir=config)
-        found = planning.plan(settings, history, budget)
+        found = planning.plan(settings, history, budget, SystemClock())
         if output is Output.TEXT:
             out.print(str(found), markup=False, highlight=False, soft_wrap=True)
         else:

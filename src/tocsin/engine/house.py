@@ -30,6 +30,7 @@ from tocsin.domain.errors import Conflict, TocsinError
 from tocsin.domain.findings import Incident, Judgement, LedgerEvent, Verdict
 from tocsin.domain.ports import History, MinuteSource
 from tocsin.domain.series import Ratio, SeriesId
+from tocsin.engine.arranging import Arranging, with_arrangements
 from tocsin.engine.breakdown import Breakdowns
 from tocsin.engine.budgets import DAY, Budgets
 from tocsin.engine.commit import respond
@@ -105,6 +106,7 @@ class House:
         self._lock = threading.RLock()
         self.tally = Tally()
         self.pulse = Pulse()
+        self.arranging = Arranging(state, lambda: self.rules, self.reconsider)
         self.adopt(desired, start=start)
 
     def adopt(self, desired: Desired, *, start: int | None = None) -> None:
@@ -146,7 +148,7 @@ class House:
         """Judge the last complete minute before `now`, commit what follows; see `engine.tick`."""
         with self._lock:
             decided = tick(
-                self.rules, self.window, self._feed, self.budgets, self.state, now,
+                self.present(now), self.window, self._feed, self.budgets, self.state, now,
                 lateness=self.lateness, explain=self._witness().explain,
             )  # fmt: skip
             minute = self._feed.position - 1
@@ -169,7 +171,12 @@ class House:
         Nothing is judged; our own alerts stay as the last tick left them.
         """
         with self._lock:
-            return settle(self.rules, None, self.state, self.clock.now())
+            now = self.clock.now()
+            return settle(self.present(now), None, self.state, now)
+
+    def present(self, now: datetime) -> Rules:
+        """The rules with what people arranged beside the configuration."""
+        return with_arrangements(self.rules, self.arranging.held(now))
 
     def catch_up(self, now: datetime) -> list[Decided]:
         """One tick for each minute that became complete since the last, oldest first.

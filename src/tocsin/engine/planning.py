@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from tocsin.domain.clock import Clock, from_minute
 from tocsin.domain.errors import Problem, SpecError
 from tocsin.engine import documents
+from tocsin.engine.arranging import AHEAD
 from tocsin.engine.backtest import backtest
 from tocsin.engine.counts import CountsFile, bind
 from tocsin.engine.decisions import DecisionLine, Line, lines
 from tocsin.engine.files import CallsFile, open_source
 from tocsin.engine.rules import compile_desired
 from tocsin.engine.settings import STATE_FILE, Settings
+from tocsin.routing.coverage import Gap, gaps
 from tocsin.spec.apply import Application, ConfigVersion, prepare
 from tocsin.spec.desired import Desired, load, restore
+from tocsin.spec.lint import Finding
 from tocsin.spec.plan import Page, PageDiff, PageReplay, Plan, make_plan
 from tocsin.spec.yaml import Located
 from tocsin.store.state import StateStore
@@ -33,11 +37,32 @@ def desired_of(settings: Settings, added: Sequence[Located] = ()) -> Desired:
     return load([settings.config_dir], added=added)
 
 
-def plan(settings: Settings, history: Path | None, budget: int | None) -> Plan:
-    """Compare `--config` with what is in force; replay both over `history` when given."""
+def plan(settings: Settings, history: Path | None, budget: int | None, clock: Clock) -> Plan:
+    """Compare `--config` with what is in force; replay both over `history` when given.
+
+    It says as well when the escalation would call nobody, in the two weeks to come.
+    """
     after = desired_of(settings, _made(settings))
     replay = None if history is None else replay_over(history)
-    return make_plan(in_force(settings), after, replay=replay, budget=budget)
+    found = nobody_on_call(after, clock.now())
+    return make_plan(in_force(settings), after, replay=replay, budget=budget, found=found)
+
+
+def nobody_on_call(desired: Desired, now: datetime, ahead: timedelta = AHEAD) -> list[Finding]:
+    """Warnings about every gap of the on-call schedules, up to so far ahead of `now`."""
+    policy = desired.routing
+    found: dict[tuple[str, int], list[Gap]] = {}
+    for gap in gaps(policy.policies, policy.oncall, now, now + ahead):
+        found.setdefault((gap.policy, gap.step), []).append(gap)
+    return [
+        Finding("oncall-gap", f"EscalationPolicy {name!r}", _gap_text(some, ahead), is_error=False)
+        for (name, _), some in found.items()
+    ]
+
+
+def _gap_text(found: Sequence[Gap], ahead: timedelta) -> str:
+    more = f", and {len(found) - 1} times more within {ahead.days} days" if found[1:] else ""
+    return f"{found[0]}{more}"
 
 
 def apply(

@@ -2,8 +2,9 @@
 
 Looked at twice a minute: a page that its receiver never took (the fallback was paged already),
 effects that should have been tried more than two minutes ago, minutes that nobody has judged,
-alerts of other monitors that could not be read, and a ledger that is not what was written. Each
-raises an alert of the service `tocsin`, which is classified and routed like any other.
+alerts of other monitors that could not be read, times at which nobody is on call, and a ledger
+that is not what was written. Each raises an alert of the service `tocsin`, which is classified
+and routed like any other.
 
 Whoever is dead cannot say so. While all is well, an address outside is asked every minute
 (healthchecks.io, Dead Man's Snitch, a heartbeat of the pager); when that stops, *it* alarms.
@@ -38,6 +39,8 @@ OVERDUE = timedelta(minutes=2)
 UNJUDGED = timedelta(minutes=5)
 # A receiver that is not called again in this time is taken to be mended; if not, it shows.
 REMEMBERED = timedelta(hours=2)
+# How long before nobody is on call somebody is told, to find a stand-in by day.
+GAP_AHEAD = timedelta(hours=24)
 _READ = 500
 
 
@@ -84,6 +87,7 @@ class Watch:
         if behind > UNJUDGED:
             what = f"the last judged minute ended {int(behind.total_seconds()) // 60} minutes ago"
             found.append(Trouble("evaluation/lag", "evaluation_lag", what))
+        found += self._gaps(now)
         if broken := self._ledger():
             what = f"the audit trail was changed by a hand of its own: {broken}"
             found.append(Trouble("ledger/broken", "ledger_broken", what))
@@ -145,6 +149,18 @@ class Watch:
                 await asyncio.wait_for(stop.wait(), INTERVAL.total_seconds())
             except TimeoutError:
                 continue
+
+    def _gaps(self, now: datetime) -> list[Trouble]:
+        """Times at which an escalation would call nobody, while somebody can still step in."""
+        found: dict[str, Trouble] = {}
+        for gap in self._house.arranging.gaps(now, GAP_AHEAD):
+            has_begun = gap.start <= now
+            what = f"{gap.policy}/{gap.step}"
+            name = f"oncall/{'now' if has_begun else 'ahead'}/{what}"
+            severity = "page" if has_begun else "ticket"
+            reason = f"escalation policy {gap.policy}: {gap}"
+            found.setdefault(name, Trouble(name, "oncall_gap", reason, severity))
+        return list(found.values())
 
     def _unreadable(self, now: datetime) -> list[Trouble]:
         """Sources whose alerts could not be read lately: any of them may have been a page."""

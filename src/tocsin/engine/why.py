@@ -11,6 +11,7 @@ from typing import Any
 
 from tocsin.domain.errors import SpecError, TocsinError
 from tocsin.domain.findings import Incident
+from tocsin.engine.arranging import windows, with_arrangements
 from tocsin.engine.rederive import DECISIONS, STATES, Answer, Rederived, rederive
 from tocsin.engine.rules import Rules, compile_desired
 from tocsin.engine.testimony import (
@@ -24,6 +25,7 @@ from tocsin.engine.testimony import (
     Why,
 )
 from tocsin.spec.desired import Desired, restore
+from tocsin.store import arrangements
 from tocsin.store.ledger import ChainBreak, Head, LedgerEntry, verify
 from tocsin.store.rows import StoredEffect, from_us
 from tocsin.store.state import StateStore
@@ -90,6 +92,7 @@ class _Court:
         self._known = known
         self._rules: dict[str, Rules | None] = {}
         self._history: Sequence[LedgerEntry] | None = None
+        self._arrangements: Sequence[LedgerEntry] | None = None
         self.configs: dict[str, ConfigSeen] = {}
 
     def alert(self, incident: Incident, key: str, entries: Sequence[LedgerEntry]) -> AlertSeen:
@@ -127,7 +130,9 @@ class _Court:
         rules = self._configured(str(entry.data.get("config", "")))
         if rules is None:
             return Rederived("unknown", "the configuration it was taken from was not recorded")
-        again = rules.snapshot_of(str(taken["name"]), from_us(entry.at_us))
+        at = from_us(entry.at_us)
+        stood_in = arrangements.told_by(self._arranged(), at)
+        again = with_arrangements(rules, stood_in).snapshot_of(str(taken["name"]), at)
         if again == taken:
             return Rederived("same", "the schedules asked again call the same people")
         steps = zip(taken["steps"], (again or {"steps": ()})["steps"], strict=False)
@@ -154,8 +159,20 @@ class _Court:
             suppressed_by=str(data["suppressed_by"]),
             reason=entry.reason,
             facts=data.get("facts", {}),
-            again=rederive(entry, rules, (), lambda: self._told_by(entry)),
+            again=rederive(
+                entry,
+                rules,
+                windows(arrangements.told_by(self._arranged(), from_us(entry.at_us))),
+                lambda: self._told_by(entry),
+            ),
         )
+
+    def _arranged(self) -> Sequence[LedgerEntry]:
+        """What the ledger tells of silences, maintenance and stand-ins."""
+        if self._arrangements is None:
+            kinds = (arrangements.MADE, arrangements.ENDED)
+            self._arrangements = self._state.entries_of(kinds)
+        return self._arrangements
 
     def _told_by(self, entry: LedgerEntry) -> Sequence[LedgerEntry]:
         """What the ledger tells of every alert; `rederive` stops reading at the entry."""

@@ -164,4 +164,4 @@ def _resolve(name: str, oncall: Mapping[str, OnCallSchedule], at: datetime) -> t
         shift = on_call(schedule, at)
     except ScheduleError as error:
         return "", str(error)
-    return (shift.user, "") if shift else ("", f"{name} has no users")
+    return (shift.user, "") if shift else ("", f"{name} has nobody then")

@@ -1,4 +1,8 @@
-"""Who is on call at an instant: rotations with a handoff on the wall clock of a time zone."""
+"""Who is on call at an instant: rotations with a handoff on the wall clock of a time zone.
+
+A schedule may have times that are nobody's: outside its hours, while its person is away. What
+matters is whether *anybody* of those whom an escalation step names is there; see `coverage`.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from tocsin.domain.errors import TocsinError
-from tocsin.routing.policy import OnCallSchedule
+from tocsin.routing.policy import Hours, OnCallSchedule
 
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _EPOCH = date(2024, 1, 1)  # a Monday
@@ -30,7 +34,7 @@ class Shift:
 
 
 def on_call(schedule: OnCallSchedule, at: datetime) -> Shift | None:
-    """Whose turn it is at `at`, or None when the schedule has no users.
+    """Whose turn it is at `at`, or None when it is nobody's: no users, not its hours, away.
 
     Turns begin at the handoff's wall time: across a change to summer time a turn is an hour
     shorter, across the change back an hour longer. A wall time that a change skips is read as if
@@ -43,6 +47,41 @@ def on_call(schedule: OnCallSchedule, at: datetime) -> Shift | None:
     if not schedule.users:
         return None
     zone = zone_of(schedule.tz, schedule.name)
+    if schedule.hours is not None and not _is_within(schedule.hours, at.astimezone(zone)):
+        return None
+    shift = _turn(schedule, zone, at)
+    is_away = any(a.user == shift.user and a.start <= at < a.stop for a in schedule.away)
+    return None if is_away else shift
+
+
+def edges(schedule: OnCallSchedule, start: datetime, stop: datetime) -> list[datetime]:
+    """Every instant in (start, stop) at which somebody else, or nobody, may come on call."""
+    zone = zone_of(schedule.tz, schedule.name)
+    walls = [_handoff(schedule)[1]]
+    if schedule.hours is not None:
+        walls += [schedule.hours.start, schedule.hours.stop]
+    spans = [(one.start, one.stop) for one in schedule.overrides]
+    spans += [(one.start, one.stop) for one in schedule.away]
+    found = {edge for span in spans for edge in span}
+    first = start.astimezone(zone).date()
+    for days in range((stop - start).days + 3):
+        found.update(_instant(first, days - 1, wall, zone) for wall in walls)
+        if schedule.hours is not None:
+            found.add(_instant(first, days, time(), zone))  # the day of the week changes
+    return sorted(instant for instant in found if start < instant < stop)
+
+
+def _is_within(hours: Hours, local: datetime) -> bool:
+    wall, day = local.time(), local.weekday()
+    if hours.start < hours.stop:
+        return day in hours.days and hours.start <= wall < hours.stop
+    if wall >= hours.start:
+        return day in hours.days
+    return wall < hours.stop and (day - 1) % 7 in hours.days
+
+
+def _turn(schedule: OnCallSchedule, zone: ZoneInfo, at: datetime) -> Shift:
+    """The turn of the rotation that holds at `at`."""
     weekday, wall = _handoff(schedule)
     period = 1 if weekday is None else 7
     first = _first_turn(schedule, weekday)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime, time, timedelta
 from typing import Any, Literal
 
 Condition = Mapping[str, Any]
@@ -166,13 +166,34 @@ class Override:
 
 
 @dataclass(frozen=True, slots=True)
+class Absence:
+    """`user` is away in [start, stop): unless somebody overrides it, that turn is nobody's."""
+
+    user: str
+    start: datetime
+    stop: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Hours:
+    """A part of the week on the wall clock: from `start` to `stop` on days (0 is Monday).
+
+    A `stop` at or before `start` lies on the next day.
+    """
+
+    days: frozenset[int]
+    start: time
+    stop: time
+
+
+@dataclass(frozen=True, slots=True)
 class OnCallSchedule:
     """Users who take turns.
 
     rotation: a turn lasts a day or a week. handoff: "09:00" or "Mon 09:00" in the IANA zone `tz`;
     it is a time on the wall, so a turn across a change to or from summer time is an hour shorter
     or longer. starting: a date on or after which `users[0]` has the first turn; "" counts from
-    Monday 2024-01-01.
+    Monday 2024-01-01. hours: the schedule is for this part of the week only, None for all of it.
     """
 
     name: str
@@ -182,6 +203,8 @@ class OnCallSchedule:
     tz: str = "UTC"
     starting: str = ""
     overrides: tuple[Override, ...] = ()
+    away: tuple[Absence, ...] = ()
+    hours: Hours | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -197,6 +197,7 @@ def routing(
         policies={d.name: d.spec.build(d.name) for d in assembly.of("EscalationPolicy")},
         oncall={d.name: d.spec.build(d.name) for d in assembly.of("OnCallSchedule")},
         digests={d.name: d.spec.build(d.name) for d in assembly.of("Digest")},
+        silences=tuple(silence.build() for part in parts for silence in part.spec.silences),
         modes={service.name: service.mode for service in known.values()},
         tests=tuple(test.build() for part in parts for test in part.spec.tests),
         enrich=tuple(entry.name for part in parts for entry in part.spec.enrich),

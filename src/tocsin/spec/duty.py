@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time
 from itertools import pairwise
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
@@ -11,7 +11,7 @@ from pydantic import AfterValidator, AwareDatetime, Field, model_validator
 
 from tocsin.routing import policy
 from tocsin.routing.cron import CronError, parse_cron
-from tocsin.routing.oncall import ScheduleError, on_call
+from tocsin.routing.oncall import WEEKDAYS, ScheduleError, on_call
 from tocsin.spec.shape import Condition, Duration, OneOrMany, SnakeShape, Text, Zone
 
 _ANY_DAY = datetime(2026, 1, 5, 12, tzinfo=UTC)
@@ -49,6 +49,38 @@ class OverrideShape(SnakeShape):
         return self
 
 
+class AbsenceShape(OverrideShape):
+    """A person is away from `start` until `stop`; without an override that time is a gap."""
+
+
+Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+WallTime = Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
+
+
+class HoursShape(SnakeShape):
+    """The schedule is for this part of the week only: `from` until `to` on the wall clock.
+
+    A `to` at or before `from` lies on the next day.
+    """
+
+    days: Annotated[tuple[Weekday, ...], Field(min_length=1)] = (
+        "mon",
+        "tue",
+        "wed",
+        "thu",
+        "fri",
+        "sat",
+        "sun",
+    )
+    start: WallTime = Field(alias="from")
+    stop: WallTime = Field(alias="to")
+
+    def build(self) -> policy.Hours:
+        """The same, as routing reads it."""
+        days = frozenset(WEEKDAYS.index(day) for day in self.days)
+        return policy.Hours(days, time.fromisoformat(self.start), time.fromisoformat(self.stop))
+
+
 class OnCallShape(SnakeShape):
     """People who take turns. A turn begins at `handoff`, on the clock of the time zone."""
 
@@ -58,6 +90,8 @@ class OnCallShape(SnakeShape):
     tz: Zone = "UTC"
     starting: str = ""
     overrides: tuple[OverrideShape, ...] = ()
+    away: tuple[AbsenceShape, ...] = ()
+    hours: HoursShape | None = None
 
     @model_validator(mode="after")
     def _can_be_read(self) -> OnCallShape:
@@ -71,8 +105,10 @@ class OnCallShape(SnakeShape):
         """The same, as routing reads it."""
         overrides = tuple(policy.Override(o.user, o.start, o.stop) for o in self.overrides)
         return policy.OnCallSchedule(
-            name, self.users, self.rotation, self.handoff, self.tz, self.starting, overrides
-        )
+            name, self.users, self.rotation, self.handoff, self.tz, self.starting, overrides,
+            away=tuple(policy.Absence(a.user, a.start, a.stop) for a in self.away),
+            hours=self.hours.build() if self.hours else None,
+        )  # fmt: skip
 
 
 class StepShape(SnakeShape):

@@ -124,9 +124,11 @@ def make_plan(
     *,
     replay: PageReplay | None = None,
     budget: int | None = None,
+    found: Sequence[Finding] = (),
 ) -> Plan:
     """Compare `after` with what runs now (None: nothing does), run its tests, lint it, replay both.
 
+    found: findings that depend on more than the text, such as on what day it is.
     The replay is skipped when nothing changed or when the plan cannot be applied anyway.
     """
     changes = compare(before.data if before else {}, after.data)
@@ -136,7 +138,7 @@ def make_plan(
         after=after.digest,
         changes=changes,
         tests=tests,
-        findings=lint(after),
+        findings=(*lint(after), *found),
         warnings=after.warnings,
         budget=budget,
     )

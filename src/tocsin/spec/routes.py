@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, AwareDatetime, Field, model_validator
 
 from tocsin.routing import policy as rules
 from tocsin.routing.match import MatchError
@@ -159,6 +159,28 @@ class EnrichShape(SnakeShape):
     settings: dict[str, Any] = Field(default_factory=dict, alias="with")
 
 
+class SilenceShape(SnakeShape):
+    """Nobody is told about alerts that match, from `start` until `stop`; escalation stops too."""
+
+    name: Text
+    when: Annotated[Condition, Field(min_length=1)] = Field(alias="if")
+    start: AwareDatetime
+    stop: AwareDatetime
+    kind: Literal["silence", "maintenance"] = "maintenance"
+    comment: str = ""
+
+    @model_validator(mode="after")
+    def _ends_after_it_starts(self) -> SilenceShape:
+        if self.stop <= self.start:
+            raise ValueError("stop must lie after start")
+        return self
+
+    def build(self) -> rules.Silence:
+        """The same, as routing reads it."""
+        return rules.Silence(self.name, self.when, self.start, self.stop, self.kind,
+                             comment=self.comment)  # fmt: skip
+
+
 def _check_alert(alert: dict[str, Any]) -> dict[str, Any]:
     try:
         split_alert(alert)
@@ -199,6 +221,7 @@ class RoutingShape(SnakeShape):
     enrich: tuple[EnrichShape, ...] = ()
     inhibit: tuple[InhibitShape, ...] = ()
     routes: tuple[RouteShape, ...] = ()
+    silences: tuple[SilenceShape, ...] = ()
     tests: tuple[TestShape, ...] = ()
 
 

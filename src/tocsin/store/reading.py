@@ -215,10 +215,15 @@ class StateReader:
         """Every entry with this subject, in order."""
         return self._entries(tables.ledger.c.subject == subject)
 
-    def entries_of(self, kinds: Sequence[str], until: datetime) -> Sequence[LedgerEntry]:
-        """Every entry of these kinds up to `until`, in order."""
+    def entries_of(
+        self, kinds: Sequence[str], until: datetime | None = None
+    ) -> Sequence[LedgerEntry]:
+        """Every entry of these kinds, up to `until` if that is given, in order."""
         table = tables.ledger
-        return self._entries(sa.and_(table.c.kind.in_(kinds), table.c.at <= to_us(until)))
+        wanted: sa.ColumnElement[bool] = table.c.kind.in_(kinds)
+        if until is not None:
+            wanted = sa.and_(wanted, table.c.at <= to_us(until))
+        return self._entries(wanted)
 
     def ledger_head(self) -> Head:
         """Where the chain ends."""

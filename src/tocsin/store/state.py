@@ -10,9 +10,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from tocsin.domain.arrangements import Arrangement
 from tocsin.domain.dependencies import DependencyStatus
 from tocsin.domain.findings import Alert, AlertState, Incident, IncidentState
-from tocsin.store import dependencies, outbox, responses, tables
+from tocsin.store import arrangements, dependencies, outbox, responses, tables
 from tocsin.store.database import Database, connect
 from tocsin.store.ledger import clean, jsonable
 from tocsin.store.reading import StateReader
@@ -78,6 +79,13 @@ class StateStore(StateReader):
     def dependencies(self) -> Sequence[DependencyStatus]:
         """What sources say of dependencies, the latest word of each."""
         return tuple(self._remember("dependencies", "dependencies", self._read_dependencies))
+
+    def arrangements(self) -> Sequence[Arrangement]:
+        """Silences, maintenance and stand-ins, over or not; the thousand that end last."""
+        found: Sequence[Arrangement] = self._remember(
+            "findings", "arrangements", self._read_arrangements
+        )
+        return found
 
     def next_due(self) -> datetime | None:
         """When the next effect becomes claimable, or None; reads only."""
@@ -167,6 +175,10 @@ class StateStore(StateReader):
             )
 
     # --- private ---
+
+    def _read_arrangements(self) -> Sequence[Arrangement]:
+        with self.reading() as tx:
+            return arrangements.latest(tx)
 
     def _read_alerts(self) -> dict[str, Alert]:
         table = tables.alert

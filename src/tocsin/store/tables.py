@@ -235,3 +235,14 @@ evidence_day = sa.Table(
     sa.Column("peaks", sa.JSON, nullable=False),
 )
 sa.Index("ix_evidence_day_day", evidence_day.c.day)
+
+# What people arranged for a while: silences, maintenance, stand-ins; see `store.arrangements`.
+arrangement = sa.Table(
+    "arrangement",
+    METADATA,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("start", sa.BigInteger, nullable=False),
+    sa.Column("stop", sa.BigInteger, nullable=False, index=True),
+    sa.Column("body", sa.JSON, nullable=False),
+)

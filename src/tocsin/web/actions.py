@@ -61,14 +61,14 @@ class Actions:
 
     async def acknowledge(self, request: Request) -> Response:
         """Take an incident on."""
-        form = await self._form(request)
+        form = await self.form(request)
         return await self._act(
             request, "acknowledged", lambda id_: self._desk.acknowledge(id_, actor(form))
         )
 
     async def resolve(self, request: Request) -> Response:
         """Say that it is over, and why."""
-        form = await self._form(request)
+        form = await self.form(request)
         reason = form.get("reason", "").strip()
         if not reason:
             raise HTTPException(400, "say in a few words why it is over")
@@ -80,7 +80,7 @@ class Actions:
 
     async def verdict(self, request: Request) -> Response:
         """Say whether the page was worth it."""
-        form = await self._form(request)
+        form = await self.form(request)
         try:
             kind = VerdictKind(form.get("verdict", ""))
         except ValueError:
@@ -110,7 +110,7 @@ class Actions:
 
     async def login(self, request: Request) -> Response:
         """Token for cookie."""
-        form = await self._form(request)
+        form = await self.form(request)
         wanted, now = local_path(form.get("next", "/")), self._clock.now()
         client = request.client.host if request.client else "unknown"
         wait = self._throttle.wait_s(client, now)
@@ -131,7 +131,7 @@ class Actions:
 
     async def logout(self, request: Request) -> Response:
         """Forget the cookie."""
-        await self._form(request)
+        await self.form(request)
         response = RedirectResponse("/login", 303)
         response.delete_cookie(SESSION_COOKIE, path="/")
         return response
@@ -142,7 +142,8 @@ class Actions:
             wanted=wanted, error=error,
         )  # fmt: skip
 
-    async def _form(self, request: Request) -> Form:
+    async def form(self, request: Request) -> Form:
+        """The fields of a form; 403 without the token of this browser's page."""
         form = await read_form(request)
         browser = request.cookies.get(FORM_COOKIE, "")
         if not is_form_token(self._policy, browser, form.get("form_token", "")):

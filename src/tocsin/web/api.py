@@ -17,6 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
 from tocsin.domain.errors import Conflict, SpecError, TocsinError
+from tocsin.engine.arranging import CannotArrange
 from tocsin.engine.breakdown import MEASURES, BadRange
 from tocsin.engine.documents import NoSuchDocument
 from tocsin.engine.sources import TargetStatus
@@ -120,6 +121,7 @@ def status_of(error: Exception) -> int:
         (BadCursor, 400),
         (CannotExport, 400),
         (BadRange, 422),
+        (CannotArrange, 400),
         (Conflict, 409),
     )
     return next((status for kind, status in statuses if isinstance(error, kind)), 500)

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any, Literal, Protocol
 
 from tocsin.domain.errors import TocsinError
+from tocsin.engine.arranging import Arranging
 from tocsin.engine.sources import TargetStatus
 from tocsin.engine.testimony import Why
 from tocsin.web.breakdown_views import Asked
@@ -144,6 +145,11 @@ class Desk(Protocol):
 
     def trouble(self) -> str:
         """Why telemetry does not come in as it should, or ""; asked by every page."""
+        ...
+
+    @property
+    def arranging(self) -> Arranging:
+        """Silences, maintenance and stand-ins."""
         ...
 
     def acknowledge(self, incident_id: str, actor: str) -> None:

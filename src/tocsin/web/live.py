@@ -75,6 +75,7 @@ class LiveDesk:
         sources: Callable[[], tuple[TargetStatus, ...]] = tuple,
     ) -> None:
         self._house = house
+        self.arranging = house.arranging
         self._progress = progress
         self.sources = sources
         self._lock = threading.Lock()

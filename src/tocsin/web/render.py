@@ -36,6 +36,7 @@ NAVIGATION = (
     ("/objectives", "Objectives"),
     ("/incidents", "Incidents"),
     ("/experiments", "Experiments"),
+    ("/oncall", "On call"),
     ("/calls", "Calls"),
     ("/messages", "Messages"),
     ("/audit", "Audit"),

@@ -41,7 +41,7 @@ def test_a_gap_tells_the_fallback_and_says_why() -> None:
     empty = {"primary": OnCallSchedule("primary", ())}
     step = snapshot(PAGE, empty, NOW, fallback=("ops",))["steps"][0]
     assert step["receivers"] == ["pd", "slack", "ops"]
-    assert step["gap"] == "oncall/primary has no users"
+    assert step["gap"] == "oncall/primary has nobody then"
     lost = snapshot(PAGE, {}, NOW, fallback=("ops",))["steps"][0]
     assert "not a known schedule" in lost["gap"]
     wrong = {"primary": replace(ONCALL["primary"], tz="Nowhere/At_All")}
