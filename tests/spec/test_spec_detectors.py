@@ -43,3 +43,24 @@ def test_a_share_needs_one(tmp_path: Path) -> None:
     assert found.signal == "error_rate"
     with pytest.raises(SpecError, match="add indicator"):
         monitor(tmp_path, f"{{service: svc, use: static_threshold, {share}}}")
+
+
+def test_a_mean_is_of_a_value_of_calls(tmp_path: Path) -> None:
+    found = monitor(
+        tmp_path,
+        "{service: svc, use: committee, value: elapsed, kind: retriever, with: {measure: mean}}",
+    )
+    assert found.title == "svc: Mean of elapsed of retriever calls"
+    assert found.signal == "latency_p95"
+    assert found.ratio is not None
+    assert found.ratio.kind == "retriever"
+    mean = "with: {measure: mean}"
+    for spec, words in (
+        (mean, "add value"),
+        (f"value: model, {mean}", "is no number"),
+        (f"value: cost_used, {mean}", "did you mean"),
+        (f"value: cost_usd, indicator: {{use: errors}}, {mean}", "remove indicator"),
+        ("value: cost_usd", "belong to with"),
+    ):
+        with pytest.raises(SpecError, match=words):
+            monitor(tmp_path, f"{{service: svc, use: committee, {spec}}}")

@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from tocsin.domain.expressions import Condition, Expression, fields
+from tocsin.domain.expressions import Condition, Expression, Field, fields
 
 Column = Literal[
     "duration_ms", "ttft_ms", "cost_usd", "input_tokens", "output_tokens", "failed", "error",
@@ -29,6 +29,9 @@ SHARE = 1_000_000
 MOST_SHARES = 1_000_000
 
 
+_UNITS: Mapping[str, str] = {"cost_usd": "usd", "latency_ms": "ms", "ttft_ms": "ms"}
+
+
 @dataclass(frozen=True, slots=True)
 class Charge:
     """What a call is charged by a number of it: nothing at `free`, one share at `limit`, in
@@ -41,6 +44,13 @@ class Charge:
     value: Expression
     free: float
     limit: float
+
+    @property
+    def unit(self) -> str:
+        """Of the number: usd, ms, or "" where it has none or is put together."""
+        if not isinstance(self.value, Field):
+            return ""
+        return "ms" if self.value.type == "duration" else _UNITS.get(self.value.name, "")
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,6 @@ _SIGNALS = (
 
 
 _SIGNS = {"lt": "<", "lte": "<=", "gt": ">", "gte": ">="}
-_UNITS = {"cost_usd": "usd", "latency_ms": "ms", "ttft_ms": "ms", "elapsed": "ms"}
 
 
 def written(
@@ -91,12 +90,17 @@ def charged(value: str, op: str, limit: float, free: float) -> Indicator:
     return Indicator(f"mean {held} from {free:g}", ratio, signal, metric, f"Mean {held}")
 
 
-def unit_of(ratio: Ratio) -> str:
-    """The unit of the value that is charged: usd, ms, or "" for one that has none or several."""
-    charge = ratio.charge
-    if charge is None or not isinstance(charge.value, Field):
-        return ""
-    return "ms" if charge.value.type == "duration" else _UNITS.get(charge.value.name, "")
+def averaged(value: str, kind: str = "llm", model: str = "") -> Indicator:
+    """`value`, a numeric expression, of every call of a kind: what a mean or a sum is made of."""
+    measured = _number(value)
+    # A share is what is counted in millionths: of a cent's worth of dollars, of one of all else.
+    unit = 0.01 if isinstance(measured, Field) and measured.name == "cost_usd" else 1.0
+    ratio = Ratio("charge", kind=kind, model=model, charge=Charge(measured, 0.0, unit))
+    told = {field.name for field in fields(measured)}
+    signal = _signal(told)
+    metric = {"latency_p95": "latency", "token_usage": "tokens"}.get(signal, signal)
+    named = f"{_short(value)} of {model or kind} calls"
+    return Indicator(named, ratio, signal, metric, named[0].upper() + named[1:])
 
 
 def ratio_of(condition: Condition, kind: str = "llm") -> Ratio:

@@ -287,10 +287,15 @@ _GAUGES = {
 }
 
 
+_OF_VALUES = ("mean", "sum")
+
+
 def _subject(method: DetectorConfig, indicator: Indicator | None) -> str:
     """What a detector watches, for people."""
     if isinstance(method, GaugeConfig) and method.measure in _GAUGES:
         return _GAUGES[method.measure][0]
+    if indicator is not None and isinstance(method, GaugeConfig) and method.measure in _OF_VALUES:
+        return f"{method.measure.capitalize()} of {indicator.name}"
     if indicator is not None:
         return indicator.title
     return "Distribution of calls" if method.needs == "samples" else "Pace of calls"

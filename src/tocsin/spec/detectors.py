@@ -22,11 +22,15 @@ from tocsin.indicators.catalogue import (
     IndicatorError,
     indicator_from,
 )
+from tocsin.indicators.custom import averaged
+from tocsin.indicators.language.faults import ExpressionError
 from tocsin.spec.explain import suggest
-from tocsin.spec.indicators import Named
+from tocsin.spec.indicators import CallKind, Named
 from tocsin.spec.segments import SegmentsShape
 from tocsin.spec.shape import OneOrMany, Shape, fit, model_of
 from tocsin.spec.yaml import Located, Place
+
+_NEEDS = {"share": "counts", "volume": "counts", "mean": "value", "sum": "value"}
 
 
 def _check_kind(use: str) -> str:
@@ -80,6 +84,15 @@ class DetectorShape(Shape):
     indicator: Annotated[
         UseShape | None, Field(description="what is counted; none for detectors of latency")
     ] = None
+    value: Annotated[
+        str,
+        Field(
+            description="of measure mean or sum: a number of a call, such as `output_tokens`,"
+            " `cost_usd` or `score('faithfulness')`"
+        ),
+    ] = ""
+    kind: Annotated[CallKind, Field(description="kind of the calls that have the value")] = "llm"
+    model: Annotated[str, Field(description="only calls of this model have it")] = ""
     severity: Severity = "ticket"
     signal: Annotated[
         str, Field(description="what routing calls it; by default that of the indicator")
@@ -99,9 +112,10 @@ class DetectorShape(Shape):
         if bool(self.service) == bool(self.services):
             raise ValueError('give either service: NAME, services: [NAME, ...] or services: "*"')
         kind = DETECTORS[self.use].config
-        needs = kind.needs
+        needs: str = kind.needs
         if issubclass(kind, GaugeConfig):
-            needs = "counts" if self.measure(kind) in ("share", "volume") else "pace"
+            needs = _NEEDS.get(self.measure(kind), "pace")
+        self._check_value(needs)
         if needs == "counts" and self.indicator is None and self.unnamed() is None:
             raise ValueError(f"{self.use} judges counts: add indicator: {{use: availability}}")
         if self.segments is not None and self.indicator is None:
@@ -112,8 +126,25 @@ class DetectorShape(Shape):
             raise ValueError(f"{self.use} compares calls by their features: remove indicator")
         return self
 
+    def _check_value(self, needs: str) -> None:
+        if needs != "value" and (self.value or self.model or self.kind != "llm"):
+            raise ValueError("value, kind and model belong to with: {measure: mean} or sum")
+        if needs != "value":
+            return
+        if self.indicator is not None:
+            raise ValueError("a mean or a sum is of a value: remove indicator")
+        if not self.value:
+            raise ValueError("a mean or a sum is of a value: add value: cost_usd, for example")
+        try:
+            averaged(self.value)
+        except (IndicatorError, ExpressionError) as error:
+            raise ValueError(str(error)) from None
+
     def unnamed(self) -> Indicator | None:
-        """The indicator that is meant where none is named: a volume is that of all LLM calls."""
+        """The indicator that is meant where none is named: a volume is that of all LLM calls, and
+        means and sums are of the value."""
+        if self.value:
+            return averaged(self.value, self.kind, self.model)
         kind = DETECTORS[self.use].config
         is_volume = issubclass(kind, GaugeConfig) and self.measure(kind) == "volume"
         return AVAILABILITY if is_volume else None

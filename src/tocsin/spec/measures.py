@@ -30,7 +30,7 @@ from tocsin.indicators.catalogue import (
     first_token_under,
     latency_under,
 )
-from tocsin.indicators.custom import beyond, charged, signal_of, unit_of, written
+from tocsin.indicators.custom import beyond, charged, signal_of, written
 from tocsin.indicators.language.faults import ExpressionError
 from tocsin.spec.explain import suggest
 from tocsin.spec.indicators import Named
@@ -188,7 +188,8 @@ def _mean(spec: ValueShape, objective: ObjectiveShape, op: str, limit: float) ->
         side = "below" if is_upper else "above"
         raise ValueError(f"expected must lie {side} value ({limit:g}), not at {spec.expected:g}")
     indicator = _where(charged(spec.value, op, limit, spec.expected), spec.where)
-    mean = Mean(limit, spec.expected, unit_of(indicator.ratio))
+    charge = indicator.ratio.charge
+    mean = Mean(limit, spec.expected, charge.unit if charge is not None else "")
     return replace(_measure(indicator, spec), mean=mean)
 
 

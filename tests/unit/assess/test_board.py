@@ -10,8 +10,9 @@ from tocsin.assess.judge import compile_monitors, judge
 from tocsin.assess.monitor import Monitor
 from tocsin.assess.window import Window
 from tocsin.domain.buckets import LATENCY
+from tocsin.domain.expressions import Field
 from tocsin.domain.findings import Judgement
-from tocsin.domain.series import MinuteBlock, Ratio, SeriesId
+from tocsin.domain.series import SHARE, Charge, MinuteBlock, Ratio, SeriesId
 
 START = 29_000_160
 SERIES = SeriesId("svc", "availability")
@@ -100,6 +101,31 @@ def test_a_percentile_sums_up_its_minutes() -> None:
     looked = window.gauges.look("static_threshold", START + 199, 1)
     expected = LATENCY.quantile(block.latency[0, 197:200].sum(axis=0), 0.95) / 1000
     assert looked.values[-1, 0] == pytest.approx(float(expected))
+
+
+def test_means_and_sums_are_in_the_unit_of_their_value() -> None:
+    cost = Ratio("charge", charge=Charge(Field("cost_usd", "number"), 0.0, 0.01))
+    series = SeriesId("svc", "cost_usd of llm calls")
+    mean = StaticThresholdConfig(measure="mean", limit=0.05, over=2, min_calls=3)
+    total = StaticThresholdConfig(measure="sum", limit=0.2)
+    watched = [
+        Monitor(f"detector/{c.measure}", "Cost", "svc", "cost", "ticket", series, cost, c)
+        for c in (mean, total)
+    ]
+    # Dollars a minute, and calls: 0.3 of 10, 0.9 of 10, nothing, 0.1 of one.
+    bad = np.round(np.array([[0.3, 0.9, 0.0, 0.1]]) / 0.01 * SHARE).astype(np.int64)
+    block = MinuteBlock(START, (series,), bad, np.array([[10, 10, 0, 1]]) * SHARE, ("svc",))
+    window, compiled = Window(watched), compile_monitors(watched)
+    window.advance(part(block, 0, 2))
+    found = {v.monitor: v for v in judge(compiled, window, START + 1)}
+    assert found["detector/mean"].value == pytest.approx(1.2 / 20)
+    assert found["detector/sum"].value == pytest.approx(0.9)
+    assert found["detector/sum"].unit == "usd"
+    assert "mean of cost_usd of llm calls $0.06 over 2 min" in found["detector/mean"].reason
+    window.advance(part(block, 2, 4))
+    looked = window.gauges.look("static_threshold", START + 3, 1)
+    assert np.isnan(looked.values[-1, 0])  # one call is fewer than three
+    assert looked.values[-1, 1] == pytest.approx(0.1)
 
 
 def test_a_total_outage_rings_at_the_next_evaluation() -> None:

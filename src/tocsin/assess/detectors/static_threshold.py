@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from tocsin.assess.gauges.detector import GaugeDetector, shown
+from tocsin.assess.gauges.detector import UNITS, GaugeDetector, shown
 from tocsin.assess.gauges.grid import Grid
 from tocsin.assess.gauges.history import Floats
 from tocsin.assess.gauges.kind import GaugeConfig, Scored, signs
@@ -19,8 +19,8 @@ class StaticThresholdConfig(GaugeConfig):
     """Settings of the static threshold; those of every gauge (measure, over, for_minutes,
     min_calls), and
 
-    limit: in the unit of the measure: a share, calls, or milliseconds. side: above rings when the
-    value is more than the limit, below when it is less.
+    limit: in the unit of the measure: a share, calls, milliseconds, or that of the value. side:
+    above rings when the value is more than the limit, below when it is less.
     """
 
     kind: ClassVar[str] = "static_threshold"
@@ -43,7 +43,7 @@ class StaticThresholdConfig(GaugeConfig):
     def tell(self, evidence: float) -> str:
         """As `GaugeConfig.tell`."""
         side = "more" if self.side == "above" else "less"
-        return f"{side} than the limit of {shown(self.limit, self)}"
+        return f"{side} than the limit of {shown(self.limit, UNITS.get(self.measure, ''))}"
 
 
 class StaticThresholdScorer:

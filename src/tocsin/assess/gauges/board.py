@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from tocsin.assess.gauges.grid import Grid
 from tocsin.assess.gauges.history import Floats
-from tocsin.assess.gauges.kind import MAX_FOR, MAX_OVER, GaugeConfig, Measure, Scored
+from tocsin.assess.gauges.kind import MAX_FOR, MAX_OVER, QUANTILES, GaugeConfig, Measure, Scored
 from tocsin.assess.histograms import HistogramHistory
 from tocsin.assess.monitor import Monitor
 from tocsin.assess.ring import LATE_MINUTES, MINUTES_PER_HOUR, Counts, MinuteRing
@@ -20,7 +20,6 @@ MINUTE = Grid(60)
 LEARN_AFTER = LATE_MINUTES  # minutes after an hour's end before it is learned
 _CONTEXT = 2  # a run of three ends at the judged minute
 _HELD = MINUTE.lead + MINUTES_PER_HOUR + LEARN_AFTER + MAX_FOR + MAX_OVER
-_QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +54,8 @@ class Board:
                 np.array(rows, np.intp),
                 np.array([sources[row] for row in rows], np.intp),
                 np.array([self._configs[row].min_calls for row in rows]),
+                np.array([_unit(gauges[row][0]) for row in rows]),
+                np.array([_scale(gauges[row][0]) for row in rows]),
             )
             for (measure, over), rows in alike.items()
         ]
@@ -132,15 +133,18 @@ class Board:
         """Values [minute, row] of minutes [start, end)."""
         values = np.full((end - start, len(self._configs)), np.nan)
         for group in self._groups:
-            if group.measure in _QUANTILES:
+            if group.measure in QUANTILES:
                 mine = _summed(start, end, group, latency, held)
-                value = held.scale.quantile(mine, _QUANTILES[group.measure]).T / 1000.0
+                value = held.scale.quantile(mine, QUANTILES[group.measure]).T / 1000.0
                 calls = mine.sum(axis=-1).T
             else:
-                bad, calls = self._totals(start, end, group).transpose(1, 0, 2)
-                value = bad / np.maximum(calls, 1)
+                bad, total = self._totals(start, end, group).transpose(1, 0, 2)
+                calls = total / group.units
+                value = group.scales * bad / np.maximum(total, 1)
             if group.measure == "volume":
                 values[:, group.rows] = calls
+            elif group.measure == "sum":
+                values[:, group.rows] = value * calls
             else:
                 values[:, group.rows] = np.where(calls >= group.min_calls, value, np.nan)
         return values
@@ -154,7 +158,7 @@ class Board:
         return np.asarray((running[until] - running[since])[:, :, group.sources], np.int64)
 
     def _source(self, monitor: Monitor, config: GaugeConfig, services: Mapping[str, int]) -> int:
-        if config.measure in _QUANTILES:
+        if config.measure in QUANTILES:
             return services[monitor.service]
         if monitor.series is None:
             raise ValueError(f"{monitor.name} measures {config.measure} and needs a series")
@@ -163,13 +167,25 @@ class Board:
 
 @dataclass(frozen=True, slots=True)
 class _Group:
-    """Gauges that are measured alike: their rows, and where in the input each comes from."""
+    """Gauges that are measured alike: their rows, where in the input each comes from, what one
+    call counts as there, and the value that is charged one share."""
 
     measure: Measure
     over: int
     rows: npt.NDArray[np.intp]
     sources: npt.NDArray[np.intp]
     min_calls: npt.NDArray[np.int64]
+    units: npt.NDArray[np.int64]
+    scales: Floats
+
+
+def _unit(monitor: Monitor) -> int:
+    return 1 if monitor.ratio is None else monitor.ratio.unit
+
+
+def _scale(monitor: Monitor) -> float:
+    charge = monitor.ratio.charge if monitor.ratio is not None else None
+    return 1.0 if charge is None else charge.limit
 
 
 def _summed(start: int, end: int, group: _Group, latency: Counts, held: HistogramHistory) -> Counts:

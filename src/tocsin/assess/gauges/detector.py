@@ -14,7 +14,8 @@ from tocsin.assess.window import Window
 from tocsin.assess.wording import duration, percent
 from tocsin.domain.findings import Judgement, Verdict
 
-_UNITS = {"share": "share", "volume": "calls", "p50": "ms", "p95": "ms", "p99": "ms"}
+UNITS = {"share": "share", "volume": "calls", "p50": "ms", "p95": "ms", "p99": "ms"}
+# Counted or timed; what a mean or a sum is of, and in which unit, its series says.
 _NAMES = {
     "share": "share of bad calls", "volume": "calls", "p50": "median latency",
     "p95": "p95 latency", "p99": "p99 latency",
@@ -53,21 +54,21 @@ class GaugeDetector:
 
     def _breach(self, row: int, minute: int, looked: Looked, evidence: float) -> Verdict:
         monitor, config = self.monitors[row], self._configs[row]
-        value = float(looked.values[-1, row])
+        value, unit = float(looked.values[-1, row]), _unit(monitor, config)
         expected = float(looked.scored.expected[-1, row])
         known = np.isfinite(expected)
-        usual = f", expected {shown(expected, config)}" if known else ""
+        usual = f", expected {shown(expected, unit)}" if known else ""
         lasted = f" for {config.for_minutes} min" if config.for_minutes > 1 else ""
         return monitor.verdict(
             Judgement.BREACH,
             minute,
             value=round(value, 6),
             expected=round(expected, 6) if known else None,
-            unit=_UNITS[config.measure],
+            unit=unit,
             score=round(evidence, 2),
             window=(minute + 1 - config.over, minute + 1),
             reason=(
-                f"{_NAMES[config.measure]} {shown(value, config)} over {config.over} min"
+                f"{_name(monitor, config)} {shown(value, unit)} over {config.over} min"
                 f"{usual}: {config.tell(evidence)}{lasted}"
             ),
             evidence={"measure": config.measure, "limit": round(float(looked.limit[row]), 3)}
@@ -77,20 +78,33 @@ class GaugeDetector:
     def _unknown(self, row: int, minute: int, looked: Looked) -> Verdict:
         monitor, config = self.monitors[row], self._configs[row]
         missing = f"fewer than {config.min_calls} calls in {config.over} min"
-        if config.measure == "volume":
+        if config.measure in ("volume", "sum"):
             missing = "no telemetry was read for this minute"
         has_value = bool(np.isfinite(looked.values[-1, row]))
         return monitor.verdict(
             Judgement.UNKNOWN,
             minute,
-            unit=_UNITS[config.measure],
+            unit=_unit(monitor, config),
             window=(minute + 1 - config.over, minute + 1),
             reason="too little history" if has_value else missing,
         )
 
 
-def shown(value: float, config: GaugeConfig) -> str:
-    """A value of this gauge for people."""
-    if config.measure == "share":
+def shown(value: float, unit: str) -> str:
+    """A value in this unit for people."""
+    if unit == "share":
         return percent(value)
-    return f"{value:,.4g}" if config.measure == "volume" else duration(value)
+    if unit == "ms":
+        return duration(value)
+    return f"${value:,.4g}" if unit == "usd" else f"{value:,.4g}"
+
+
+def _unit(monitor: Monitor, config: GaugeConfig) -> str:
+    charge = monitor.ratio.charge if monitor.ratio is not None else None
+    return UNITS.get(config.measure, charge.unit if charge is not None else "")
+
+
+def _name(monitor: Monitor, config: GaugeConfig) -> str:
+    if config.measure in _NAMES or monitor.series is None:
+        return _NAMES.get(config.measure, config.measure)
+    return f"{config.measure} of {monitor.series.indicator}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Literal, Protocol
 
@@ -12,9 +12,10 @@ from tocsin.assess.gauges.grid import Grid
 from tocsin.assess.gauges.history import Floats
 from tocsin.assess.monitor import DetectorConfig
 
-Measure = Literal["share", "volume", "p50", "p95", "p99"]
+Measure = Literal["share", "volume", "p50", "p95", "p99", "mean", "sum"]
 Side = Literal["above", "below", "both"]
 
+QUANTILES: Mapping[str, float] = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 MAX_OVER = 60  # minutes that one value may sum up
 MAX_OVER_LATENCY = 12
 MAX_FOR = 60
@@ -55,9 +56,10 @@ class Scorer(Protocol):
 class GaugeConfig(DetectorConfig):
     """Settings that every detector of gauges has.
 
-    measure: what is measured each minute: share of bad calls, volume of calls, or a percentile of
-    latency in milliseconds. over: minutes that each value sums up. for_minutes: consecutive minutes
-    the breach must last. min_calls: below so many calls a share or a percentile is unknown.
+    measure: what is measured each minute: share of bad calls, volume of calls, a percentile of
+    latency in milliseconds, or mean or sum of a value of calls. over: minutes that each value sums
+    up. for_minutes: consecutive minutes the breach must last. min_calls: below so many calls a
+    share, a percentile or a mean is unknown.
     """
 
     needs: ClassVar[Literal["counts", "pace", "gauge", "samples"]] = "gauge"
@@ -69,7 +71,7 @@ class GaugeConfig(DetectorConfig):
     min_calls: int = 10
 
     def __post_init__(self) -> None:
-        longest = MAX_OVER_LATENCY if self.measure.startswith("p") else MAX_OVER
+        longest = MAX_OVER_LATENCY if self.measure in QUANTILES else MAX_OVER
         if not 1 <= self.over <= longest:
             raise ValueError(f"over is 1 to {longest} min for {self.measure}, not {self.over}")
         if not 1 <= self.for_minutes <= MAX_FOR:
