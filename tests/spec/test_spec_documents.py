@@ -314,11 +314,12 @@ def test_unknown_fields_of_openslo_are_warnings_and_of_ours_errors() -> None:
     text = slo(
         "{ratioMetric: {counter: true, good: " + good_source + "}, color: red}", "{target: .9}"
     )
-    text = text.replace("  service: chat\n", "  service: chat\n  alertPolicies: [x]\n")
+    text = text.replace("  service: chat\n", "  service: chat\n  alertPolicy: [x]\n")
     desired = load_text(text, "f.yaml")
     assert len(desired.monitors) == 1
     assert [str(warning) for warning in desired.warnings] == [
-        "f.yaml:9: spec.alertPolicies: unknown field 'alertPolicies' is ignored",
+        "f.yaml:9: spec.alertPolicy: unknown field 'alertPolicy' is ignored (did you mean"
+        " 'alertPolicies'?)",
         "f.yaml:10: spec.indicator.spec.color: unknown field 'color' is ignored",
     ]
     assert (
@@ -331,12 +332,6 @@ def test_a_misspelt_budgeting_method_is_refused() -> None:
     text = slo(share("{use: availability}"), "{target: .9}")
     (found,) = problems_of(text.replace("Occurrences", "Occurances"))
     assert "did you mean 'Occurrences'?" in found
-
-
-def test_documents_of_openslo_about_alerting_are_read_and_not_used() -> None:
-    desired = load_text(SERVICE + "{apiVersion: openslo/v1, kind: AlertPolicy, metadata: {name: x},"
-                        " spec: {}}", "f.yaml")  # fmt: skip
-    assert "OpenSLO's AlertPolicy is read and not used" in str(desired.warnings[0])
 
 
 def test_a_service_of_openslo_is_a_service() -> None:

@@ -81,7 +81,7 @@ def for_slices(
     >>> [(s.long_minutes, s.short_minutes) for s in for_slices(presets(43200), 60, 43200)]
     [(60, 60), (360, 60), (1440, 120), (4320, 360)]
     """
-    found: dict[tuple[int, int], BurnStep] = {}
+    found: dict[tuple[int, int, int], BurnStep] = {}
     for step in steps:
         long, short = (
             -(-minutes // slice_minutes) * slice_minutes
@@ -89,7 +89,8 @@ def for_slices(
         )
         factor = round(step.factor * step.long_minutes / long, 6)
         if long <= min(period_minutes, LONGEST):
-            found.setdefault((long, short), BurnStep(step.severity, long, short, factor))
+            fitted = BurnStep(step.severity, long, short, factor, step.after_minutes)
+            found.setdefault((long, short, step.after_minutes), fitted)
     return tuple(found.values())
 
 

@@ -315,7 +315,7 @@ def _weights(composite: Composite, objective: Objective) -> Floats:
 def _extent(objectives: Sequence[Objective], slices: int) -> tuple[int, int, Boundaries]:
     """(minutes that are exact, hours that are remembered, where budgets begin anew)."""
     periods = [objective.window_minutes for objective in objectives]
-    steps = [step.long_minutes for objective in objectives for step in objective.steps]
+    steps = [step.long_minutes + step.after_minutes for o in objectives for step in o.steps]
     short = [p for p in periods if p <= MAX_WINDOW]
     reach = max([*short, *steps, slices], default=MINUTES_PER_HOUR)
     if reach > MAX_WINDOW or max(periods, default=0) > MAX_PERIOD:

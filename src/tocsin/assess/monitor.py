@@ -17,12 +17,14 @@ Severity = Literal["page", "ticket"]
 
 @dataclass(frozen=True, slots=True)
 class BurnStep:
-    """Alert when the budget burns faster than `factor` over both windows (minutes)."""
+    """Alert when the budget burns faster than `factor` over both windows (minutes), and has done so
+    at every minute for `after_minutes`."""
 
     severity: Severity
     long_minutes: int
     short_minutes: int
     factor: float
+    after_minutes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,10 +39,12 @@ class ObjectiveGroup:
         ]
         self._steps = [step for _, _, step in found]
         self._monitor = np.array([at for at, _, _ in found], np.intp)
+        self._has_steps = np.bincount(self._monitor, minlength=len(self.monitors)) > 0
         self._budget = np.array([objective.budget for _, objective, _ in found], np.float64)
         self._mean = [objective.mean for _, objective, _ in found]
         self._is_mean = np.array([mean is not None for mean in self._mean], np.bool_)
         self._factor = np.array([step.factor for step in self._steps], np.float64)
+        self._after = np.array([step.after_minutes for step in self._steps], np.int64)
         self._is_page = np.array([step.severity == "page" for step in self._steps], np.bool_)
         guards = [objective.guards for _, objective, _ in found]
         self._min_bad = np.array([guard.min_bad for guard in guards], np.int64)
@@ -69,9 +71,11 @@ class ObjectiveGroup:
         burning &= self._is_proven(long, burning & ~self._is_mean)
         burning &= self._is_mean_proven(window, minute + 1, rows, burning & self._is_mean)
         fires = burning & burns_faster(short[0], short[1], self._budget, self._factor)
+        fires &= self._is_lasting(window, minute, rows, fires)
         # Burning over the long window with the short one empty: nobody knows whether it is over.
         blind = burning & (short[1] == 0)
         silent = np.bincount(self._monitor, long[1], len(self.monitors)) == 0
+        silent &= self._has_steps
         verdicts = []
         for mine in _by_monitor(np.flatnonzero(fires), self._monitor):
             verdicts.append(self._breach(window, minute, mine, long, short))
@@ -94,6 +98,27 @@ class ObjectiveGroup:
         bound = clopper_pearson_lower(long[0, asked], long[1, asked], self._evidence[asked])
         proven[asked] = bound > self._budget[asked]
         return proven
+
+    def _is_lasting(
+        self, window: Window, minute: int, rows: Rows, asking: npt.NDArray[np.bool_]
+    ) -> npt.NDArray[np.bool_]:
+        """Whether what burns now has burnt as fast at each of the minutes that its step asks for.
+
+        Minutes before the first one held burnt nothing.
+        """
+        lasting = np.ones(len(asking), np.bool_)
+        for at in np.flatnonzero(asking & (self._after > 0)):
+            step = self._steps[at]
+            lasting[at] = all(
+                self._burnt(window, end, width, int(rows[at]), int(at))
+                for end in range(minute + 1 - step.after_minutes, minute + 1)
+                for width in {step.long_minutes, step.short_minutes}
+            )
+        return lasting
+
+    def _burnt(self, window: Window, end: int, width: int, row: int, at: int) -> bool:
+        bad, total = window.ledger.sums(end, width, np.array([row], np.intp))[:, 0]
+        return bool(burns_faster(bad, total, self._budget[at], self._factor[at]))
 
     def _is_mean_proven(
         self, window: Window, end: int, rows: Rows, asking: npt.NDArray[np.bool_]

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tocsin.engine.settings import Settings
 
 export = typer.Typer(
-    help="Write what is stored to files, and objectives as Prometheus rules and dashboards.",
+    help="Write what is stored to files, and objectives for Prometheus, Grafana and OpenSLO.",
     no_args_is_help=True,
 )
 Target = Annotated[
@@ -126,6 +126,25 @@ def prometheus(
         if not text:
             raise TocsinError("no objective is configured here; write an SLO document first")
         _write(file, iter([text.encode()]))
+
+
+@export.command("openslo")
+def openslo(config: Config, file: Target = None) -> None:
+    """Write the OpenSLO documents as v1 with every reference written out: indicators, alert
+    policies, conditions and targets inside the SLOs that use them."""
+    from tocsin.domain.errors import SpecError
+    from tocsin.spec.documents import unlisted
+    from tocsin.spec.openslo.inlining import inlined
+    from tocsin.spec.yaml import dump, read
+
+    with told():
+        wholes, problems = read(config)
+        if problems:
+            raise SpecError(problems)
+        documents = inlined(one for whole in wholes for one in unlisted(whole))
+        if not documents:
+            raise TocsinError("there is no OpenSLO document here")
+        _write(file, iter([dump(documents).encode()]))
 
 
 @export.command("grafana")

@@ -17,7 +17,8 @@ from tocsin.routing.match import Matcher, MatchError, Unreadable, compile_or_unr
 from tocsin.routing.policy import EscalationPolicy, Fallback, Route, RoutingPolicy
 
 TIER_MEANS = {1: "page now", 2: "a channel within the hour", 3: "digest or dashboard"}
-# The label with the receivers, separated by commas, that a monitor's own configuration names.
+# The label with the receivers, separated by commas, that a monitor's own configuration names; with
+# the severity behind it (also_page) those that are told of such alerts only.
 ALSO = "also"
 _SEVERITY_TIER = {"page": 1, "ticket": 2}
 
@@ -98,8 +99,9 @@ class _Walk:
         """Add the receivers that one of our own monitors was told to tell, beside the routes."""
         if self.alert.labels.get("source", "tocsin") != "tocsin":
             return
-        asked = [name for name in self.alert.labels.get(ALSO, "").split(",") if name]
-        for name in asked:
+        labels = self.alert.labels
+        for_all, for_such = labels.get(ALSO, ""), labels.get(f"{ALSO}_{labels.get('severity')}", "")
+        for name in filter(None, f"{for_all},{for_such}".split(",")):
             if self.policy.receivers and name not in self.policy.receivers:
                 self.missing.append(f"the monitor names receiver {name}, which does not exist")
             else:

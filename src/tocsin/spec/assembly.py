@@ -20,3 +20,7 @@ class Assembly:
     def of(self, kind: str) -> Iterator[Document]:
         """The documents of one kind, in the order of their names."""
         return (document for document in self.documents if document.kind.name == kind)
+
+    def named(self, kind: str, name: str) -> Document | None:
+        """The document of a kind that is called so, if there is one."""
+        return next((document for document in self.of(kind) if document.name == name), None)

@@ -14,7 +14,8 @@ from tocsin.indicators.custom import ratio_of
 from tocsin.indicators.language.parser import parse
 from tocsin.spec.indicators import CallKind
 from tocsin.spec.indicators import Condition as ConditionText
-from tocsin.spec.objectives import TargetShape, TimeWindow, Window
+from tocsin.spec.lengths import Window
+from tocsin.spec.objectives import TargetShape, TimeWindow
 from tocsin.spec.shape import Name, Shape, Text
 
 Method = Literal["event", "weighted", "all", "openslo"]

@@ -11,7 +11,8 @@ from pydantic import BeforeValidator, Field, PlainValidator, WithJsonSchema, mod
 from tocsin.assess.accounts import Correction, Effect
 from tocsin.assess.recurrence import Recurrence, parse_rule
 from tocsin.domain.clock import to_minute
-from tocsin.spec.objectives import Selector, Window
+from tocsin.spec.lengths import Window
+from tocsin.spec.objectives import Selector
 from tocsin.spec.shape import Shape, Text, Zone
 
 Category = Literal[

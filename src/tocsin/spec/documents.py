@@ -8,6 +8,12 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, Field, WithJsonSchema
 
 from tocsin.domain.errors import Problem
+from tocsin.spec.alert_policies import (
+    AlertConditionShape,
+    AlertNotificationTargetShape,
+    AlertPolicyShape,
+    DataSourceShape,
+)
 from tocsin.spec.breaches import BreachMonitorShape
 from tocsin.spec.budget_policies import ErrorBudgetPolicyShape
 from tocsin.spec.composites import CompositeSLOShape
@@ -70,6 +76,10 @@ KINDS: tuple[Kind, ...] = (
     Kind(OPENSLO, "SLO", SLOShape, tolerant=True),
     Kind(OPENSLO, "SLI", SLIShape, tolerant=True),
     Kind(OPENSLO, "Service", OpenSLOServiceShape, tolerant=True),
+    Kind(OPENSLO, "DataSource", DataSourceShape, tolerant=True),
+    Kind(OPENSLO, "AlertPolicy", AlertPolicyShape, tolerant=True),
+    Kind(OPENSLO, "AlertCondition", AlertConditionShape, tolerant=True),
+    Kind(OPENSLO, "AlertNotificationTarget", AlertNotificationTargetShape, tolerant=True),
     Kind(TOCSIN, "BurnRatePolicy", BurnRatePolicyShape),
     Kind(TOCSIN, "Indicator", IndicatorShape),
     Kind(TOCSIN, "CompositeSLO", CompositeSLOShape),
@@ -94,8 +104,6 @@ KINDS: tuple[Kind, ...] = (
     Kind(TOCSIN, "PriceBook", PriceBookShape),
 )
 
-# Documents of OpenSLO that say how alerts are sent elsewhere; Tocsin has its own kinds for that.
-_IGNORED = ("DataSource", "AlertPolicy", "AlertCondition", "AlertNotificationTarget")
 _PLANNED = (
     "Report", "StatusPage", "VendorAgreement", "Role",
 )  # fmt: skip
@@ -156,10 +164,6 @@ def decode(located: Located) -> Decoded:
         return Decoded(None, tuple(problems))
     data = located.data
     api_version, name = data["apiVersion"], data["kind"]
-    if api_version == OPENSLO and name in _IGNORED:
-        message = f"OpenSLO's {name} is read and not used"
-        fix = "alerting is described by BurnRatePolicy, Receiver and Routing"
-        return Decoded(None, (), (located.problem(("kind",), message, fix),))
     kind = next((k for k in KINDS if (k.api_version, k.name) == (api_version, name)), None)
     if kind is None:
         return Decoded(None, (_unknown_kind(located, api_version, name),))

@@ -7,75 +7,30 @@ that is refused.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from datetime import datetime
-from typing import Annotated, Any, Literal, Self, cast
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import (
-    BeforeValidator,
-    Field,
-    PlainValidator,
-    WithJsonSchema,
-    model_validator,
-)
+from pydantic import Field, model_validator
 
 from tocsin.assess.burn import presets
 from tocsin.assess.ledger import MAX_PERIOD
 from tocsin.assess.monitor import BurnStep, Guards, Severity
-from tocsin.assess.period import Calendar, Length, Unit
+from tocsin.assess.period import Calendar
+from tocsin.spec.alert_policies import PolicyEntry
+from tocsin.spec.lengths import LocalTime, Window, WindowLength
 from tocsin.spec.segments import SegmentsShape
-from tocsin.spec.shape import Name, OneOrMany, Shape, Text, Zone
+from tocsin.spec.shape import InlineMetadata, OneOrMany, Shape, Text, Zone
 
-_LENGTH = r"([1-9][0-9]*)([mhdwMQY])"
 _PRESET = {"1h": 60, "24h": 1440, "7d": 10080, "28d": 40320, "30d": 43200, "90d": 129600}
-
-
-def _read_length(text: object) -> Length:
-    found = re.fullmatch(_LENGTH, text) if isinstance(text, str) else None
-    if found is None:
-        raise ValueError(f"must be a duration such as 1h, 7d or 1M, not {text!r}")
-    return Length(int(found[1]), cast(Unit, found[2]))
-
-
-def _read_minutes(text: object) -> int:
-    length = _read_length(text)
-    if length.unit in "MQY":
-        raise ValueError(f"{text!r} is a length of the calendar; write days (30d)")
-    return length.minutes
-
-
-def _read_start(text: str) -> datetime:
-    try:
-        start = datetime.strptime(text, "%Y-%m-%d %H:%M:%S")  # noqa: DTZ007 (in its own zone)
-    except ValueError:
-        raise ValueError(
-            f"must be a local time such as 2026-01-01 00:00:00, not {text!r}"
-        ) from None
-    return start.replace(second=0)
-
-
-_DURATION_SCHEMA = {"type": "string", "pattern": f"^{_LENGTH}$"}
-Window = Annotated[
-    int, BeforeValidator(_read_minutes), WithJsonSchema({**_DURATION_SCHEMA, "examples": ["28d"]})
-]
-WindowLength = Annotated[
-    Length,
-    PlainValidator(_read_length),
-    WithJsonSchema({**_DURATION_SCHEMA, "examples": ["28d", "1M"]}),
-]
-LocalTime = Annotated[
-    datetime,
-    PlainValidator(_read_start),
-    WithJsonSchema({"type": "string", "examples": ["2026-01-01 00:00:00"]}),
-]
 
 
 class MetricSource(Shape):
     """Where a metric comes from. Tocsin measures its own telemetry only."""
 
-    metric_source_ref: str = ""
-    type: Literal["Tocsin"]
+    metric_source_ref: Annotated[
+        str, Field(description="a DataSource, whose type holds where `type` is not said")
+    ] = ""
+    type: Literal["Tocsin"] | None = None
     spec: Annotated[
         dict[str, Any],
         Field(
@@ -86,6 +41,12 @@ class MetricSource(Shape):
             "{value: cost_usd, aggregate: mean, expected: 0.02} holds a mean to the limit"
         ),
     ]
+
+    @model_validator(mode="after")
+    def _has_a_source(self) -> MetricSource:
+        if self.type is None and not self.metric_source_ref:
+            raise ValueError("give type: Tocsin, or metricSourceRef: the name of a DataSource")
+        return self
 
 
 class Measured(Shape):
@@ -127,13 +88,6 @@ class SLIShape(Shape):
         if (self.threshold_metric is None) == (self.ratio_metric is None):
             raise ValueError("give either thresholdMetric or ratioMetric")
         return self
-
-
-class InlineMetadata(Shape):
-    """The name of an indicator that is written inside an SLO."""
-
-    name: Name
-    display_name: str = ""
 
 
 class InlineIndicator(Shape):
@@ -242,6 +196,10 @@ class SLOShape(Shape):
     time_window: Annotated[tuple[TimeWindow, ...], Field(min_length=1, max_length=1)]
     budgeting_method: Literal["Occurrences", "Timeslices", "RatioTimeslices"]
     objectives: Annotated[tuple[ObjectiveShape, ...], Field(min_length=1)]
+    alert_policies: Annotated[
+        tuple[PolicyEntry, ...],
+        Field(description="AlertPolicies by name or written here; instead of burn-rate presets"),
+    ] = ()
 
     @model_validator(mode="after")
     def _has_slices(self) -> SLOShape:

@@ -21,6 +21,16 @@ _ON_CALL = "oncall/"
 
 _PROMISE = "SLO|CompositeSLO"
 
+# Of an indicator: where its metrics come from. Of a policy: when, and who is told.
+_SLI = {
+    f"{metric}.metricSource.metricSourceRef": "DataSource"
+    for metric in ("thresholdMetric", *(f"ratioMetric.{s}" for s in ("good", "bad", "total")))
+}
+_ALERTING = {
+    "conditions.*.conditionRef": "AlertCondition",
+    "notificationTargets.*.targetRef": "AlertNotificationTarget",
+}
+
 # kind -> paths below `spec` -> kind of the document that is named, or kinds. A field may hold one
 # name or a list of them; `*` stands for every entry of a list, `**` for routes inside of routes.
 _REFERENCES: Mapping[str, Mapping[str, str]] = {
@@ -28,7 +38,13 @@ _REFERENCES: Mapping[str, Mapping[str, str]] = {
         "service": "Service",
         "indicatorRef": "SLI",
         "objectives.*.indicatorRef": "SLI",
+        **{f"indicator.spec.{path}": kind for path, kind in _SLI.items()},
+        **{f"objectives.*.indicator.spec.{path}": kind for path, kind in _SLI.items()},
+        "alertPolicies.*.alertPolicyRef": "AlertPolicy",
+        **{f"alertPolicies.*.spec.{path}": kind for path, kind in _ALERTING.items()},
     },
+    "SLI": _SLI,
+    "AlertPolicy": _ALERTING,
     "CompositeSLO": {"service": "Service", "good.*.slo": "SLO", "components.*.slo": "SLO"},
     "BurnRatePolicy": {"slos.names": _PROMISE},
     "BudgetCorrection": {"slos": _PROMISE, "slos.names": _PROMISE},

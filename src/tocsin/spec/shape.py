@@ -198,3 +198,12 @@ def _readable(hint: Any) -> Any:
     if hint == timedelta | None:
         return Duration | None
     return hint
+
+
+class InlineMetadata(Shape):
+    """The name of a document that is written inside another."""
+
+    name: Name
+    display_name: str = ""
+    labels: dict[str, Any] = Field(default_factory=dict)
+    annotations: dict[str, Any] = Field(default_factory=dict)

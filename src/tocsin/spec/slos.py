@@ -10,8 +10,10 @@ from tocsin.assess.burn import DAY, for_slices
 from tocsin.assess.monitor import Composite, Guards, Mean, Monitor, Objective, Part
 from tocsin.domain.errors import Problem
 from tocsin.domain.series import Ratio, SeriesId
+from tocsin.spec.alerting import Alerting, alerting
 from tocsin.spec.assembly import Assembly
 from tocsin.spec.composites import CompositeSLOShape, met_by_all
+from tocsin.spec.data_sources import unmeasurable
 from tocsin.spec.documents import Document
 from tocsin.spec.indicators import Named
 from tocsin.spec.measures import Measure, measure
@@ -58,12 +60,21 @@ class _Draft:
     named: Named
     window: TimeWindow
     policy: Document | None
+    alerting: Alerting | None
 
     @classmethod
     def of(cls, assembly: Assembly, document: Document, service: Service, named: Named) -> _Draft:
         spec = document.spec
         window = spec.window if isinstance(spec, CompositeSLOShape) else spec.time_window[0]
-        draft = cls(assembly, document, service, named, window, _policy_of(assembly, document))
+        policy = _policy_of(assembly, document)
+        entries = spec.alert_policies if isinstance(spec, SLOShape) else ()
+        own = alerting(assembly, document, entries, window.duration.minutes)
+        if own is not None and policy is not None and not policy.spec.slos.is_general:
+            place: Place = ("spec", "alertPolicies")
+            message = f"is not used: {policy.key} chooses this SLO"
+            assembly.warnings.append(document.problem(place, message, "remove one of the two"))
+            own = None
+        draft = cls(assembly, document, service, named, window, policy, own)
         if window.calendar is None and window.duration.unit in "MQY":
             days = window.duration.minutes // DAY
             message = f"{window.duration} without a calendar rolls: it is the last {days} days"
@@ -109,7 +120,7 @@ class _Draft:
         period, document = self.window.duration.minutes, self.document
         policy = self.policy.spec if self.policy else BurnRatePolicyShape()
         try:
-            steps = policy.build(period)
+            steps = policy.build(period) if self.alerting is None else self.alerting.steps
         except ValueError as error:
             self.say((*self.window_at, "duration"), str(error))
             return
@@ -139,6 +150,7 @@ class _Draft:
             labels={
                 **self.service.labels,
                 **document.metadata.labels,
+                **(self.alerting.labels() if self.alerting else {}),
                 "slo": document.name,
                 "slo_metric": metric,
             },
@@ -307,6 +319,9 @@ def _measure_of(
     sli, place, source = _indicator_of(draft.assembly, document, owner, at)
     if sli is None:
         return None, []
+    foreign = list(unmeasurable(draft.assembly, sli, source, place))
+    if foreign:
+        return None, foreign
     return measure(sli, objective, source.located, place, draft.named)
 
 

@@ -226,3 +226,19 @@ def test_short_periods_are_exact_to_the_minute(period: int, minutes: int) -> Non
     window.advance(block(names, bad, total))
     status = objective_status(window, monitor, START + minutes - 1)
     assert (status.bad, status.total) == (bad[0, -period:].sum(), total[0, -period:].sum())
+
+
+def test_a_step_that_asks_for_minutes_fires_when_all_of_them_burnt() -> None:
+    """As Prometheus' `for`: four minutes after the first of them, all of which burnt."""
+    names = series(1)
+    steps = (BurnStep("page", 10, 10, 10.0, 4),)
+    monitor = objective(names[0], 0.99, MONTH, steps=steps, guards=Guards(0, 0.0, 0))
+    total = np.full((1, 60), 10)
+    bad = np.zeros_like(total)
+    bad[0, 20] = 10  # over the factor of 10 % while it is in the window: 0.1 is not above 0.1
+    bad[0, 40:45] = 10
+    found = verdicts_by_minute([monitor], names, bad, total)
+    burning = [m for m in found if bad[0, max(m - 9, 0) : m + 1].sum() > 10]
+    firing = [m for m, all_ in found.items() if all_ and all_[0].judgement is Judgement.BREACH]
+    assert burning[0] == 41
+    assert firing == burning[4:]

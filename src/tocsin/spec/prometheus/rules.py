@@ -19,6 +19,7 @@ from typing import Any
 
 import yaml
 
+from tocsin.assess.burn import span
 from tocsin.assess.monitor import BurnStep, Monitor, Objective
 from tocsin.spec.prometheus.names import (
     BAD_EVENTS,
@@ -70,6 +71,9 @@ def _notes(monitor: Monitor, dialect: str) -> list[str]:
     if dialect != "plain" and guards.min_events:
         lost.append(f"no page below {guards.min_events} calls")
     found = [f"{slo_name(monitor)}: not in these rules: {', '.join(lost)}"] if lost else []
+    after = [step.after_minutes for step in objective.steps if step.after_minutes]
+    if after:
+        found.append(f"{slo_name(monitor)}: not in these rules: only after {span(max(after))}")
     if objective.calendar is not None:
         length = duration(objective.window_minutes)
         found.append(f"{slo_name(monitor)}: the budget of these rules rolls over {length};"
