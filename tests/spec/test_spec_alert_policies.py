@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from tocsin.assess.absence import AbsenceConfig
 from tocsin.assess.monitor import BurnStep, Objective
 from tocsin.domain.errors import SpecError
 from tocsin.routing.tree import compile_policy, decide
 from tocsin.spec.desired import Desired, load
 from tocsin.spec.documents import unlisted
+from tocsin.spec.lint import lint
 from tocsin.spec.openslo.inlining import inlined
 from tocsin.spec.openslo.verdict import strict
 from tocsin.spec.yaml import dump, read
@@ -126,6 +128,10 @@ def objective_of(desired: Desired) -> Objective:
 
 def test_policies_conditions_and_sources_are_found_across_files(tmp_path: Path) -> None:
     desired = load([written(tmp_path)])
+    silence = desired.monitors[1]
+    assert isinstance(silence.method, AbsenceConfig)
+    assert (silence.name, silence.severity) == ("slo/chat-up/no-data", "ticket")
+    assert silence.method.after_minutes == 9, "a total outage burns 14 times 1 % of an hour in that"
     assert objective_of(desired).steps == (
         BurnStep("page", 60, 60, 14.0, 5),
         BurnStep("ticket", 1440, 1440, 1.0),
@@ -146,6 +152,7 @@ def test_targets_are_told_of_what_their_policy_is_about(
     tmp_path: Path, severity: str, told: set[str]
 ) -> None:
     desired = load([written(tmp_path)])
+    assert not [found for found in lint(desired) if found.rule == "unused"]
     monitor = desired.monitors[0]
     labels = {**monitor.labels, "service": "chat", "source": "tocsin", "severity": severity}
     assert set(decide(compile_policy(desired.routing), labels, {}).receivers) == told
@@ -187,10 +194,16 @@ def test_a_burn_rate_policy_that_chooses_an_slo_goes_before_its_alert_policies(
     (folder / "policy.yaml").write_text(policy % "guards: {minBad: 9}")
     general = objective_of(load([folder]))
     assert (general.steps[0].after_minutes, general.guards.min_bad) == (5, 9)
-    (folder / "policy.yaml").write_text(policy % "slos: {names: chat-up}")
+    listening = "slos: {names: chat-up}, noData: {alertAfter: 20m, severity: page}"
+    (folder / "policy.yaml").write_text(policy % listening)
     desired = load([folder])
     assert [step.long_minutes for step in objective_of(desired).steps] == [60, 360, 1440, 4320]
     assert "BurnRatePolicy/ours chooses this SLO" in str(desired.warnings)
+    silence = desired.monitors[1]
+    assert silence.method == AbsenceConfig(desired.monitors[0], 20)
+    assert (silence.severity, silence.signal) == ("page", "no_data")
+    (folder / "policy.yaml").write_text(policy % listening.replace("20m", "4d"))
+    assert "spec.noData.alertAfter: counts are held to the minute" in str(problems_of(folder))
 
 
 def test_written_out_each_slo_stands_for_itself_and_means_the_same(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from tocsin.assess.absence import AbsenceConfig, AbsenceGroup
 from tocsin.assess.budget_rules import BudgetRuleConfig, BudgetRuleGroup
 from tocsin.assess.detectors import DETECTORS, Detector
 from tocsin.assess.masked import SegmentGroup
@@ -46,6 +47,8 @@ def compile_monitors(monitors: Iterable[Monitor]) -> Compiled:
     groups += [QualityGroup(judged)] if judged else []
     about = by_kind.pop(BudgetRuleConfig.kind, [])
     groups += [BudgetRuleGroup(about)] if about else []
+    listening = by_kind.pop(AbsenceConfig.kind, [])
+    groups += [AbsenceGroup(listening)] if listening else []
     groups += [DETECTORS[kind](members) for kind, members in by_kind.items()]
     return Compiled(held, tuple(groups))
 

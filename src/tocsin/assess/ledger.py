@@ -44,9 +44,11 @@ class Ledger:
 
     Rows are numbered: raw counts, then charges, then composites that are mixed from other rows at
     the moment they are asked for.
+
+    back: minutes for which raw counts are exact at least.
     """
 
-    def __init__(self, monitors: Iterable[Monitor]) -> None:
+    def __init__(self, monitors: Iterable[Monitor], back: int = 0) -> None:
         held = [m for m in monitors if isinstance(m.method, Objective)]
         wanted = {series: ratio.unit for m in held for series, ratio in m.counted}
         self.series = {series: row for row, series in enumerate(wanted)}
@@ -60,7 +62,8 @@ class Ledger:
         charged += [UNIT] * len(book.joined)
         self._unit = np.array([*wanted.values(), *charged], np.float64)
         methods = [m.method for m in held if isinstance(m.method, Objective)]
-        reach, hours, boundaries = _extent(methods, self.accounts.reach if charged else 0)
+        back = max(back, self.accounts.reach if charged else 0)
+        reach, hours, boundaries = _extent(methods, back)
         # Shares are millionths of a call: one such series needs the longer numbers.
         fine = np.uint64 if max(wanted.values(), default=1) > 1 else np.uint32
         self.raw = PeriodCounts(len(self.series), reach, hours, boundaries, fine)
@@ -312,12 +315,12 @@ def _weights(composite: Composite, objective: Objective) -> Floats:
     return np.asarray(weights * objective.budget / budgets, np.float64)
 
 
-def _extent(objectives: Sequence[Objective], slices: int) -> tuple[int, int, Boundaries]:
+def _extent(objectives: Sequence[Objective], back: int) -> tuple[int, int, Boundaries]:
     """(minutes that are exact, hours that are remembered, where budgets begin anew)."""
     periods = [objective.window_minutes for objective in objectives]
     steps = [step.long_minutes + step.after_minutes for o in objectives for step in o.steps]
     short = [p for p in periods if p <= MAX_WINDOW]
-    reach = max([*short, *steps, slices], default=MINUTES_PER_HOUR)
+    reach = max([*short, *steps, back], default=MINUTES_PER_HOUR)
     if reach > MAX_WINDOW or max(periods, default=0) > MAX_PERIOD:
         raise ValueError(
             f"burn windows reach at most {MAX_WINDOW} minutes (3 d), objectives at most "

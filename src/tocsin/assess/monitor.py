@@ -176,6 +176,11 @@ class DetectorConfig:
     needs: ClassVar[Literal["counts", "pace", "gauge", "samples", "budget"]] = "counts"
     signal: ClassVar[str] = "latency_p95"
 
+    @property
+    def budget_minutes(self) -> int:
+        """How far back it looks at the counts of objectives, to the minute."""
+        return 0
+
     def wish(self, service: str) -> Wish | None:
         """The samples it needs of `service`, None for none."""
         return None

@@ -235,9 +235,14 @@ class PeriodCounts:
 
     def finely(self, end: int, width: int, row: int) -> Counts:
         """Counts [time, (bad, total)] of one row in [end - width, end), of each minute or, beyond
-        `reach`, of each whole hour."""
+        `reach`, of each hour, what lies before the first and after the last whole one included:
+        they add up to `sums`."""
         if width > self.reach:
-            return self.hourly(end, width, row)
+            hours = self.hourly(end, width, row)
+            these = np.array([row], np.intp)
+            tail = self.ring.sums(end, end % MINUTES_PER_HOUR, these)[:, 0]
+            head = self.sums(end, width, these)[:, 0] - tail - hours.sum(axis=0)
+            return np.concatenate([head[None], hours, tail[None]])
         first = max(end - width, self.ring.start)
         return self.ring.minutes_of(row, first, end)
 

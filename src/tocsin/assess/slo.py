@@ -215,7 +215,7 @@ def _measured(mean: Mean | None, bad: float, total: int) -> dict[str, Any]:
     if mean is None:
         return {"bad": round(bad)}
     return {"mean": float(f"{mean.at(bad / total):.6g}"), "limit": mean.limit,
-            "expected": mean.expected, "unit": mean.unit}  # fmt: skip
+            "usual": mean.expected, "mean_unit": mean.unit}  # fmt: skip
 
 
 def _reason(

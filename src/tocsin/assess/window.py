@@ -70,7 +70,11 @@ class Window:
             if m.series is None and not m.is_sampled and not m.is_budget
         ]
         self.services = tuple(dict.fromkeys([*services, *pace]))
-        self.ledger = Ledger(objectives)
+        back = max(
+            (m.method.budget_minutes for m in detectors if isinstance(m.method, DetectorConfig)),
+            default=0,
+        )
+        self.ledger = Ledger(objectives, back)
         self._burn_row = self.ledger.series
         self._scan_row = _numbered(m.series for m in detectors if _is_counted(m))
         self._service_row = {name: row for row, name in enumerate(self.services)}

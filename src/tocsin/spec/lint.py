@@ -14,7 +14,7 @@ from tocsin.assess.burn import unreachable
 from tocsin.assess.monitor import Objective
 from tocsin.routing.match import MatchError, compile_condition, quantity
 from tocsin.routing.policy import Condition, EscalationPolicy, Route, RoutingPolicy
-from tocsin.routing.tree import compile_policy, decide
+from tocsin.routing.tree import ALSO, compile_policy, decide
 from tocsin.spec.desired import Desired
 from tocsin.spec.retention import dubious, shortfalls
 from tocsin.store.schema import Retention
@@ -165,7 +165,11 @@ def _unreachable_steps(desired: Desired) -> Iterator[Finding]:
 
 
 def _unused(desired: Desired) -> Iterator[Finding]:
-    used = desired.routing.names_used()
+    used = {what: set(names) for what, names in desired.routing.names_used().items()}
+    for monitor in desired.monitors:
+        for label, told in monitor.labels.items():
+            if label == ALSO or label.startswith(f"{ALSO}_"):
+                used["receivers"] |= set(told.split(","))
     # A digest needs no route: it gathers whatever meets its `include`.
     declared: Mapping[str, Iterable[str]] = {
         "receivers": desired.receivers,

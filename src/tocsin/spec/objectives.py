@@ -283,6 +283,21 @@ class BurnStepShape(Shape):
         return BurnStep(self.severity, self.long, self.short, factor)
 
 
+class SilenceShape(Shape):
+    """Tell somebody when an objective has no calls any more; without it, it is only unknown."""
+
+    alert_after: Annotated[
+        Window | Literal["auto"],
+        Field(description="auto: as long as a total outage takes to be told, at least 5m"),
+    ] = "auto"
+    severity: Severity = "page"
+
+    @property
+    def minutes(self) -> int | None:
+        """How long nobody is told; None is as long as is usual for the objective."""
+        return None if self.alert_after == "auto" else self.alert_after
+
+
 class BurnRatePolicyShape(Shape):
     """How fast a budget may burn before somebody is told. SLOs without one use `auto`."""
 
@@ -294,6 +309,9 @@ class BurnRatePolicyShape(Shape):
     ] = ()
     segments: Annotated[
         SegmentsShape | None, Field(description="hold every value of a dimension to the budget")
+    ] = None
+    no_data: Annotated[
+        SilenceShape | None, Field(description="tell somebody when calls stay away")
     ] = None
 
     def build(self, period_minutes: int) -> tuple[BurnStep, ...]:

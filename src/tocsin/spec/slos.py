@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
+from tocsin.assess.absence import AbsenceConfig, usual_patience
 from tocsin.assess.accounts import Correction, Slices
 from tocsin.assess.burn import DAY, for_slices
+from tocsin.assess.ledger import MAX_WINDOW
 from tocsin.assess.monitor import Composite, Guards, Mean, Monitor, Objective, Part
 from tocsin.domain.errors import Problem
 from tocsin.domain.series import Ratio, SeriesId
@@ -102,6 +104,31 @@ class _Draft:
         # No call is bad for a mean; what it must prove is `evidence`.
         return replace(guards, min_bad=0) if found is not None and found.is_mean else guards
 
+    def _silence(self, monitor: Monitor, objective: Objective) -> Iterator[Monitor]:
+        """The monitor that tells when calls stay away, where somebody wants to know."""
+        policy = self.policy
+        asked = policy.spec.no_data if policy else None
+        severity = self.alerting.silence if self.alerting else None
+        severity = severity or (asked.severity if asked else None)
+        if severity is None:
+            return
+        after = (asked.minutes if asked else None) or usual_patience(objective)
+        if policy is not None and after > MAX_WINDOW:
+            place = ("spec", "noData", "alertAfter")
+            message = "counts are held to the minute for three days"
+            self.assembly.problems.append(policy.problem(place, message, "shorten it"))
+            return
+        yield replace(
+            monitor,
+            name=f"{monitor.name}/no-data",
+            title=f"{monitor.title}: no calls",
+            signal=AbsenceConfig.signal,
+            severity=severity,
+            series=None,
+            ratio=None,
+            method=AbsenceConfig(monitor, after),
+        )
+
     def mean(self, measured: Measure) -> Mean | None:
         """What a mean with a budget is held to, and all the calls that may be a part of it."""
         ratio = measured.indicator.ratio
@@ -156,6 +183,7 @@ class _Draft:
             },
         )
         yield monitor
+        yield from self._silence(monitor, objective)
         if self.policy and self.policy.spec.segments:
             yield from by_segment(
                 self.assembly, self.policy, self.policy.spec.segments, monitor, objective

@@ -87,7 +87,7 @@ def test_a_model_at_nine_times_the_price_pages_within_the_hour() -> None:
     assert first.value > 13
     assert "the mean of 1,200 calls in 1 h is $" in first.reason
     assert "the objective allows $0.03 and expects $0.02" in first.reason
-    assert (first.evidence["limit"], first.evidence["unit"]) == (0.03, "usd")
+    assert (first.evidence["limit"], first.evidence["mean_unit"]) == (0.03, "usd")
 
 
 def test_one_call_of_a_thousand_dollars_proves_nothing_about_the_others() -> None:
@@ -217,3 +217,18 @@ def test_a_policy_about_a_mean_speaks_of_money_and_of_what_it_proves() -> None:
     told = forecast(window, whole, 360)
     assert told is not None
     assert told[1] == pytest.approx(1.2), "the least that the mean is proven to spend"
+
+
+def test_batches_of_a_long_period_leave_nothing_out() -> None:
+    rng = np.random.default_rng(7)
+    minutes = 6 * DAY + 1234
+    calls = rng.poisson(3.0, minutes)
+    bad, total = charged(rng.lognormal(np.log(0.02), 0.5, minutes), calls)
+    window, monitor = Window([held()]), held()
+    begin = START + 17
+    window.advance(block(NAMES, bad, total, start=begin, origin=begin))
+    row = window.ledger.rows([monitor])
+    for end, width in ((begin + minutes, WEEK), (begin + minutes, 5 * DAY), (begin + minutes, 600)):
+        found = window.ledger.batches(end, width, int(row[0]), BATCHES)
+        assert found.sum(axis=0) == pytest.approx(window.ledger.sums(end, width, row)[:, 0])
+        assert len(found) <= BATCHES
