@@ -169,9 +169,13 @@ def test_a_backup_is_put_back_with_state_and_telemetry(
     started.append(server)
     server.wait_for(f"http://127.0.0.1:{port}/healthz")
     send(port, 0, 25)
-    busy = run("store", "backup", tmp_path / "early", "--data-dir", data)
+    busy = run("store", "backup", tmp_path / "backup", "--data-dir", data)
     assert busy.returncode == 1
     assert "another Tocsin process" in busy.stderr.replace("\n", " ")
+    assert not (tmp_path / "backup").exists()
+    busy = run("store", "status", "--data-dir", data)
+    assert busy.returncode == 1
+    assert "TOCSIN_CLICKHOUSE" in busy.stderr
     server.stop()
     before = told("store", "status", "--data-dir", data)
     made = run("store", "backup", tmp_path / "backup", "--data-dir", data)

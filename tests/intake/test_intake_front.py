@@ -20,6 +20,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 )
 from starlette.requests import Request
 
+from tocsin.domain.batches import batch_name
 from tocsin.domain.errors import IntakeError
 from tocsin.intake import front
 from tocsin.intake.bodies import BodyLimits
@@ -296,7 +297,9 @@ CALL = {
 
 
 def test_calls_over_rest_are_normalised_like_spans(tocsin: Bench) -> None:
-    failed = {**CALL, "error_class": "rate_limit", "span_id": "0123456789abcdef"}
+    failed = {
+        **CALL, "error_class": "rate_limit", "span_id": "0123456789abcdef", "input_token": 7,
+    }  # fmt: skip
     lines = "\n".join(json.dumps(row) for row in (CALL, failed)).encode()
     answer = tocsin.post("/api/v1/calls", lines, JSON)
     assert answer.json() == {"accepted": 2, "rejected": 0, "reason": ""}
@@ -306,6 +309,20 @@ def test_calls_over_rest_are_normalised_like_spans(tocsin: Bench) -> None:
     assert first["cost_usd"] == pytest.approx(100 * 0.15e-6 + 10 * 0.6e-6)
     assert (first["dims"], first["env"], first["release"]) == ({"tier": "pro"}, "production", "1.2")
     assert (second["error_class"], second["span_id"]) == ("rate_limit", "0123456789abcdef")
+    assert second["attrs"]["input_token"] == "7"  # no member of a call, and not lost
+
+
+def test_calls_of_a_file_may_be_older_than_calls_are_kept(tocsin: Bench) -> None:
+    """They count in the totals per hour; those of a live sender are set aside."""
+    tocsin.intake._kept_days = lambda: 35  # as of a server
+    old = span_request(1, service="old", first_id=1400, start_ns=NOW_NS - 50 * DAY_NS)
+    body = old.SerializeToString()
+    named = tocsin.post("/v1/traces", body, {**PB, "x-tocsin-batch": batch_name("old").hex()})
+    assert (named.status_code, named.content) == (200, b"")
+    (row,) = tocsin.query("SELECT sum(n) AS n FROM tocsin.calls_1h WHERE service = 'old'")
+    assert row["n"] == 1
+    answer = ExportTraceServiceResponse.FromString(tocsin.post("/v1/traces", body, PB).content)
+    assert "calls are kept for 35 days" in answer.partial_success.error_message
 
 
 @pytest.mark.parametrize(

@@ -112,6 +112,7 @@ USED = {"gen_ai.usage.input_tokens": 1000, "gen_ai.usage.output_tokens": 100}
         ({"gen_ai.usage.cached": 1, "gen_ai.usage.cost": 0.5}, 0.5),
         ({"gen_ai.usage.cost": 0.0}, 0.0),
         ({"gen_ai.usage.cost": -1.0}, 0.00021),
+        ({"gen_ai.usage.cost": 1.7e308}, 0.00021),
     ],
 )
 def test_cost_is_the_spans_own_or_the_books(
@@ -144,10 +145,28 @@ SONNET = {"gen_ai.provider.name": "anthropic", "gen_ai.response.model": "claude-
 def test_every_input_token_is_paid_for_once_at_its_own_price(
     tocsin: Bench, counts: dict[str, int], input_tokens: int, dollars: float
 ) -> None:
-    usage = {f"gen_ai.usage.{name}": count for name, count in counts.items()}
+    told = {"output_tokens": 0, **counts}
+    usage = {f"gen_ai.usage.{name}": count for name, count in told.items()}
     call = one(tocsin, {**SONNET, **usage})
     assert (call["input_tokens"], call["cost_known"]) == (input_tokens, 1)
     assert call["cost_usd"] == pytest.approx(dollars)
+
+
+@pytest.mark.parametrize(
+    "half",
+    [
+        {"input_tokens": 1000},
+        {"output_tokens": 100},
+        {"input_tokens": 1000, "output_tokens": -1},
+        {"input_tokens": 1000, "output_tokens": 1 << 32},
+    ],
+)
+def test_half_of_the_usage_is_not_taken_for_all_of_it(tocsin: Bench, half: dict[str, int]) -> None:
+    usage = {f"gen_ai.usage.{name}": count for name, count in half.items()}
+    call = one(tocsin, {**SONNET, **usage})
+    assert (call["usage_known"], call["cost_known"]) == (0, 0)
+    assert (call["input_tokens"], call["output_tokens"], call["cost_usd"]) == (0, 0, 0.0)
+    assert {name: str(count) for name, count in usage.items()}.items() <= call["attrs"].items()
 
 
 def test_reasoning_is_a_part_of_the_output_and_paid_for_once(tocsin: Bench) -> None:

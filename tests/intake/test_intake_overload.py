@@ -199,15 +199,19 @@ def test_a_bomb_costs_what_it_may_and_holds_up_nobody(made: Bench) -> None:
 
 
 @pytest.mark.parametrize(
-    "body",
-    [b"\x0a\x00" * 3_000_000, b"\x0a" + b"\x84\x80\x80\x03" + b"\x12\x00" * (3 << 20 | 2)],
-    ids=["empty resources", "empty scopes"],
+    ("body", "status"),
+    [
+        (b"\x0a\x00" * 3_000_000, 413),
+        (b"\x0a" + b"\x84\x80\x80\x03" + b"\x12\x00" * (3 << 20 | 2), 413),
+        (b"\x10\x00" * 3_000_000, 413),
+        (b"\x00\x00" * 3_000_000, 400),
+    ],
+    ids=["empty resources", "empty scopes", "fields of no request", "fields without a number"],
 )
 def test_bodies_of_nothing_in_great_number_are_refused_before_they_are_parsed(
-    made: Bench, body: bytes
+    made: Bench, body: bytes, status: int
 ) -> None:
-    status = made.post("/v1/traces", body, {"content-type": PROTOBUF}).status_code
-    assert status == 413
+    assert made.post("/v1/traces", body, {"content-type": PROTOBUF}).status_code == status
     assert made.query("SELECT count() AS n FROM tocsin.calls") == [{"n": 0}]
 
 

@@ -126,7 +126,8 @@ def costs(
 
 def _show_costs(lines: list[dict[str, Any]]) -> None:
     table = Table(box=None, pad_edge=False)
-    for column in ("day", "provider", "model"):
+    table.add_column("day", min_width=len("2026-11-29"))
+    for column in ("provider", "model"):
         table.add_column(column)
     for column in ("calls", "book", "billed", "effective", "difference"):
         table.add_column(column, justify="right")

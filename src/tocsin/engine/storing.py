@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from tocsin.store.clickhouse import ClickHouse
 from tocsin.store.copying import Copied, Copier, Progress
 from tocsin.store.layout import Layout
 from tocsin.store.otlp_kinds import KINDS
+from tocsin.store.owner import Owner
 from tocsin.store.telemetry import Telemetry, prepared
 
 EVERY_TABLE = (*schema.TABLES, *otlp_kinds.TABLES)
@@ -24,20 +25,30 @@ EVERY_TABLE = (*schema.TABLES, *otlp_kinds.TABLES)
 def opened(settings: Settings) -> Iterator[ClickHouse]:
     """The store of these settings, its tables left as they are. StoreError when there is none."""
     if settings.clickhouse:
-        engine = ClickHouse(
-            settings.clickhouse,
-            layout=Layout(settings.clickhouse_cluster),
-            password=settings.clickhouse_password,
-        )
-    else:
-        path = settings.data_dir / "clickhouse"
-        if not path.is_dir():
-            raise StoreError(f"{settings.data_dir} holds no store; give --data-dir")
-        engine = ClickHouse.embedded(path, memory_bytes=settings.memory_bytes)
+        with closing(
+            ClickHouse(
+                settings.clickhouse,
+                layout=Layout(settings.clickhouse_cluster),
+                password=settings.clickhouse_password,
+            )
+        ) as engine:
+            yield engine
+        return
+    path = settings.data_dir / "clickhouse"
+    if not path.is_dir():
+        raise StoreError(f"{settings.data_dir} holds no store; give --data-dir")
     try:
+        owner = Owner(settings.data_dir)
+    except StoreError as error:
+        raise StoreError(
+            f"{error}. If it serves its store (TOCSIN_STORE_PORT), give the address in"
+            " TOCSIN_CLICKHOUSE"
+        ) from None
+    with (
+        closing(owner),
+        closing(ClickHouse.embedded(path, memory_bytes=settings.memory_bytes)) as engine,
+    ):
         yield engine
-    finally:
-        engine.close()
 
 
 def copy_store(

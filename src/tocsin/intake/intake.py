@@ -172,7 +172,9 @@ class Intake:
         what is not OTLP, 429 or 503 when the store cannot take more.
         """
         now_ns = self.now_ns
-        screened = await self.aside(len(body), screen, signal, body, now_ns, self._kept_days())
+        # What a file tells of long ago is history, and counts in the totals that are kept longer.
+        kept_days = 0 if batch else self._kept_days()
+        screened = await self.aside(len(body), screen, signal, body, now_ns, kept_days)
         digest = batch or _digest(signal, project, body if origin is None else origin)
         refused = (*rejected, *screened.rejected)
         stored, is_new = screened.body, True

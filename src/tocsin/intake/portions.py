@@ -76,7 +76,7 @@ def portions(signal: str, body: bytes) -> Iterator[bytes]:
 def _members(view: memoryview) -> Iterator[tuple[tuple[bytes, bytes], list[tuple[int, int]]]]:
     """For every scope what stands beside its items (of the resource, of the scope) and the spans
     [start, stop) of its items, tags included."""
-    for number, wire, start, stop in _fields(view, 0, len(view)):
+    for number, wire, start, stop in _bounded(_fields(view, 0, len(view))):
         if (number, wire) != (_TOP, _LENGTH_DELIMITED):
             continue
         if start == stop:
@@ -151,6 +151,8 @@ def _fields(view: memoryview, start: int, stop: int) -> Iterator[Field]:
     at = start
     while at < stop:
         tag, at = _varint(view, at)
+        if tag < 8:
+            raise _damaged()  # there is no field number 0
         wire = tag & 7
         if wire == _LENGTH_DELIMITED:
             size, at = _varint(view, at)

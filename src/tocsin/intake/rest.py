@@ -54,6 +54,12 @@ _RESOURCE = {
     "env": "deployment.environment.name",
     "release": "service.version",
 }
+_CALL_MEMBERS = frozenset({
+    "ts", "kind", "name", "duration_ms", "ttft_ms", "error_class", "error_type", "status_message",
+    "abandoned", "trace_id", "span_id", "parent_id", "dims", "attributes", *_CALL_ATTRIBUTES,
+    *_RESOURCE,
+})  # fmt: skip
+_CHANGE_MEMBERS = frozenset({"project", "service", "kind", "title", "labels", "ts"})
 
 
 class Item(NamedTuple):
@@ -148,14 +154,18 @@ def score(where: str, row: Mapping[str, Any], now_ns: int) -> dict[str, Any]:
 def change(
     where: str, row: Mapping[str, Any], now_ns: int, *, needs_service: bool = True
 ) -> dict[str, Any]:
-    """A row of `POST /api/v1/changes`. Needed: service (as a rule), kind, title."""
+    """A row of `POST /api/v1/changes`. Needed: service (as a rule), kind, title.
+
+    A member that no change has becomes a label.
+    """
     where = f"{where}: change"
+    others = _others(row, _CHANGE_MEMBERS)
     made = {
         "project": _text(row, "project", where),
         "service": _text(row, "service", where, needed=needs_service),
         "kind": _text(row, "kind", where, needed=True),
         "title": _text(row, "title", where, needed=True),
-        "labels": _texts(row.get("labels"), f"{where}: labels"),
+        "labels": _texts(others, where) | _texts(row.get("labels"), f"{where}: labels"),
     }
     ts = _instant(row, where, now_ns)
     return {**made, "ts": ts} if ts else made
@@ -172,7 +182,8 @@ MAKERS: Mapping[str, Callable[[str, Mapping[str, Any], int], dict[str, Any]]] = 
 def call(where: str, row: Mapping[str, Any], project: str = "", *, seed: str = "") -> SpanRecord:
     """A row of `POST /api/v1/calls` as a span. Needed: ts, service.
 
-    A call without an id gets one from its content, `where` it stands, and `seed`.
+    A call without an id gets one from its content, `where` it stands, and `seed`. A member that no
+    call has becomes an attribute.
     """
     place, where = where, f"{where}: call"
     start = moment_ns(row.get("ts"), f"{where}: ts")
@@ -180,7 +191,8 @@ def call(where: str, row: Mapping[str, Any], project: str = "", *, seed: str = "
     kind = _text(row, "kind", where) or "llm"
     if kind not in _SPAN_KINDS:
         raise IntakeError(400, f"{where}: kind {kind!r} is not one of {', '.join(KINDS)}")
-    attributes: dict[str, Any] = dict(_mapping(row.get("attributes"), f"{where}: attributes"))
+    attributes = _others(row, _CALL_MEMBERS)
+    attributes |= _mapping(row.get("attributes"), f"{where}: attributes")
     attributes["openinference.span.kind"] = _SPAN_KINDS[kind]
     attributes |= {name: row[member] for member, name in _CALL_ATTRIBUTES.items() if member in row}
     if (ttft_ms := _number(row, "ttft_ms", where)) > 0:
@@ -270,6 +282,10 @@ def _mapping(value: Any, where: str) -> Mapping[str, Any]:
     if not isinstance(value, dict):
         raise IntakeError(400, f"{where} must be an object")
     return value
+
+
+def _others(row: Mapping[str, Any], known: frozenset[str]) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if name not in known and value is not None}
 
 
 def _texts(value: Any, where: str) -> dict[str, str]:

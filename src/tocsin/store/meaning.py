@@ -64,8 +64,8 @@ FRAMEWORK_PROVIDERS = ("", "langchain", "langgraph", "llamaindex", "llama_index"
 
 
 def count_from(text: str) -> str:
-    """A count from text; unreadable, NaN, negative and absurd values are 0."""
-    return fitting(f"toFloat64OrZero({text})")
+    """A count from text; NULL when it is unreadable, NaN, negative or absurd."""
+    return f"accurateCastOrNull(round(toFloat64OrNull({text})), 'UInt32')"
 
 
 def fitting(value: str) -> str:

@@ -16,8 +16,9 @@ Rules worth knowing, each backed by a recorded request of a real client:
   of these than input tokens, its provider counts them apart and they are added. Output tokens
   include reasoning.
 - Usage counts on calls only (LLM, embedding, reranker); on the chains and agents around them it
-  would count twice, so there it stays in the attributes. It is known when a count above zero was
-  reported: a stream without usage is unknown, not zero.
+  would count twice, so there it stays in the attributes. It is known when input and, of an LLM,
+  output were reported as counts, one of them above zero: a stream without usage is unknown, not
+  zero, and so is one that told half of it. What was told then stays in the attributes.
 - Cost is the span's own, else usage times the price book, else unknown.
 - `truncated` is a stream that a client read to its end without being told why it ended. The Python
   OpenInference instrumentations, and a row of `POST /api/v1/calls` that says `abandoned`, leave the
@@ -26,7 +27,8 @@ Rules worth knowing, each backed by a recorded request of a real client:
   of OpenTelemetry never reports a finish reason for streams, so nothing can be said there, and
   OpenAI reports usage after the finish reason, so a stream with usage is whole.
 - A span that ends before it starts keeps its place with duration 0 and says so in the attribute
-  `tocsin.repaired`. NaN and negative counts are unknown. Times years away never get here.
+  `tocsin.repaired`. Counts and costs that are no number, negative or absurd are unknown. Times
+  years away never get here.
 """
 
 from __future__ import annotations
@@ -43,6 +45,8 @@ _RESOURCE = ("recv_ns", "project", "service", "env", "release")
 # Scopes whose streams end without a finish reason as a matter of course, so that its absence says
 # nothing: an instrumentation that never records it, and traces that do not hold it.
 NEVER_TELL_A_FINISH = ("opentelemetry.instrumentation.openai_v2", "tocsin.replay")
+
+MOST_USD = 1_000_000.0  # what one call may say it cost; more is taken for a mistake and is unknown
 
 _CONTEXT = (*_RESOURCE, "res", "scope")
 _PARTS = {
@@ -203,8 +207,6 @@ def judged(book: Codebook) -> dict[str, str]:
         "own_kind": meaning.kind(),
         "said_provider": meaning.provider(),
         "first_token_us": meaning.first_token_us(),
-        "reported": f"{_place(book, 'a_input_tokens')} > 0"
-        f" OR {_place(book, 'a_output_tokens')} > 0",
         "parameters": _opened("a_parameters", _PARAMETERS, "own_kind IN ('llm', 'embedding')"),
         "answer": _opened(
             "a_output", _ANSWER, "own_kind = 'llm' AND (a_response_id = '' OR a_finish = '')"
@@ -256,7 +258,8 @@ def calls(
     `note` becomes the attribute `tocsin.wrapper` where it is not empty.
     """
     kept = (
-        f"(c = 0 OR c > if(is_leaf, {book.last_usage}, {book.last_moved})) AND c < {SEGMENT_CODE}"
+        f"(c = 0 OR c > if(usage_told, {book.last_usage}, {book.last_moved}))"
+        f" AND c < {SEGMENT_CODE}"
     )
     return {
         **_usage(),
@@ -304,18 +307,24 @@ def _usage() -> dict[str, str]:
     """Tokens and cost of calls; on anything around a call they would count twice."""
     return {
         "is_leaf": one_of("kind", _LEAVES),
-        "told_input": _on_leaf("a_input_tokens"),
-        "output_tokens": _on_leaf("a_output_tokens"),
-        "cached_tokens": _on_leaf("a_cached_tokens"),
-        "reasoning_tokens": _on_leaf("a_reasoning_tokens"),
-        "written_tokens": _on_leaf("a_written_tokens"),
-        "read_input": "told_input + if(cached_tokens > told_input, cached_tokens, 0)",
+        "told_input": _told("a_input_tokens"),
+        "told_output": _told("a_output_tokens"),
+        "told_cached": _told("a_cached_tokens"),
+        "told_written": _told("a_written_tokens"),
+        "told_reasoning": _told("a_reasoning_tokens"),
+        "usage_told": "isNotNull(told_input) AND (isNotNull(told_output) OR kind != 'llm')"
+        " AND told_input + ifNull(told_output, 0) > 0",
+        "spent_input": _spent("told_input"),
+        "output_tokens": _spent("told_output"),
+        "cached_tokens": _spent("told_cached"),
+        "reasoning_tokens": _spent("told_reasoning"),
+        "written_tokens": _spent("told_written"),
+        "read_input": "spent_input + if(cached_tokens > spent_input, cached_tokens, 0)",
         "input_tokens": "read_input"
         " + if(cached_tokens + written_tokens > read_input, written_tokens, 0)",
-        "usage_told": "is_leaf AND reported AND input_tokens + output_tokens > 0",
         "usage_known": "toUInt8(usage_told)",
         "said_cost": "if(is_leaf AND a_cost != '', toFloat64OrDefault(a_cost, -1.), -1.)",
-        "cost_told": "isFinite(said_cost) AND said_cost >= 0",
+        "cost_told": f"said_cost >= 0 AND said_cost < {MOST_USD:.0f}",
         "day": "toDate(intDiv(t0, 1000000000))",
         "priced_model": "toLowCardinality(if(usage_told AND NOT cost_told,"
         " if(empty(served_model), request_model, served_model), ''))",
@@ -332,8 +341,12 @@ def _usage() -> dict[str, str]:
     }
 
 
-def _on_leaf(field: str) -> str:
-    return f"if(is_leaf, {meaning.count_from(field)}, toUInt32(0))"
+def _told(field: str) -> str:
+    return f"if(is_leaf, {meaning.count_from(field)}, NULL)"
+
+
+def _spent(told: str) -> str:
+    return f"if(usage_told, ifNull({told}, toUInt32(0)), toUInt32(0))"
 
 
 def _dims(dimensions: Mapping[str, str]) -> dict[str, str]:

@@ -16,6 +16,7 @@ from tocsin.domain.clock import Clock
 from tocsin.domain.errors import StoreError
 from tocsin.store.clickhouse import DATABASE, ClickHouse, EngineError, literal
 from tocsin.store.layout import COPIED
+from tocsin.store.owner import Owner
 from tocsin.store.retention import Keeping
 from tocsin.store.schema import Table
 
@@ -78,24 +79,15 @@ def back_up(data_dir: Path, target: Path, *, memory_bytes: int) -> list[Path]:
         raise StoreError(f"{target} exists already; give the name of a new directory")
     if not (data_dir / "clickhouse").is_dir():
         raise StoreError(f"{data_dir} holds no embedded store; a server has backups of its own")
-    target.mkdir(parents=True, mode=0o700)
-    engine = ClickHouse.embedded(
-        data_dir / "clickhouse",
-        memory_bytes=memory_bytes,
-        options={"backups.allowed_path": str(target.resolve())},
-    )
-    try:
-        place = target.resolve() / TELEMETRY
-        engine.execute(f"BACKUP DATABASE {DATABASE} TO File({literal(str(place))})")
-    finally:
-        engine.close()
-    made = [target / TELEMETRY]
-    if (data_dir / STATE).exists():
-        made.append(_copy_state(data_dir / STATE, target / STATE))
-    for name in ("wal", "quarantine"):
-        if (data_dir / name).is_dir():
-            shutil.copytree(data_dir / name, target / name)
-            made.append(target / name)
+    with closing(Owner(data_dir)):  # before anything is made, so that it can be tried again
+        target.mkdir(parents=True, mode=0o700)
+        made = [_back_up_telemetry(data_dir, target, memory_bytes)]
+        if (data_dir / STATE).exists():
+            made.append(_copy_state(data_dir / STATE, target / STATE))
+        for name in ("wal", "quarantine"):
+            if (data_dir / name).is_dir():
+                shutil.copytree(data_dir / name, target / name)
+                made.append(target / name)
     return made
 
 
@@ -124,6 +116,18 @@ def restore(source: Path, data_dir: Path, *, memory_bytes: int) -> None:
     for name in ("wal", "quarantine"):
         if (source / name).is_dir():
             shutil.copytree(source / name, data_dir / name)
+
+
+def _back_up_telemetry(data_dir: Path, target: Path, memory_bytes: int) -> Path:
+    engine = ClickHouse.embedded(
+        data_dir / "clickhouse",
+        memory_bytes=memory_bytes,
+        options={"backups.allowed_path": str(target.resolve())},
+    )
+    place = target.resolve() / TELEMETRY
+    with closing(engine):
+        engine.execute(f"BACKUP DATABASE {DATABASE} TO File({literal(str(place))})")
+    return target / TELEMETRY
 
 
 def _copy_state(source: Path, target: Path) -> Path:

@@ -119,7 +119,7 @@ def opened(
         )  # fmt: skip
     except StoreError as error:
         raise StoreError(
-            f"{error} To go through a running server, give its address with --url."
+            f"{error}. To go through a running server, give its address with --url"
         ) from None
 
 
