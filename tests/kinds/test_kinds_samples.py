@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tocsin.assess.detectors import DETECTORS
+from tocsin.assess.detectors.correlation import relation, weakening
 from tocsin.assess.judge import compile_monitors
 from tocsin.assess.monitor import Monitor
 from tocsin.assess.window import Window
@@ -13,20 +14,29 @@ from tocsin.domain.findings import Judgement, Verdict
 from tocsin.domain.samples import Look, Sample
 
 KINDS = [kind for kind in sorted(DETECTORS) if DETECTORS[kind].config.needs == "samples"]
+# What follows length is told by another panel than the rest.
+RELATED = {"correlation"}
+COMPARED = sorted(set(KINDS) - RELATED)
 MINUTE = 29_000_160
 
 
 def calls(rng: np.random.Generator, n: int, **changed: object) -> Sample:
     """Answers of one model to prompts of two versions."""
     said = {"typical": 150.0, "refusing": 0.02, "format": ("prose", "list"), "asked": 300.0,
-            "model": "gpt", "unknown": 0.0, "slow": 1.0, "constant": False} | changed  # fmt: skip
+            "model": "gpt", "unknown": 0.0, "slow": 1.0, "constant": False,
+            "related": 1.0} | changed  # fmt: skip
     prompt = rng.lognormal(np.log(said["asked"]), 0.6, n)
     # Longer questions have longer answers.
     output = said["typical"] * (prompt / 300.0) ** 0.5 * rng.lognormal(0, 0.4, n)
     if said["constant"]:
         output = np.full(n, 100.0)
     gone = rng.random(n) < said["unknown"]
+    relation = float(said["related"])
+    quality = rng.beta(4, 2, n)
+    noise = rng.random(n)
     numbers = {
+        "score:quality": quality,
+        "score:outcome": (noise > relation * quality + (1 - relation) * quality.mean()) * 1.0,
         "input_tokens": prompt, "output_tokens": output, "output_chars": output * 4,
         "duration_ms": output * 20 * said["slow"], "ms_per_output_token": 20 * said["slow"]
         * rng.lognormal(0, 0.3, n), "first_token_share": rng.beta(2, 8, n),
@@ -74,7 +84,7 @@ def test_it_seldom_cries_wolf(kind: str) -> None:
     assert sum(v is not None and v.judgement is Judgement.BREACH for v in alarms) <= 2
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", COMPARED)
 def test_longer_answers_are_found(kind: str) -> None:
     found = breaches(kind, typical=260.0)
     assert len(found) == 5
@@ -107,7 +117,7 @@ def test_what_cannot_be_read_is_unknown(kind: str) -> None:
     assert [v.reason for v in group.judge(window, MINUTE)] == ["calls could not be read: no disk"]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", COMPARED)
 def test_its_verdicts_are_complete(kind: str) -> None:
     verdict = breaches(kind, typical=300.0)[0]
     assert (verdict.monitor, verdict.service, verdict.signal) == (f"detector/{kind}", "svc", kind)
@@ -193,3 +203,41 @@ def test_prompts_that_changed_altogether_make_it_unknown() -> None:
     verdict = look("model_change", asked=9000.0)
     assert verdict is not None
     assert verdict.reason == "gpt: prompts changed too much to compare answers"
+
+
+def test_an_outcome_that_no_longer_follows_quality_is_found_and_told() -> None:
+    found = [look("correlation", seed, (2000, 1200), related=0.2) for seed in range(5)]
+    assert sum(v is not None and v.judgement is Judgement.BREACH for v in found) >= 4
+    verdict = next(v for v in found if v is not None)
+    assert verdict.value > verdict.expected  # from -0.4 towards 0
+    assert verdict.evidence["pairs"] == [2000, 1200]
+    assert verdict.score >= 2
+    assert verdict.reason.startswith("score:outcome follows score:quality less: correlation -0.")
+
+
+def test_a_relation_that_was_none_is_unknown_and_one_that_grows_rings_for_nobody() -> None:
+    rng = np.random.default_rng(2)
+    config = DETECTORS["correlation"].config()
+    monitor = Monitor("detector/c", "c", "svc", "correlation", "ticket", None, None, config)
+    window, wish = Window([monitor]), config.wish("svc")
+    (group,) = compile_monitors([monitor]).groups
+    for before, now, told in ((0.0, 1.0, "no relation that could weaken"), (0.6, 1.0, None)):
+        window.looks[wish] = Look(MINUTE, calls(rng, 1500, related=before),
+                                  calls(rng, 1500, related=now))  # fmt: skip
+        found = group.judge(window, MINUTE)
+        assert (told in found[0].reason) if told else found == []
+    window.looks[wish] = Look(MINUTE, calls(rng, 500), calls(rng, 500, unknown=0.99))
+    assert "too few calls have both" in group.judge(window, MINUTE)[0].reason
+
+
+@pytest.mark.parametrize("shape", ["normal", "binary", "heavy"])
+def test_the_relation_of_two_windows_differs_by_chance_as_often_as_it_says(shape: str) -> None:
+    rng = np.random.default_rng(7)
+
+    def pairs(n: int) -> tuple[np.ndarray, np.ndarray]:
+        first = rng.standard_t(2, n) if shape == "heavy" else rng.normal(size=n)
+        second = 0.5 * first + rng.normal(size=n)
+        return first, (second > 0.3) * 1.0 if shape == "binary" else second
+
+    alarms = [weakening(relation(*pairs(600)), relation(*pairs(150))) >= 1.301 for _ in range(1000)]
+    assert 0.025 <= np.mean(alarms) <= 0.085

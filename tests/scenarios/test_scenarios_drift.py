@@ -103,3 +103,31 @@ def test_what_cannot_be_read_is_unknown_and_tried_again(tmp_path: Path) -> None:
         made.source.inner = inner
         made.play(4)
         assert MONITOR not in made.house.standing.verdicts
+
+
+def test_a_backtest_over_calls_with_scores_tells_a_relation_that_weakened(tmp_path: Path) -> None:
+    table = rows(traffic([Phase("chat", -8 * 60, 240, per_minute=8.0)]))
+    rng = np.random.default_rng(9)
+    quality = rng.random(table.num_rows)
+    later = np.asarray(table["ts"].cast("int64")) // 60_000_000 >= ZERO + 100
+    reopened = rng.random(table.num_rows) > np.where(later, 0.5, quality)
+    table = table.append_column("score.quality", [quality])
+    table = table.append_column("score.reopened", [reopened.astype(float)])
+    pq.write_table(table, tmp_path / "calls.parquet")
+    folder = config(tmp_path)
+    (folder / "drift.yaml").write_text(
+        DRIFT.replace("use: drift", "use: correlation").replace(
+            'features: [output_tokens, input_tokens, "dimension:tenant"]',
+            'quality: "score:quality", outcome: "score:reopened"',
+        )
+    )
+    rules = compile_desired(load([folder]))
+    source = open_source(tmp_path / "calls.parquet")
+    found = [
+        next((v for v in decided.verdicts if v.monitor == MONITOR), None)
+        for decided in backtest(rules, source, (ZERO, ZERO + 205))
+    ]
+    assert found[60] is None
+    assert found[-1] is not None
+    assert found[-1].judgement is Judgement.BREACH
+    assert found[-1].reason.startswith("score:reopened follows score:quality less")

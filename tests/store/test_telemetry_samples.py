@@ -77,6 +77,15 @@ def number(sample: Sample) -> list[int]:
     return [int(span, 16) for _, span in sample.calls]
 
 
+def test_only_calls_with_the_scores_that_are_asked_for_are_taken(store: Telemetry) -> None:
+    wish = Wish("samples", ("score:faithfulness", "input_tokens"), "llm", 60, 60, 60, 50,
+                scored=("faithfulness",))  # fmt: skip
+    found = store.sample(wish, MINUTE - 60, MINUTE)
+    assert len(found) == 50
+    assert None not in found.columns["score:faithfulness"]
+    assert all(tokens % 4 == 0 for tokens in found.columns["input_tokens"])
+
+
 def test_a_sample_is_the_same_each_time_and_has_one_call_of_a_session(store: Telemetry) -> None:
     few = taken(store, "input_tokens", most=50)
     assert few == taken(store, "input_tokens", most=50)

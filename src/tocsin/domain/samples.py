@@ -63,7 +63,8 @@ class Wish:
 
     window_minutes: the newest calls. reference: what they are compared with: `reference_minutes`
     that end where the window begins, or, with `since` and `until`, these epoch minutes for ever.
-    every: a new look each so many minutes. most: calls of each; one of every session.
+    every: a new look each so many minutes. most: calls of each; one of every session. scored: names
+    of scores, of which every call must have each.
     """
 
     service: str
@@ -75,6 +76,7 @@ class Wish:
     most: int
     since: int | None = None
     until: int | None = None
+    scored: tuple[str, ...] = ()
 
     def boundary(self, stop: int) -> int:
         """Where the window of the newest look ends at epoch minute `stop`.

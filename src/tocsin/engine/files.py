@@ -149,7 +149,11 @@ class CallsFile:
         """As `MinuteSource.sample`, of what a file of calls has; anything else is unknown."""
         first, last = np.searchsorted(self.minute, (start, stop))
         part = self._rows(slice(int(first), int(last)))
-        mine = np.flatnonzero((part.service == wish.service) & (part.kind == wish.kind))
+        which = (part.service == wish.service) & (part.kind == wish.kind)
+        for score in wish.scored:
+            known = part.field(Field("score", "number", score))
+            which &= np.asarray(pc.is_valid(known).to_numpy(zero_copy_only=False), np.bool_)
+        mine = np.flatnonzero(which)
         rng = np.random.default_rng([start, stop])
         chosen = np.sort(rng.permutation(mine)[: wish.most])
         part = part._rows(chosen)
@@ -160,6 +164,10 @@ class CallsFile:
     def _sampled(self, name: str) -> tuple[Any, ...] | None:
         if name == "model":
             return tuple(model or None for model in self.model)
+        prefix, _, rest = name.partition(":")
+        if prefix == "score":
+            values = pc.cast(self.field(Field("score", "number", rest)), pa.float64())
+            return tuple(None if v is None or np.isnan(v) else v for v in values.to_pylist())
         if name not in self.numbers:
             return None
         values = self.numbers[name].copy()

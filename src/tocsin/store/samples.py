@@ -70,46 +70,63 @@ class SampleReader:
             "service": wish.service, "kind": wish.kind, "start": start, "stop": stop,
             "most": wish.most, "refusal": _REFUSAL,
         }  # fmt: skip
+        having = ""
+        for number, name in enumerate(wish.scored):
+            values[f"scored{number}"] = name
+            having += f" AND {_has_score(f'{{scored{number}:String}}')}"
         selected = []
         for number, name in enumerate(wish.features):
             prefix, _, rest = name.partition(":")
             values[f"name{number}"] = rest or VECTOR
             selected.append(_column(name, prefix, f"{{name{number}:String}}"))
         rows = self._engine.rows(
-            f"""SELECT calls.trace_id, calls.span_id, {", ".join(selected)}
+            f"""SELECT calls.trace_id, calls.span_id, calls.response_id, {", ".join(selected)}
             FROM {DATABASE}.calls AS calls
             WHERE {ENDED} >= {_at("start")} AND {ENDED} < {_at("stop")}
               AND calls.ts >= {_at("start")} - INTERVAL 1 DAY AND calls.ts < {_at("stop")}
-              AND calls.service = {{service:String}} AND calls.kind = {{kind:String}}
+              AND calls.service = {{service:String}} AND calls.kind = {{kind:String}}{having}
             ORDER BY cityHash64(calls.trace_id, calls.span_id), calls.trace_id, calls.span_id
             LIMIT 1 BY if(calls.session_id != '', calls.session_id,
               if(calls.trace_id != '', calls.trace_id, calls.span_id))
             LIMIT {{most:UInt32}}""",
             values,
         )
-        columns = list(zip(*rows, strict=True)) or [()] * (2 + len(wish.features))
+        columns = list(zip(*rows, strict=True)) or [()] * (3 + len(wish.features))
         told = {
             name: _vectors(column) if feature_kind(name) == "embedding" else tuple(column)
-            for name, column in zip(wish.features, columns[2:], strict=True)
+            for name, column in zip(wish.features, columns[3:], strict=True)
         }
         named = [name for name in wish.features if name.startswith("score:")]
         for name in named:
-            told[name] = self._scores(name.partition(":")[2], wish, start, columns[1])
+            told[name] = self._scores(name.partition(":")[2], wish, start, *columns[1:3])
         return Sample(told, tuple(zip(columns[0], columns[1], strict=True)))
 
     def _scores(
-        self, name: str, wish: Wish, start: int, spans: tuple[str, ...]
+        self, name: str, wish: Wish, start: int, spans: tuple[str, ...], answers: tuple[str, ...]
     ) -> tuple[float | None, ...]:
-        """The score of each call, None for those that have none."""
+        """The score of each call, by its span or its response; None for those that have none."""
         of_name = "name = {name:String} AND service = {service:String} AND ts >= " + _at("start")
         rows = self._engine.rows(
             f"SELECT lower(call_id), value FROM {DATABASE}.scores WHERE {of_name}"
-            f" AND has({{spans:Array(String)}}, lower(call_id)) AND NOT isNaN(value)"
+            f" AND has({{ids:Array(String)}}, lower(call_id)) AND NOT isNaN(value)"
             f" AND {scores.holds(of_name)}",
-            {"name": name, "service": wish.service, "start": start, "spans": list(spans)},
+            {"name": name, "service": wish.service, "start": start,
+             "ids": [*spans, *(answer.lower() for answer in answers if answer)]},
+        )  # fmt: skip
+        found = {str(name): float(value) for name, value in rows}
+        return tuple(
+            found.get(span, found.get(answer.lower()))
+            for span, answer in zip(spans, answers, strict=True)
         )
-        found = {str(span): float(value) for span, value in rows}
-        return tuple(found.get(span) for span in spans)
+
+
+def _has_score(name: str) -> str:
+    """SQL: a call has a score of this name, whichever of its ids it was told by."""
+    scored = (
+        f"SELECT lower(call_id) FROM {DATABASE}.scores WHERE name = {name}"
+        f" AND service = {{service:String}} AND ts >= {_at('start')} AND NOT isNaN(value)"
+    )
+    return f"(lower(calls.span_id) IN ({scored}) OR lower(calls.response_id) IN ({scored}))"
 
 
 def _column(name: str, prefix: str, parameter: str) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from tocsin.assess.detectors.committee import Committee, CommitteeConfig
+from tocsin.assess.detectors.correlation import Correlation, CorrelationConfig
 from tocsin.assess.detectors.count_scan import CountScan, CountScanConfig
 from tocsin.assess.detectors.cusum import Cusum, CusumConfig
 from tocsin.assess.detectors.drift import Drift, DriftConfig
@@ -28,14 +29,14 @@ from tocsin.domain.findings import Verdict
 from tocsin.domain.registry import Registry
 
 __all__ = [
-    "DETECTORS", "Committee", "CommitteeConfig", "CountScan", "CountScanConfig", "Cusum",
-    "CusumConfig", "Detector", "DetectorKind", "Drift", "DriftConfig", "Ewma", "EwmaConfig",
-    "Iqr", "IqrConfig", "ModelChange", "ModelChangeConfig", "NoData", "NoDataConfig",
-    "PaceShift", "PaceShiftConfig",
-    "RelativeChange", "RelativeChangeConfig", "RollingLevel", "RollingLevelConfig", "Seasonal",
-    "SeasonalConfig", "StaticThreshold", "StaticThresholdConfig", "SustainedBreach",
-    "SustainedBreachConfig", "VolumeDrop", "VolumeDropConfig", "WesternElectric",
-    "WesternElectricConfig", "ZScore", "ZScoreConfig",
+    "DETECTORS", "Committee", "CommitteeConfig", "Correlation", "CorrelationConfig",
+    "CountScan", "CountScanConfig", "Cusum", "CusumConfig", "Detector", "DetectorKind", "Drift",
+    "DriftConfig", "Ewma", "EwmaConfig", "Iqr", "IqrConfig", "ModelChange", "ModelChangeConfig",
+    "NoData", "NoDataConfig", "PaceShift", "PaceShiftConfig", "RelativeChange",
+    "RelativeChangeConfig", "RollingLevel", "RollingLevelConfig", "Seasonal", "SeasonalConfig",
+    "StaticThreshold", "StaticThresholdConfig", "SustainedBreach", "SustainedBreachConfig",
+    "VolumeDrop", "VolumeDropConfig", "WesternElectric", "WesternElectricConfig", "ZScore",
+    "ZScoreConfig",
 ]  # fmt: skip
 
 
@@ -71,6 +72,7 @@ DETECTORS.add("no_data", NoData)
 DETECTORS.add("zscore", ZScore)
 DETECTORS.add("drift", Drift)
 DETECTORS.add("model_change", ModelChange)
+DETECTORS.add("correlation", Correlation)
 DETECTORS.add("iqr", Iqr)
 DETECTORS.add("rolling_level", RollingLevel)
 DETECTORS.add("seasonal", Seasonal)

@@ -68,6 +68,10 @@ class LookingConfig(DetectorConfig):
         """The features to read, and the kind of call they are of."""
         raise NotImplementedError
 
+    def scored(self) -> tuple[str, ...]:
+        """Names of scores that every call to be compared has."""
+        return ()
+
     def wish(self, service: str) -> Wish:
         """What is to be read for a monitor of `service`."""
         features, kind = self.sampled()
@@ -76,6 +80,7 @@ class LookingConfig(DetectorConfig):
             self.every_minutes, self.most,
             self._minute("since") if self.since else None,
             self._minute("until") if self.until else None,
+            self.scored(),
         )  # fmt: skip
 
     def _minute(self, name: str) -> int:
