@@ -1,4 +1,4 @@
-"""One GET at an address that a user named: checked, pinned, bounded, and never redirected."""
+"""One request to an address that a user named: checked, pinned, bounded, and never redirected."""
 
 from __future__ import annotations
 
@@ -47,13 +47,13 @@ class Asker:
 
     async def get(self, url: str, headers: Mapping[str, str] | None = None) -> Answered:
         """The answer, whatever its status. Raises Unreadable when there is none."""
-        try:
-            async with asyncio.timeout(self._timeout):
-                return await self._get(url, headers or {})
-        except TimeoutError:
-            raise Unreadable(f"no complete answer within {self._timeout:g} s") from None
-        except httpx.HTTPError as error:
-            raise Unreadable(f"no answer ({type(error).__name__})") from None
+        return await self._ask("GET", url, headers or {})
+
+    async def post(self, url: str, told: Any, headers: Mapping[str, str] | None = None) -> Answered:
+        """As `get`, with `told` sent as JSON."""
+        body = json.dumps(told).encode()
+        given = {"Content-Type": "application/json", **(headers or {})}
+        return await self._ask("POST", url, given, body)
 
     async def read(self, url: str, headers: Mapping[str, str] | None = None) -> Answered:
         """As `get`, for an answer of 200 or 304. Raises Unreadable for any other."""
@@ -70,7 +70,20 @@ class Asker:
         if client is not None:
             await client.aclose()
 
-    async def _get(self, url: str, headers: Mapping[str, str]) -> Answered:
+    async def _ask(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes = b""
+    ) -> Answered:
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await self._request(method, url, headers, body)
+        except TimeoutError:
+            raise Unreadable(f"no complete answer within {self._timeout:g} s") from None
+        except httpx.HTTPError as error:
+            raise Unreadable(f"no answer ({type(error).__name__})") from None
+
+    async def _request(
+        self, method: str, url: str, headers: Mapping[str, str], content: bytes
+    ) -> Answered:
         pinned = await pin_target(url, allow_private=self._allow_private)
         if isinstance(pinned, Refused):
             raise Unreadable(pinned.reason)
@@ -81,7 +94,7 @@ class Asker:
             )  # fmt: skip
         given = {**headers, **pinned.headers}
         async with self._client.stream(
-            "GET", pinned.url, headers=given, extensions=pinned.extensions
+            method, pinned.url, headers=given, content=content, extensions=pinned.extensions
         ) as response:
             body = bytearray()
             async for piece in response.aiter_bytes():

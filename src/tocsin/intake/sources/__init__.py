@@ -13,6 +13,7 @@ from tocsin.intake.sources.arize import ArizeMonitors
 from tocsin.intake.sources.cloudwatch import CloudWatch
 from tocsin.intake.sources.cloudwatch_logs import CloudWatchLogs
 from tocsin.intake.sources.gcp_logging import GcpLogging
+from tocsin.intake.sources.model_probe import ModelProbe
 from tocsin.intake.sources.probe import Probe
 from tocsin.intake.sources.prometheus import Prometheus
 from tocsin.intake.sources.sagemaker import SageMaker
@@ -24,6 +25,7 @@ SOURCES.add("arize", ArizeMonitors)
 SOURCES.add("cloudwatch", CloudWatch)
 SOURCES.add("cloudwatch_logs", CloudWatchLogs)
 SOURCES.add("gcp_logging", GcpLogging)
+SOURCES.add("model_probe", ModelProbe)
 SOURCES.add("probe", Probe)
 SOURCES.add("prometheus", Prometheus)
 SOURCES.add("sagemaker", SageMaker)
