@@ -208,6 +208,7 @@ def test_the_openapi_document_describes_every_path_of_the_api(client: TestClient
         "/v1/sources", "/v1/breakdown", "/v1/data-quality", "/v1/why",
         "/v1/oncall", "/v1/arrangements", "/v1/silences", "/v1/overrides",
         "/v1/arrangements/{arrangement_id}/end",
+        "/v1/detectors", "/v1/detectors/{name}", "/v1/page-budgets", "/v1/precision",
         "/v1/incidents/{incident_id}/acknowledge", "/v1/incidents/{incident_id}/resolve",
         "/v1/incidents/{incident_id}/verdict",
     }  # fmt: skip

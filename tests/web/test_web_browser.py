@@ -32,6 +32,7 @@ FLAGS = (
 INCIDENT = "/incidents/support/latency_p95-3"
 PAGES = ("/", "/services", "/services/support", "/services/search", "/objectives", "/incidents",
          INCIDENT, INCIDENT + "/why", "/calls", "/messages", "/audit", "/sources", "/data-quality",
+         "/detectors", "/detectors/failures/support?threshold=4",
          "/quarantine", "/setup", "/oncall",
          "/nope")  # fmt: skip
 

@@ -7,7 +7,7 @@ would, including the refusal of actions that come too late.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -17,6 +17,8 @@ import numpy as np
 
 from tocsin.assess.masked import Fairness, Gap
 from tocsin.assess.means import MeanNow
+from tocsin.assess.page_budget import Calibration
+from tocsin.assess.precision import Precision
 from tocsin.assess.quality import Estimate, QualityStanding
 from tocsin.assess.segments import SegmentsConfig, standings
 from tocsin.domain.errors import Conflict
@@ -24,6 +26,7 @@ from tocsin.domain.findings import IncidentState
 from tocsin.engine.arranging import Arranging
 from tocsin.engine.breakdown import BadRange
 from tocsin.engine.rederive import Rederived, Tried
+from tocsin.engine.replay import CannotReplay
 from tocsin.engine.rules import compile_desired
 from tocsin.engine.sources import TargetStatus
 from tocsin.engine.testimony import (
@@ -47,6 +50,17 @@ from tocsin.web.data_quality_views import (
     SetAsideRow,
 )
 from tocsin.web.desk import BadCursor, IncidentFilter, Missing
+from tocsin.web.detector_views import (
+    AlertRow,
+    BudgetView,
+    DetectorRow,
+    DetectorsView,
+    DetectorView,
+    OutcomeView,
+    Rang,
+    TeamPrecision,
+    TraceView,
+)
 from tocsin.web.objective_views import BurnView, ObjectiveView
 from tocsin.web.readiness import Readiness
 from tocsin.web.serving import MetricNameResource, MetricsResource
@@ -539,6 +553,10 @@ class MemoryDesk:
         aside = SetAsideRow("shop", "otlp traces", "it starts more than # days ago", 9)
         return DataQualityView(start, self.now, (one,), (aside,))
 
+    @property
+    def detectors(self) -> FakeDetectors:
+        return FakeDetectors(bool(self.rows))
+
     def sources(self) -> tuple[TargetStatus, ...]:
         if not self.rows:
             return ()
@@ -632,3 +650,73 @@ def _page(items: Sequence[T], cursor: str | None, limit: int) -> Page[T]:
         raise BadCursor(f"{cursor!r} is not a cursor of this server") from None
     stop = start + limit
     return Page(tuple(items[start:stop]), str(stop) if stop < len(items) else None, len(items))
+
+
+class FakeDetectors:
+    """Two detectors under a budget; none when nothing was ever seen."""
+
+    def __init__(self, is_full: bool) -> None:
+        self._is_full = is_full
+
+    def all(self) -> DetectorsView:
+        if not self._is_full:
+            return DetectorsView(NOW, (), (), ())
+        limits = Calibration("support", 20_514, 5.4, 3.6, "measured", 6_412, 31, 88, 7, 2,
+                             "the last 7 days are less calm than before: 40 hours reached "
+                             "evidence 3, 9.1 were to be expected")  # fmt: skip
+        known = Precision(5, 1, 1, 1, 2, 5 / 7, 0.29, 0.96)
+        budget = BudgetView("support", 2.0, 20.0, 2, limits, 4.0, 19, 15, 2, True, known)
+        return DetectorsView(NOW, (budget,), (TeamPrecision("support", known),), self._rows())
+
+    def one(self, name: str, asked: Mapping[str, float], days: int) -> DetectorView:
+        rows = {row.name: row for row in self.all().detectors}
+        if name not in rows:
+            raise Missing(f"there is no detector {name}")
+        if asked.keys() - {"threshold", "for_minutes"}:
+            raise CannotReplay(f"{name} has no setting {min(asked)!r} that is a number")
+        settings = {"threshold": 6.0, "for_minutes": 2}
+        if name == "slow":
+            return DetectorView(rows[name], NOW, {}, days, {}, (), (), 0, None, (),
+                                "It compares samples or segments, not minutes.")  # fmt: skip
+        rang = Rang(DEPLOY, NOW, 17.2, True, "9 of 20 calls failed in 1 min (45 %)", "real")
+        as_is = OutcomeView("As it is", settings, 4, 1, 31, 2, 1, 1, (rang,))
+        other = OutcomeView("As asked", {**settings, **asked}, 9, 3, 64, 2, 2, 3, (rang,))
+        values = tuple(0.01 if at % 7 else None for at in range(1440))
+        return DetectorView(
+            row=rows[name],
+            updated=NOW,
+            settings=settings,
+            days=days,
+            asked={**settings, **asked},
+            alerts=(
+                AlertRow(
+                    DEPLOY, NOW, "page", "9 of 20 calls failed", "support/latency_p95-3", 1, "real"
+                ),
+                AlertRow(DEPLOY, None, "ticket", "3 of 20 calls failed", "", None, ""),
+            ),
+            peaks=tuple((NOW - timedelta(hours=7 * n), 3.0 + n % 5) for n in range(40)),
+            judged_hours=700,
+            trace=TraceView(
+                NOW - timedelta(days=1),
+                60,
+                "ratio",
+                values,
+                (0.008,) * 1440,
+                (0.0,) * 1440,
+                (0.02,) * 1440,
+                tuple(at > 1400 for at in range(1440)),
+            ),
+            outcomes=(as_is, other) if asked else (as_is,),
+            note="",
+        )
+
+    def _rows(self) -> tuple[DetectorRow, ...]:
+        known, unknown = (Precision(5, 1, 1, 1, 2, 5 / 7, 0.29, 0.96),
+                          Precision(0, 0, 0, 0, 0, None, 0.0, 1.0))  # fmt: skip
+        return (
+            DetectorRow("failures/support", "Support: failures", "support", "support",
+                        "count_scan", "page", "support", "found", "9 of 20 calls failed", 17.2,
+                        3.6, 5.4, 4, 1, known),
+            DetectorRow("slow", "Support: <slow>", "support", "support", "drift", "ticket", "",
+                        "unknown", "too little history", None, None, None, 0, 0, unknown),
+        )  # fmt: skip

@@ -302,6 +302,11 @@ class House:
         return respond(self.state, self.rules.policy, current, ask, actor, now)
 
     @property
+    def history(self) -> MinuteSource:
+        """Stored minutes, by the names of services that are configured."""
+        return self._afresh
+
+    @property
     def breakdowns(self) -> Breakdowns:
         """Answers which slice of a service's traffic, and what changed."""
         return Breakdowns(self.desired.services, self.telemetry.slices, self._minutes.changes)

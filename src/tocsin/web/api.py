@@ -20,10 +20,11 @@ from tocsin.domain.errors import Conflict, SpecError, TocsinError
 from tocsin.engine.arranging import CannotArrange
 from tocsin.engine.breakdown import MEASURES, BadRange
 from tocsin.engine.documents import NoSuchDocument
+from tocsin.engine.replay import CannotReplay
 from tocsin.engine.sources import TargetStatus
 from tocsin.engine.testimony import Why
 from tocsin.store.exports import CannotExport
-from tocsin.web import definitions
+from tocsin.web import definitions, detectors
 from tocsin.web.breakdown_views import Asked
 from tocsin.web.call_views import CallView
 from tocsin.web.data_quality_views import DataQualityView
@@ -101,6 +102,7 @@ def create_api(
     app.include_router(_explaining(desk), prefix="/v1")
     app.include_router(_records(desk), prefix="/v1")
     app.include_router(_acting(desk), prefix="/v1")
+    app.include_router(detectors.routes(desk), prefix="/v1")
     for router in routers:
         app.include_router(router, prefix="/v1")
     if definer is not None:
@@ -122,6 +124,7 @@ def status_of(error: Exception) -> int:
         (CannotExport, 400),
         (BadRange, 422),
         (CannotArrange, 400),
+        (CannotReplay, 422),
         (Conflict, 409),
     )
     return next((status for kind, status in statuses if isinstance(error, kind)), 500)

@@ -27,6 +27,7 @@ from tocsin.web.auth import AuthPolicy
 from tocsin.web.callbacks import Callbacks
 from tocsin.web.definitions import Definer
 from tocsin.web.desk import Desk
+from tocsin.web.detector_pages import DetectorPages
 from tocsin.web.duty import DutyPages
 from tocsin.web.guard import SAFE_HEADERS, Guard, SecurityHeaders, problem
 from tocsin.web.pages import Pages
@@ -79,6 +80,7 @@ def create_app(
         *(Callbacks(answers).routes() if answers is not None else []),
         *actions.routes(),
         *DutyPages(lambda: desk.arranging, renderer, clock, actions.form).routes(),
+        *DetectorPages(desk, renderer).routes(),
         *Pages(desk, renderer).routes(),
         *(route for made in more_pages for route in made(renderer)),
     ]

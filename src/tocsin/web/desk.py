@@ -18,6 +18,7 @@ from tocsin.engine.testimony import Why
 from tocsin.web.breakdown_views import Asked
 from tocsin.web.call_views import CallView
 from tocsin.web.data_quality_views import DataQualityView
+from tocsin.web.detector_views import DetectorDesk
 from tocsin.web.objective_views import ObjectiveView
 from tocsin.web.readiness import Readiness
 from tocsin.web.serving import MetricsResource
@@ -68,6 +69,11 @@ class Desk(Protocol):
 
     def objectives(self) -> tuple[ObjectiveView, ...]:
         """Every SLO, least budget first, unknown ones last."""
+        ...
+
+    @property
+    def detectors(self) -> DetectorDesk:
+        """What is asked about detectors and page budgets."""
         ...
 
     def incidents(

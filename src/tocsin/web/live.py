@@ -29,6 +29,7 @@ from tocsin.web import (
 from tocsin.web.call_views import CallView
 from tocsin.web.data_quality_views import DataQualityView
 from tocsin.web.desk import IncidentFilter, Missing
+from tocsin.web.detector_reading import DetectorReading
 from tocsin.web.listing import number, paged, passes
 from tocsin.web.objective_views import ObjectiveView
 from tocsin.web.readiness import Readiness
@@ -78,6 +79,7 @@ class LiveDesk:
         self.arranging = house.arranging
         self._progress = progress
         self.sources = sources
+        self.detectors = DetectorReading(house)
         self._lock = threading.Lock()
         self._fleet: dict[Window, tuple[int, FleetView]] = {}
 

@@ -34,6 +34,7 @@ NAVIGATION = (
     ("/", "Fleet"),
     ("/services", "Services"),
     ("/objectives", "Objectives"),
+    ("/detectors", "Detectors"),
     ("/incidents", "Incidents"),
     ("/experiments", "Experiments"),
     ("/oncall", "On call"),
