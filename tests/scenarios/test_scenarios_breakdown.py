@@ -5,9 +5,40 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 
-from world import T0, Phase, World, usual
+from world import CONFIG, T0, Phase, World, usual
 
 from tocsin.domain.clock import iso
+
+GOOD = """
+---
+apiVersion: tocsin/v1
+kind: CompositeSLO
+metadata: {name: good-answer}
+spec:
+  service: chat
+  method: event
+  good: ["cost_usd <= 1", "not failed", {slo: chat-latency}]
+  target: 0.97
+  window: {duration: 24h, isRolling: true}
+"""
+
+
+def test_a_composite_says_which_condition_calls_missed_and_where(tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text(CONFIG.read_text() + GOOD)
+    phases = [
+        *usual("chat", until=40),
+        Phase("chat", -60, 10, per_minute=5.0, tenant="beta"),
+        Phase("chat", 10, 40, per_minute=6.0, failing=0.9, tenant="beta"),
+    ]
+    with World(tmp_path, phases, config=config) as made:
+        made.play(30)
+        alerts = made.house.state.alerts().values()
+        (found,) = [a for a in alerts if a.labels["monitor"] == "slo/good-answer"]
+        told = found.evidence["components"]
+        assert [one["name"] for one in told] == ["not failed"]
+        assert found.evidence["component"].startswith("not failed (missed by ")
+        assert found.evidence["breakdown"]["slices"][0]["where"] == {"tenant": "beta"}
 
 
 def test_the_slice_that_fails_is_on_the_incident_and_in_the_api(tmp_path: Path) -> None:

@@ -57,6 +57,7 @@ class Ledger:
             book.open(monitor)
         self.accounts = book.accounts()
         self._row, self._uncorrected, self._mixes = book.rows(len(self.series))
+        self._parts = book.part_rows(len(self.series))
         self._fine = book.fine
         charged = [UNIT if a.slices else a.unit for a in self.accounts.accounts]
         charged += [UNIT] * len(book.joined)
@@ -76,6 +77,10 @@ class Ledger:
     def uncorrected_rows(self, monitors: Iterable[Monitor]) -> Rows:
         """The row of each objective as if nothing had been corrected."""
         return np.array([self._uncorrected[monitor.name] for monitor in monitors], np.intp)
+
+    def part_rows(self, monitor: Monitor) -> Rows:
+        """The rows of a composite's parts, as they are charged. KeyError for what is none."""
+        return self._parts[monitor.name]
 
     def is_fine(self, series: SeriesId, begin: int) -> bool:
         """Whether a budget that begins at `begin` cannot be read back by the hour."""
@@ -234,6 +239,7 @@ class _Book:
         self.joined: list[Joined] = []
         self.fine: set[SeriesId] = set()
         self._entries: list[tuple[str, bool, _Place]] = []
+        self._parts: dict[str, list[_Place]] = {}
 
     def open(self, monitor: Monitor) -> None:
         """Note what the objective is charged, with and without corrections."""
@@ -267,6 +273,16 @@ class _Book:
                 plain[name] = row
         return corrected, plain, mixes
 
+    def part_rows(self, first: int) -> dict[str, Rows]:
+        """The rows of every composite's parts, by monitor; accounts begin with row `first`."""
+        return {
+            name: np.array(
+                [at if kind == "raw" else first + at for kind, at in places if isinstance(at, int)],
+                np.intp,
+            )
+            for name, places in self._parts.items()
+        }
+
     def _place(
         self, monitor: Monitor, objective: Objective, corrections: tuple[Correction, ...]
     ) -> _Place:
@@ -278,6 +294,7 @@ class _Book:
             self._single(part.series, objective.cut(part.slices), corrections)
             for part in composite.parts
         ]
+        self._parts[monitor.name] = places  # those with corrections come last, and hold
         if composite.method in ("any", "missing"):
             weights = tuple(
                 (place, part.weight)

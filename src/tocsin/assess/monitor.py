@@ -107,9 +107,10 @@ class Objective:
     see `burn.presets`. metric: what the share is of, for people (latency, availability, cost, ...).
     calendar: when the budget begins anew; None for a period that rolls. slices: how time is cut
     when slices are judged instead of calls. corrections: what people decided to charge otherwise.
-    composite: the objectives that it is made of, instead of a series of its monitor. mean: the
-    value that is held to a limit instead of a share; calls are then charged in proportion to it
-    (`domain.series.Charge`), and `target` says nothing.
+    composite: the objectives that it is made of, instead of a series of its monitor. conditions:
+    that a call has to meet all at once, each as a part, for evidence; the series counts the whole.
+    mean: the value that is held to a limit instead of a share; calls are then charged in proportion
+    to it (`domain.series.Charge`), and `target` says nothing.
     """
 
     target: float
@@ -121,6 +122,7 @@ class Objective:
     slices: Slices | None = None
     corrections: tuple[Correction, ...] = ()
     composite: Composite | None = None
+    conditions: tuple[Part, ...] = ()
     mean: Mean | None = None
 
     def __post_init__(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy.typing as npt
 
 from tocsin.assess.budget import ObjectiveStatus, objective_status
 from tocsin.assess.burn import burns_faster, span
+from tocsin.assess.components import components, told
 from tocsin.assess.ledger import Floats
 from tocsin.assess.means import charge_bounds_of
 from tocsin.assess.monitor import BurnStep, Mean, Monitor, Objective, Severity
@@ -144,8 +146,9 @@ class ObjectiveGroup:
         step, total = self._steps[chosen], round(long[1, chosen])
         status = objective_status(window, monitor, minute)
         burn = float(long[0, chosen] / long[1, chosen] / self._budget[chosen])
+        parts = components(window, monitor, minute + 1, step.long_minutes)
         reasons = {
-            name: _reason(monitor, self._steps[at], long[0, at], long[1, at], status)
+            name: _reason(monitor, self._steps[at], long[:, at], status, told(parts))
             for name, first in firsts.items()
             for at in first
         }
@@ -167,6 +170,9 @@ class ObjectiveGroup:
             ],
             "rules": reasons,
         }
+        if parts:
+            evidence["components"] = [asdict(part) for part in parts]
+            evidence["component"] = told(parts)
         if severity == "ticket" and self._is_page[chosen]:
             noun = status.counts_in.split()[0]
             evidence["lowered"] = f"fewer than {self._min_events[chosen]} {noun}: a ticket, no page"
@@ -219,8 +225,10 @@ def _measured(mean: Mean | None, bad: float, total: int) -> dict[str, Any]:
 
 
 def _reason(
-    monitor: Monitor, step: BurnStep, bad: float, total: float, status: ObjectiveStatus
+    monitor: Monitor, step: BurnStep, counts: Floats, status: ObjectiveStatus, by: str
 ) -> str:
+    """by: which components of a composite did it."""
+    bad, total = counts
     objective = monitor.method
     assert isinstance(objective, Objective)  # noqa: S101 (only those are judged here)
     burn, within = bad / total / objective.budget, span(step.long_minutes)
@@ -241,6 +249,7 @@ def _reason(
         )
         allowed = percent(objective.budget)
         said = f"{what} in {within} ({percent(bad / total)}), the objective allows {allowed}"
+    said += f", mostly by {by}" if by else ""
     text = f"{said}: the {status.period_name} error budget burns {burn:.3g} times too fast"
     left = status.minutes_to_exhaustion
     if left == 0:

@@ -230,6 +230,7 @@ def _evidence(incident: Incident, evidence: Mapping[str, Any]) -> tuple[tuple[st
     shown = [
         ("Now", _quantity(evidence, "value", unit)),
         ("Expected", _quantity(evidence, "expected", unit)),
+        ("Component", _text(evidence.get("component"))),
         ("Mostly", _text(evidence.get("slice"))),
         ("Provider or us", _text(evidence.get("provider_note"))),
         ("Depends on", "; ".join(_texts(evidence.get("dependencies")))),

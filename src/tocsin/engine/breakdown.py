@@ -13,6 +13,7 @@ from tocsin.assess.breakdown.account import Wording, additive_account, ratio_acc
 from tocsin.assess.breakdown.cells import Cells
 from tocsin.assess.breakdown.onset import onset
 from tocsin.assess.breakdown.ratio import Counts
+from tocsin.assess.monitor import Part
 from tocsin.domain.clock import from_minute, iso
 from tocsin.domain.errors import TocsinError
 from tocsin.domain.series import Change, Ratio
@@ -109,6 +110,20 @@ class Breakdowns:
             "since": iso(from_minute(since)) if since is not None else None,
             "changes": self._changes(service, since or window.start, window.stop),
         }  # fmt: skip
+
+    def missed(
+        self, service: str, parts: Sequence[Part], start: int, stop: int
+    ) -> list[dict[str, Any]]:
+        """How many calls of epoch minutes [start, stop) missed each of several conditions, the most
+        missed first. A call that missed two counts for both."""
+        known = self.services.get(service)
+        told = known.service_name if known else service
+        window = Window(start, stop, start - 1, start)
+        found = []
+        for part in parts:
+            total, bad = (int(c[1:].sum()) for c in self.slices.by_minute(told, part.ratio, window))
+            found.append({"name": part.name, "service": service, "bad": bad, "total": total})
+        return sorted(found, key=lambda one: -one["bad"])
 
     def _measure(self, service: str, measure: str | Ratio, window: Window) -> Ratio | Amount:
         if isinstance(measure, Ratio):

@@ -13,7 +13,7 @@ from typing import Any
 
 import structlog
 
-from tocsin.assess.monitor import Monitor
+from tocsin.assess.monitor import Monitor, Objective
 from tocsin.domain.clock import from_minute, to_minute
 from tocsin.domain.dependencies import DependencyStatus, about
 from tocsin.domain.errors import TocsinError
@@ -64,6 +64,7 @@ class Witness:
         for part in (
             lambda: {"changes": self._changes_before(service, now)},
             lambda: self._slice(alert, service, now),
+            lambda: self._conditions(alert, service, now),
             lambda: self._provider(service),
             lambda: self._dependencies(service, now),
         ):
@@ -86,25 +87,50 @@ class Witness:
         return [_before(change, minute) for change in reversed(mine)][:MOST_CHANGES]
 
     def _slice(self, alert: Alert, service: str, now: datetime) -> dict[str, Any]:
-        measure = self._measure(alert)
+        whose, measure = self._measure(alert, service)
         if measure is None:
             return {}
         stop = to_minute(now)
         window = window_of(stop - SLICE_WINDOW_MIN, stop)
-        account = self._breakdowns.account(service, measure, window)
+        account = self._breakdowns.account(whose, measure, window)
         found: dict[str, Any] = {"breakdown": account}
         if account["lines"]:
             found |= {"slice": account["lines"][0], "slices": account["lines"]}
         return found
 
-    def _measure(self, alert: Alert) -> Ratio | str | None:
-        """What is broken down for an alert: what its monitor counts, else what its signal is."""
+    def _conditions(self, alert: Alert, service: str, now: datetime) -> dict[str, Any]:
+        """Which of a composite's conditions calls missed: it counts calls that missed any."""
+        objective = self._objective(alert)
+        if objective is None or not objective.conditions:
+            return {}
+        stop = to_minute(now)
+        missed = self._breakdowns.missed(
+            service, objective.conditions, stop - SLICE_WINDOW_MIN, stop
+        )
+        found = [one for one in missed if one["bad"]]
+        lead = "{name} (missed by {bad:,} of {total:,} calls)".format(**found[0]) if found else ""
+        return {"component": lead, "components": found}
+
+    def _objective(self, alert: Alert) -> Objective | None:
+        monitor = self._monitors.get(alert.labels.get("monitor", ""))
+        method = monitor.method if monitor is not None else None
+        return method if isinstance(method, Objective) else None
+
+    def _measure(self, alert: Alert, service: str) -> tuple[str, Ratio | str | None]:
+        """What is broken down for an alert, and of which service: what its monitor counts (of a
+        composite, what the component counts that did most of it), else what its signal is."""
         monitor = self._monitors.get(alert.labels.get("monitor", ""))
         if monitor is not None and monitor.ratio is not None:
             if monitor.ratio.charge is None:
-                return monitor.ratio
-            return SIGNAL_MEASURES.get(monitor.labels.get("slo_metric", ""))
-        return SIGNAL_MEASURES.get(alert.labels.get("signal", ""))
+                return service, monitor.ratio
+            return service, SIGNAL_MEASURES.get(monitor.labels.get("slo_metric", ""))
+        objective = self._objective(alert)
+        if objective is not None and objective.composite is not None:
+            parts = {part.name: part for part in objective.composite.parts}
+            for one in alert.evidence.get("components", ())[:1]:
+                leading = parts[one["name"]]
+                return leading.series.service, leading.ratio
+        return service, SIGNAL_MEASURES.get(alert.labels.get("signal", ""))
 
     def _provider(self, service: str) -> dict[str, Any]:
         known = self._services.get(service)

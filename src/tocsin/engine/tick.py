@@ -46,6 +46,8 @@ EXPLAINED = frozenset(
     {
         "changes",
         "breakdown",
+        "component",
+        "components",
         "dependencies",
         "slice",
         "slices",

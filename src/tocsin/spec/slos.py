@@ -142,6 +142,7 @@ class _Draft:
         self, target: float, *, title: str, metric: str, method: str, suffix: str = "",
         measured: Measure | None = None, counts: tuple[SeriesId, Ratio] | None = None,
         slices: Slices | None = None, composite: Composite | None = None,
+        conditions: tuple[Part, ...] = (),
     ) -> Iterator[Monitor]:  # fmt: skip
         """The objective, or none when no burn policy fits its period."""
         period, document = self.window.duration.minutes, self.document
@@ -163,6 +164,7 @@ class _Draft:
             slices=slices,
             corrections=_corrections(self.assembly, document, method),
             composite=composite,
+            conditions=conditions,
             mean=self.mean(measured) if measured is not None else None,
         )
         monitor = Monitor(
@@ -288,9 +290,11 @@ def _event(draft: _Draft, slos: Mapping[str, Document]) -> Iterator[Monitor]:
     """A composite whose calls are good when they meet every condition."""
     spec: CompositeSLOShape = draft.document.spec
     conditions: list[str | Ratio] = []
+    names: list[str] = []
     for i, one in enumerate(spec.good):
         if isinstance(one, str):
             conditions.append(one)
+            names.append(one)
             continue
         place = ("spec", "good", i, "slo")
         found = _component(draft, place, one.slo, slos)
@@ -302,15 +306,19 @@ def _event(draft: _Draft, slos: Mapping[str, Document]) -> Iterator[Monitor]:
             draft.say(place, f"SLO {one.slo!r} cannot be a condition: {error}")
             return
         conditions.append(found[1].indicator.ratio)
-    name = draft.document.name
+        names.append(one.slo)
+    name, service = draft.document.name, draft.service.name
     yield from draft.monitor(
         spec.share,
         title=draft.document.metadata.display_name or f"{draft.service.display_name}: {name}",
         metric="composite",
         method="Occurrences",
-        counts=(SeriesId(draft.service.name, f"composite {name}"),
-                met_by_all(conditions, spec.kind)),
-    )  # fmt: skip
+        counts=(SeriesId(service, f"composite {name}"), met_by_all(conditions, spec.kind)),
+        conditions=tuple(
+            Part(text, SeriesId(service, text), met_by_all([each], spec.kind))
+            for text, each in zip(names, conditions, strict=True)
+        ),
+    )
 
 
 def _component(

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from email import message_from_string, policy
 from typing import Any
 
+from tocsin.assess.wording import percent
 from tocsin.domain.findings import Incident
 from tocsin.store.ledger import LedgerEntry
 from tocsin.store.reading import TimelineItem
@@ -55,6 +56,7 @@ def incident_view(
         value=_scaled(evidence.get("value"), scale),
         expected=_scaled(evidence.get("expected"), scale),
         unit=_UNITS.get(unit, "count"),
+        components=tuple(_component(one) for one in evidence.get("components", ())),
         slices=tuple(SliceView(str(line)) for line in evidence.get("slices", ())),
         changes=tuple(before[-5:]),
         provider=str(evidence.get("provider_note") or ""),
@@ -144,6 +146,14 @@ def _expectation(incident: Incident) -> str:
         unit = str(evidence.get("unit") or "")
         return f"the trailing week: {evidence['expected']:.4g} {unit}".strip()
     return "what its monitor allows"
+
+
+def _component(one: Mapping[str, Any]) -> str:
+    """A part of a composite, in words: of several objectives, or of several conditions."""
+    if "contribution" not in one:
+        return f"{one['name']}: missed by {one['bad']:,} of {one['total']:,} calls"
+    found = "no calls" if one["share"] is None else f"{percent(one['share'])} bad"
+    return f"{one['name']}: {percent(one['contribution'])} of what was spent ({found})"
 
 
 def _told(effect: StoredEffect, receivers: Mapping[str, str]) -> ToldView:

@@ -117,6 +117,7 @@ class IncidentResource:
     value: float | None
     expected: float | None
     unit: Unit
+    components: tuple[str, ...]
     slices: tuple[SliceView, ...]
     changes: tuple[ChangeView, ...]
     provider: str

@@ -305,6 +305,7 @@ class IncidentView:
     value, expected: in `unit`. expectation: in words, what the value was held against.
     provider: "us or them", in words, "" when not looked at. dependencies: how what the service uses
     fares, in words. children: alerts that it explains, and that nobody is told of by themselves.
+    components: of a composite, in words.
     """
 
     row: IncidentRow
@@ -315,6 +316,7 @@ class IncidentView:
     value: float | None = None
     expected: float | None = None
     unit: Unit = "ratio"
+    components: tuple[str, ...] = ()
     slices: tuple[SliceView, ...] = ()
     changes: tuple[ChangeView, ...] = ()
     provider: str = ""

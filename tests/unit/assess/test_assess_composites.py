@@ -10,6 +10,7 @@ from counting import DAY, START, block, objective, series
 
 from tocsin.assess.accounts import Correction, Slices
 from tocsin.assess.budget import objective_status
+from tocsin.assess.components import components
 from tocsin.assess.judge import compile_monitors, judge
 from tocsin.assess.monitor import Composite, Monitor, Part
 from tocsin.assess.window import Window
@@ -128,3 +129,40 @@ def test_bounds_of_a_weighted_share_cover_the_true_one() -> None:
         k, n = mix.sums(np.stack([rng.binomial(sizes, rates), sizes]).astype(float))
         hits += clopper_pearson_lower(k, n) <= true <= clopper_pearson_upper(k, n)
     assert 0.87 <= hits / 1000 <= 0.98  # two one-sided bounds of 95 %
+
+
+@pytest.mark.parametrize(
+    ("method", "slices", "expected"),
+    [
+        ("weighted", None, (3 * 0.02, 1 * 0.06)),
+        ("burn", None, (3 * 0.02 / 0.01, 0.06 / 0.05)),
+        ("missing", Slices(15), (3 * 0.02, 1 * 0.06)),
+    ],
+)
+def test_the_parts_of_a_breach_are_named_by_what_each_added(method, slices, expected) -> None:
+    """Rates are exact here: every minute has 100 calls, of which 2 and 6 are bad."""
+    total = np.full((2, DAY), 100)
+    bad = np.array([[2], [6]]) * np.ones((2, DAY), np.int64)
+    monitor = composite(series(2), method, slices=slices, weights=(3, 1))
+    window = Window([monitor])
+    window.advance(block(series(2), bad, total))
+    found = {one.name: one for one in components(window, monitor, START + DAY, 60)}
+    whole = sum(expected)
+    parts = monitor.method.composite.parts
+    assert [found[p.name].contribution for p in parts] == pytest.approx(
+        [each / whole for each in expected]
+    )
+    assert [found[p.name].share for p in parts] == pytest.approx([0.02, 0.06])
+
+
+def test_a_breach_of_a_composite_says_who_did_it() -> None:
+    total = np.full((2, DAY), 100)
+    bad = np.zeros_like(total)
+    bad[:, -60:] = [[0], [70]]
+    monitor = composite(series(2), "weighted")
+    window = Window([monitor])
+    window.advance(block(series(2), bad, total))
+    (verdict,) = judge(compile_monitors([monitor]), window, START + DAY - 1)
+    guilty = monitor.method.composite.parts[1].name
+    assert f", mostly by {guilty} (100 %):" in verdict.reason
+    assert verdict.evidence["components"][0]["name"] == guilty
