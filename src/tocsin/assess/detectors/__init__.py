@@ -11,6 +11,7 @@ from tocsin.assess.detectors.count_scan import CountScan, CountScanConfig
 from tocsin.assess.detectors.cusum import Cusum, CusumConfig
 from tocsin.assess.detectors.drift import Drift, DriftConfig
 from tocsin.assess.detectors.ewma import Ewma, EwmaConfig
+from tocsin.assess.detectors.forecast import Forecast, ForecastConfig
 from tocsin.assess.detectors.iqr import Iqr, IqrConfig
 from tocsin.assess.detectors.model_change import ModelChange, ModelChangeConfig
 from tocsin.assess.detectors.no_data import NoData, NoDataConfig
@@ -31,12 +32,12 @@ from tocsin.domain.registry import Registry
 __all__ = [
     "DETECTORS", "Committee", "CommitteeConfig", "Correlation", "CorrelationConfig",
     "CountScan", "CountScanConfig", "Cusum", "CusumConfig", "Detector", "DetectorKind", "Drift",
-    "DriftConfig", "Ewma", "EwmaConfig", "Iqr", "IqrConfig", "ModelChange", "ModelChangeConfig",
-    "NoData", "NoDataConfig", "PaceShift", "PaceShiftConfig", "RelativeChange",
-    "RelativeChangeConfig", "RollingLevel", "RollingLevelConfig", "Seasonal", "SeasonalConfig",
-    "StaticThreshold", "StaticThresholdConfig", "SustainedBreach", "SustainedBreachConfig",
-    "VolumeDrop", "VolumeDropConfig", "WesternElectric", "WesternElectricConfig", "ZScore",
-    "ZScoreConfig",
+    "DriftConfig", "Ewma", "EwmaConfig", "Forecast", "ForecastConfig", "Iqr", "IqrConfig",
+    "ModelChange", "ModelChangeConfig", "NoData", "NoDataConfig", "PaceShift",
+    "PaceShiftConfig", "RelativeChange", "RelativeChangeConfig", "RollingLevel",
+    "RollingLevelConfig", "Seasonal", "SeasonalConfig", "StaticThreshold",
+    "StaticThresholdConfig", "SustainedBreach", "SustainedBreachConfig", "VolumeDrop",
+    "VolumeDropConfig", "WesternElectric", "WesternElectricConfig", "ZScore", "ZScoreConfig",
 ]  # fmt: skip
 
 
@@ -78,5 +79,6 @@ DETECTORS.add("rolling_level", RollingLevel)
 DETECTORS.add("seasonal", Seasonal)
 DETECTORS.add("relative_change", RelativeChange)
 DETECTORS.add("ewma", Ewma)
+DETECTORS.add("forecast", Forecast)
 DETECTORS.add("cusum", Cusum)
 DETECTORS.add("western_electric", WesternElectric)

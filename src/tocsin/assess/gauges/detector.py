@@ -52,9 +52,13 @@ class GaugeDetector:
         unknown = np.flatnonzero(~np.isfinite(evidence[-1])).tolist()
         return found + [self._unknown(row, minute, looked) for row in unknown]
 
+    def unit(self, row: int) -> str:
+        """The unit of a monitor's values."""
+        return _unit(self.monitors[row], self._configs[row])
+
     def _breach(self, row: int, minute: int, looked: Looked, evidence: float) -> Verdict:
         monitor, config = self.monitors[row], self._configs[row]
-        value, unit = float(looked.values[-1, row]), _unit(monitor, config)
+        value, unit = float(looked.values[-1, row]), self.unit(row)
         expected = float(looked.scored.expected[-1, row])
         known = np.isfinite(expected)
         usual = f", expected {shown(expected, unit)}" if known else ""
@@ -84,7 +88,7 @@ class GaugeDetector:
         return monitor.verdict(
             Judgement.UNKNOWN,
             minute,
-            unit=_unit(monitor, config),
+            unit=self.unit(row),
             window=(minute + 1 - config.over, minute + 1),
             reason="too little history" if has_value else missing,
         )
