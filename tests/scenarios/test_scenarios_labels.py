@@ -7,9 +7,11 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from world import CONFIG, T0, Failing, World, usual
+import pytest
+from world import CONFIG, T0, Failing, Phase, World, usual
 
 from tocsin.domain.ports import MinuteSource
+from tocsin.engine import restating
 
 LIKED = """
 ---
@@ -86,6 +88,37 @@ def test_late_and_corrected_labels_reach_the_running_objective_and_a_restart_agr
         world.restart()
         world.play(33)
         assert liked(world) == (5, 70)
+
+
+SLICED = LIKED.replace("chat-liked", "chat-slices").replace("Occurrences", "Timeslices").replace(
+    "{target: 0.7}", "{target: 0.7, timeSliceTarget: 0.5, timeSliceWindow: 6h}"
+)  # fmt: skip
+
+
+def test_what_memory_cannot_take_in_is_owed_and_read_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Slices of six hours are held for three days; a label of last week changes one."""
+    monkeypatch.setattr(restating, "OWED_FOR", timedelta(minutes=6))
+    config = tmp_path / "config.yaml"
+    config.write_text(CONFIG.read_text() + SLICED)
+    days = 24 * 60
+    phases = [Phase("chat", -6 * days, -6 * days + 30), *usual("chat", until=20)]
+    with Live(tmp_path / "data", phases, config=config) as world:
+        world.play(2)
+        rate(world, range(40), 0, ts=ago(5 * days))
+        world.play(4)
+        assert slices(world) == (0, 0), "raw counts are restated, their slice is not"
+        world.play(10)
+        assert slices(world) == (1, 1), "history was read anew, without a restart"
+        held = world.house.window
+        world.play(15)
+        assert world.house.window is held, "and once"
+
+
+def slices(world: World) -> tuple[int, int]:
+    (status,) = (s for s in world.house.statuses() if "chat-slices" in s.monitor)
+    return status.bad, status.total
 
 
 GROUNDED = """

@@ -217,7 +217,7 @@ def _show_all(views: list[View]) -> None:
         out.print("No objective is configured.")
         return
     table = Table(box=None, pad_edge=False)
-    for column in ("objective", "service", "state"):
+    for column in ("objective", "service", "state", "proven"):
         table.add_column(column)
     for column in ("target", "good", "budget left", "burn"):
         table.add_column(column, justify="right")
@@ -226,6 +226,7 @@ def _show_all(views: list[View]) -> None:
         burns = [b["long_burn"] for b in view["burns"] if b["long_burn"] is not None]
         table.add_row(
             escape(view["name"]), escape(view["service"]), _state(view),
+            view["standing"].replace("_", " "),
             _target(view), _found(view), _share(view["budget_left"]),
             f"{max(burns):.3g}x" if burns else "?", ", ".join(view["rules"]),
         )  # fmt: skip

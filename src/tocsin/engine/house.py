@@ -37,7 +37,7 @@ from tocsin.engine.commit import respond
 from tocsin.engine.evidence import Witness
 from tocsin.engine.feed import Feed, cut
 from tocsin.engine.naming import Renamed
-from tocsin.engine.restating import Moved, restate, restated_event
+from tocsin.engine.restating import Moved, Owed, restate, restated_event
 from tocsin.engine.rules import Rules, compile_desired
 from tocsin.engine.tally import Tally
 from tocsin.engine.tick import Decided, settle, tick
@@ -135,6 +135,7 @@ class House:
             self._afresh = afresh  # what a source may have read ahead is older than a late score
             self._restated = self.clock.now()
             self._late: set[int] = set()  # hours of late calls that wait to be read again
+            self._owed = Owed()
             self._feed = Feed(source, rules.watched, start=resume, reread=self._reread)
             self.standing = Standing(resume - 1, {})
             self.tally.begin(window, rules.monitors.monitors)
@@ -191,6 +192,9 @@ class House:
             log.warning("clock_stepped", minutes=behind)
             self.adopt(self.desired)
         self._restate(now)
+        if self._owed.is_due(now):
+            log.info("history_read_anew", reason="what came late is older than what is held")
+            self.adopt(self.desired)
         decided = []
         for minute in range(self._feed.position, last + 1):
             decided.append(self.tick(from_minute(minute + 1) + self.lateness))
@@ -333,11 +337,11 @@ class House:
         """Let calls and scores that came late, and corrections, count in objectives where they
         belong.
 
-        Looks back further than the last time: what is received takes a moment to be loaded, and
-        taking the same hour in twice changes nothing.
+        Looks back further than the last time that succeeded: what is received takes a moment to be
+        loaded, and taking the same hour in twice changes nothing.
         """
         with self._lock:
-            since, self._restated = self._restated - RESTATE_OVERLAP, now
+            since = self._restated - RESTATE_OVERLAP
             before = self._feed.position - self._reread
             watched = self.rules.watched.series
             held = {s: r for s, r in watched.items() if s in self.window.ledger.series}
@@ -345,22 +349,29 @@ class House:
                 late_s = self.lateness.total_seconds() + 60 * (self._reread + 1)
                 self._late |= set(self.telemetry.late(since, before, late_s))
             newest = sorted(self._late)[-MOST_LATE_HOURS:]
+            moved = dict(self._restate_hours(held, newest, now))
             self._late -= set(newest)
-            moved = dict(self._restate_hours(held, newest))
             rated = {s: r for s, r in watched.items() if r.column == "feedback_negative"}
             if rated:
-                moved |= self._restate_hours(rated, self.telemetry.restated(since, before))
+                moved |= self._restate_hours(rated, self.telemetry.restated(since, before), now)
             judged = {s: r for s, r in watched.items() if r.scores}
             if judged:
                 names = sorted(frozenset().union(*(r.scores for r in judged.values())))
-                moved |= self._restate_hours(judged, self.telemetry.judged(since, before, names))
+                hours = self.telemetry.judged(since, before, names)
+                moved |= self._restate_hours(judged, hours, now)
+            self._restated = now
         event = restated_event(moved, now)
         if event is not None:
             with self.state.transaction() as tx:
                 tx.append(event)
 
-    def _restate_hours(self, series: Mapping[SeriesId, Ratio], hours: Iterable[int]) -> Moved:
-        return restate(self.window, self._afresh, series, hours, self._feed.position)
+    def _restate_hours(
+        self, series: Mapping[SeriesId, Ratio], hours: Iterable[int], now: datetime
+    ) -> Moved:
+        position = self._feed.position
+        moved, missed = restate(self.window, self._afresh, series, hours, position)
+        self._owed.add(missed, series, self.rules.monitors.monitors, position, now)
+        return moved
 
     def _warm_up(
         self,

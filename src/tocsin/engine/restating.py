@@ -1,4 +1,8 @@
-"""What came late counts where it belongs: calls, scores and corrections of scores, by the hour."""
+"""What came late counts where it belongs: calls, scores and corrections of scores, by the hour.
+
+Memory holds months by the hour, and slices of time only as long as the minutes around them. An hour
+that it cannot take in and that still counts somewhere is owed: history is read anew for it.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ from datetime import datetime, timedelta
 
 import numpy as np
 
+from tocsin.assess.monitor import Monitor, Objective
 from tocsin.assess.window import Window
 from tocsin.domain.clock import from_minute, iso
 from tocsin.domain.findings import LedgerEvent
@@ -17,6 +22,9 @@ from tocsin.domain.series import Ratio, SeriesId
 # fill up, with every rating that somebody takes a while to give.
 AUDITED_AFTER = timedelta(days=1)
 MOST_NAMED = 100
+# Reading history anew takes as long as a start. Labels that are months old can wait, and come in
+# batches.
+OWED_FOR = timedelta(hours=1)
 
 Moved = Mapping[tuple[int, SeriesId], tuple[float, float]]
 
@@ -27,22 +35,53 @@ def restate(
     series: Mapping[SeriesId, Ratio],
     hours: Iterable[int],
     position: int,
-) -> Moved:
-    """Take epoch hours in again; by how much (bad, total) of objectives' series changed in each.
+) -> tuple[Moved, frozenset[int]]:
+    """Take epoch hours in again; by how much (bad, total) of objectives' series changed in each,
+    and those that could not be taken in as a whole.
 
     position: the first epoch minute that was not judged yet.
     """
+    missed = set()
     moved: dict[tuple[int, SeriesId], tuple[float, float]] = {}
     names = list(window.ledger.series)
     for hour in hours:
         before = window.burn.totals
         stop = min(60 * (hour + 1), position)
-        window.restate(source.minutes(series, (), 60 * hour, stop))
+        if not window.restate(source.minutes(series, (), 60 * hour, stop)):
+            missed.add(hour)
         change = window.burn.totals - before
         for row in np.flatnonzero(change.any(axis=0)):
             amount = window.ratios[names[row]].amount
             moved[hour, names[row]] = (amount(int(change[0, row])), amount(int(change[1, row])))
-    return moved
+    return moved, frozenset(missed)
+
+
+class Owed:
+    """Hours that could not be restated and still count in the period of an objective."""
+
+    def __init__(self) -> None:
+        self._hours: set[int] = set()
+        self._since: datetime | None = None
+
+    def add(
+        self, hours: Iterable[int], series: Mapping[SeriesId, Ratio], monitors: Iterable[Monitor],
+        position: int, now: datetime,
+    ) -> None:  # fmt: skip
+        """Note `hours` of `series` that lie in the present period of one of their objectives."""
+        counted = [
+            monitor.method.period_at(position)[0]
+            for monitor in monitors
+            if isinstance(monitor.method, Objective)
+            and any(one in series for one, _ in monitor.counted)
+        ]
+        oldest = min(counted, default=position)
+        self._hours |= {hour for hour in hours if 60 * (hour + 1) > oldest}
+        if self._hours and self._since is None:
+            self._since = now
+
+    def is_due(self, now: datetime) -> bool:
+        """Whether some have waited long enough for history to be read anew."""
+        return self._since is not None and now - self._since >= OWED_FOR
 
 
 def restated_event(moved: Moved, now: datetime) -> LedgerEvent | None:
