@@ -252,3 +252,31 @@ def test_the_journal_of_digests_survives_a_torn_tail_and_stays_small(tmp_path: P
     now.advance(timedelta(minutes=16))
     assert (99).to_bytes(16, "big") not in again
     assert (99).to_bytes(16, "big") not in DigestMemory(path, now, most=10)
+
+
+def test_a_loader_that_falls_behind_gets_fewer_segments_and_then_more_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr("tocsin.store.segments.monotonic_s", lambda: now[0])
+    writer = world.writer(Limits(segment_age_s=0.1, min_free_bytes=0))
+
+    def closes_after(ages: float) -> bool:
+        """Whether a segment is closed that old; the writer looks every quarter of an age."""
+        ready, was = len(world.ready), now[0]
+        if not list(world.directory.glob("*.open")):
+            writer.append_now(BATCHES, [batch(range(1))])
+        now[0] = was + ages * 0.1
+        for _ in range(8):
+            threading.Event().wait(0.025)
+            if len(world.ready) > ready:
+                return True
+        return False
+
+    assert all(closes_after(9) for _ in range(5))
+    assert not closes_after(3.5)  # five wait, two of them are being loaded
+    assert closes_after(1)
+    for _, size in world.ready:
+        writer.add_backlog(-size, -1)
+    assert writer.backlog_bytes == 0
+    assert closes_after(1.5)

@@ -2,7 +2,9 @@
 
 One thread owns the files. It gathers what arrives within about 2 ms, appends it to the current
 segment of each kind and calls fdatasync once per segment touched; only then do the waiting callers
-return. A segment is closed after 40 MB or one second and handed to the loader by name:
+return. A segment is closed after 40 MB or one second and handed to the loader by name. When some
+wait there, the next ones stay open longer: loading one takes its time however little is in it, so
+that a loader that falls behind gets fewer and larger ones, and catches up.
 
     0000002a00000007-traces.open            being written
     0000002a00000007-traces.ready           waiting for the loader
@@ -34,6 +36,7 @@ from tocsin.store.kinds import SegmentKind
 _log = structlog.get_logger(__name__)
 _IOV_MAX = 512
 _RETRY_AFTER_S = 5
+_LONGEST_AGE = 30  # times `segment_age_s`, however far the loader is behind
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +86,8 @@ class SegmentFile:
 class Limits:
     """When a segment is closed, how long a group gathers, and when nothing more is accepted.
 
-    backlog_bytes: accepted and not yet loaded. min_free_bytes: what must stay free on the disk.
+    segment_age_s: once for every segment that waits, of which two may be loading. backlog_bytes:
+    accepted and not yet loaded. min_free_bytes: what must stay free on the disk.
     """
 
     segment_bytes: int = 40 << 20
@@ -171,6 +175,7 @@ class SegmentWriter:
         self._rotations: list[Future[None]] = []
         self._in_flight: dict[bytes, Future[None]] = {}
         self._backlog = 0
+        self._waiting = 0  # closed segments that are not loaded
         self._stopping = threading.Event()
         self._open: dict[tuple[str, bool], _Open] = {}
         self._stuck: list[_Open] = []
@@ -219,10 +224,11 @@ class SegmentWriter:
         """Accepted bytes that are not loaded yet."""
         return self._backlog
 
-    def add_backlog(self, size: int) -> None:
-        """Account for bytes that wait for the loader (negative: that no longer wait)."""
+    def add_backlog(self, size: int, segments: int = 1) -> None:
+        """Account for bytes and segments that wait for the loader (negative: that are loaded)."""
         with self._wake:
             self._backlog += size
+            self._waiting += segments
 
     def rotate(self) -> None:
         """Close the open segments now; returns when they are with the loader."""
@@ -377,7 +383,8 @@ class SegmentWriter:
             self._stuck.append(self._open.pop(key))
 
     def _close_due(self, *, all_of_them: bool) -> None:
-        oldest = monotonic_s() - self._limits.segment_age_s
+        age_s = self._limits.segment_age_s * min(max(1, self._waiting - 1), _LONGEST_AGE)
+        oldest = monotonic_s() - age_s
         stuck, self._stuck = self._stuck, []
         for segment in stuck:
             self._hand_over(segment)
@@ -408,6 +415,8 @@ class SegmentWriter:
             self._stuck.append(segment)
             return
         os.close(segment.descriptor)
+        with self._wake:
+            self._waiting += 1
         self._on_ready(ready, segment.size)
 
 

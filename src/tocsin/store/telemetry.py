@@ -361,7 +361,7 @@ class Telemetry:
         )
 
     def _loaded(self, size: int) -> None:
-        self.writer.add_backlog(size)
+        self.writer.add_backlog(size, -1)
 
     def _hand_over(self, opening: Opening, inserts: Inserts) -> None:
         """Give the loader what is left to do of what a former process left."""
