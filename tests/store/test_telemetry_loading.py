@@ -147,6 +147,22 @@ def test_the_careful_select_is_used_for_marked_segments(tmp_path: Path) -> None:
         ]
 
 
+def test_two_careful_segments_do_not_wait_for_one_that_is_behind_them(tmp_path: Path) -> None:
+    """A plain segment may be made after careful ones and queued before them."""
+    change = json.dumps({"ts": MINUTE * 60, "service": "a", "kind": "deploy", "title": "x"})
+    with open_store(tmp_path) as store:
+        with store._loader._gate.alone():  # both loaders have a segment, and stand before the gate
+            for number in range(2):
+                store.writer.append_now(BATCHES, [batch(range(number, number + 1))])
+                store.writer.rotate()
+            store.writer.append_now(BATCHES, [batch(range(2, 3))], careful=True)
+            store.writer.append_now(CHANGE_ROWS, [change.encode() + b"\n"], careful=True)
+            store.writer.append_now(BATCHES, [batch(range(3, 4))])
+            store.writer.rotate()
+        store.flush(25)
+        assert numbers(store) == [0, 1, 2, 3]
+
+
 def test_what_a_kind_rejects_on_purpose_is_quarantined_with_its_reason(tmp_path: Path) -> None:
     limit = "line.ts >= toUnixTimestamp64Micro(toDateTime64('2026-01-01', 6, 'UTC'))"
     kind = replace(

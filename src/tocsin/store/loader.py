@@ -17,7 +17,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from itertools import takewhile
+from itertools import count, takewhile
 
 import structlog
 
@@ -51,10 +51,14 @@ class LoaderState:
 
 @dataclass(order=True, slots=True)
 class _Job:
-    """A segment to load, and when. is_new: nothing of it can be in its table yet."""
+    """A segment to load, and when. is_new: nothing of it can be in its table yet.
+
+    order: of the queue, which is not that of the numbers: a segment may be made before another and
+    closed after it. A careful one waits for those queued before it, so they must be taken first.
+    """
 
     due: float
-    seg: int
+    order: int
     file: SegmentFile = field(compare=False)
     size: int = field(compare=False)
     is_new: bool = field(compare=False)
@@ -80,6 +84,7 @@ class Loader:
         self._release = release
         self._gate = Gate()
         self._jobs: list[_Job] = []
+        self._order = count()
         self._changed = threading.Condition()
         self._waiting: dict[int, float] = {}
         self._loaded: list[SegmentFile] = []
@@ -94,11 +99,11 @@ class Loader:
 
     def put(self, file: SegmentFile, size: int) -> None:
         """Queue a closed segment of which nothing is loaded."""
-        self._put(_Job(0.0, file.seg, file, size, is_new=True))
+        self._put(_Job(0.0, next(self._order), file, size, is_new=True))
 
     def put_leftover(self, file: SegmentFile, size: int) -> None:
         """Queue a segment of a former process, of which some or all may be loaded."""
-        self._put(_Job(0.0, file.seg, file, size, is_new=False))
+        self._put(_Job(0.0, next(self._order), file, size, is_new=False))
 
     def put_loaded(self, files: Iterable[SegmentFile]) -> None:
         """Have segments deleted that are in their tables."""
@@ -135,7 +140,7 @@ class Loader:
 
     def _put(self, job: _Job) -> None:
         with self._changed:
-            self._waiting.setdefault(job.seg, monotonic_s())
+            self._waiting.setdefault(job.file.seg, monotonic_s())
             heapq.heappush(self._jobs, job)
             self._changed.notify_all()
 
@@ -153,18 +158,18 @@ class Loader:
     def _work(self) -> None:
         while (job := self._take()) is not None:
             if job.file.careful and job.is_new:
-                self._await_turn(job.seg)
+                self._await_turn(job.file.seg)
             if not self._load(job):
                 due = monotonic_s() + job.pause
                 pause = min(2 * job.pause, _LONGEST_PAUSE_S)
-                self._put(_Job(due, job.seg, job.file, job.size, is_new=False, pause=pause))
+                self._put(_Job(due, job.order, job.file, job.size, is_new=False, pause=pause))
                 continue
             self._release(-job.size)
             with self._changed:
                 self._segments += 1
                 self._bytes += job.size
                 self._loaded.append(job.file)
-                self._waiting.pop(job.seg, None)
+                self._waiting.pop(job.file.seg, None)
                 self._changed.notify_all()
 
     def _await_turn(self, seg: int) -> None:
