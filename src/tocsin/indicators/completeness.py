@@ -32,16 +32,16 @@ class Missing:
         return self.missing / self.total if self.total else math.nan
 
 
-def has_risen(now: Missing, before: Missing) -> bool:
+def has_risen(now: Missing, before: Missing) -> bool | None:
     """Whether more is missing now than chance explains, and by at least five percentage points.
 
     The share before is taken at the upper end of its exact 95 % interval (Clopper and Pearson,
     1934), and the number now must be less likely than one in a million under it. Calls come in
     clumps (one batch job, one client), which makes small rises look unlikely; hence the floor, and
-    a rise counts only when there were 20 calls both times. False when too little is known.
+    it takes 20 calls both times. None with fewer: that is unknown.
     """
     if now.total < _LEAST_CALLS or before.total < _LEAST_CALLS:
-        return False
+        return None
     if now.share - before.share < _LEAST_RISE:
         return False
     told = before.total - before.missing

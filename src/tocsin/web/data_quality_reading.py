@@ -73,11 +73,9 @@ def _service(project: str, service: str, telling: Telling) -> ServiceQuality:
 
 
 def _field(name: str, title: str, now: Missing, before: Missing) -> FieldQuality:
-    state: Literal["steady", "risen", "unknown"] = "steady"
-    if not now.total:
-        state = "unknown"
-    elif has_risen(now, before):
-        state = "risen"
+    state: Literal["steady", "risen", "unknown"] = "unknown"
+    if (risen := has_risen(now, before)) is not None:
+        state = "risen" if risen else "steady"
     share, earlier = (each.share if each.total else None for each in (now, before))
     return FieldQuality(name, title, now.missing, now.total, share, earlier, state)
 

@@ -16,14 +16,14 @@ from tocsin.indicators.completeness import Missing, has_risen
         (Missing(1000, 1000), Missing(0, 2000), True),
         (Missing(60, 1000), Missing(40, 2000), False),  # four points more are no news
         (Missing(1000, 1000), Missing(2000, 2000), False),  # nobody ever sent it
-        (Missing(10, 19), Missing(0, 2000), False),  # too few calls
-        (Missing(20, 20), Missing(0, 19), False),
-        (Missing(0, 0), Missing(0, 0), False),
+        (Missing(10, 19), Missing(0, 2000), None),  # too few calls
+        (Missing(20, 20), Missing(0, 19), None),
+        (Missing(0, 0), Missing(0, 0), None),
         (Missing(5, 1000), Missing(400, 1000), False),  # fewer is no fault
     ],
 )
 def test_a_rise_is_one_that_chance_does_not_explain(
-    now: Missing, before: Missing, risen: bool
+    now: Missing, before: Missing, risen: bool | None
 ) -> None:
     assert has_risen(now, before) is risen
 
