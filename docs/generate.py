@@ -110,6 +110,11 @@ VARIABLES: Mapping[str, Variable] = {
     "TOCSIN_MEMORY_BYTES": Variable(
         "memory_bytes", "1000000000", "what the embedded ClickHouse may use, in bytes"
     ),
+    "TOCSIN_LEASE_S": Variable(
+        "lease", "30",
+        "of several processes that share a PostgreSQL database: whole seconds (1 to 600) after"
+        " which another one decides when the one that did has died",
+    ),
     "TOCSIN_LATENESS_S": Variable(
         "lateness", "30",
         "whole seconds a minute stays open for calls that arrive late before it is judged for the"

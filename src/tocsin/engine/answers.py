@@ -99,7 +99,8 @@ class Answers:
         """Poll until `stop` is set."""
         while not stop.is_set():
             try:
-                await self.poll(http)
+                if self._house.conductor.conducts:
+                    await self.poll(http)
             except Exception:  # worker loop: asked again in half a minute
                 log.exception("answers_not_polled")
             try:

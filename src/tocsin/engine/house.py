@@ -34,13 +34,14 @@ from tocsin.engine.arranging import Arranging, with_arrangements
 from tocsin.engine.breakdown import Breakdowns
 from tocsin.engine.budgets import DAY, Budgets
 from tocsin.engine.commit import respond
+from tocsin.engine.conductor import Conductor
 from tocsin.engine.evidence import Witness
 from tocsin.engine.feed import Feed, cut
 from tocsin.engine.naming import Renamed
 from tocsin.engine.restating import Moved, Owed, restate, restated_event
 from tocsin.engine.rules import Rules, compile_desired
 from tocsin.engine.tally import Tally
-from tocsin.engine.tick import Decided, settle, tick
+from tocsin.engine.tick import Decided, follow, settle, tick
 from tocsin.spec.desired import Desired
 from tocsin.spec.retention import WARM_UP_DAYS
 from tocsin.store.row_kinds import segment_kinds
@@ -82,7 +83,8 @@ class House:
     """Stores, rules and memory of one process. Threads may share it.
 
     lateness: how long after its end a minute is judged for the first time. start: the epoch minute
-    to begin at; None begins where the last process stopped.
+    to begin at; None begins where the last process stopped. conductor: whether this process
+    decides; by default nobody else does.
     """
 
     def __init__(
@@ -96,10 +98,12 @@ class House:
         reread: int = 3,
         start: int | None = None,
         source: Callable[[MinuteSource], MinuteSource] = lambda inner: inner,
+        conductor: Conductor | None = None,
     ) -> None:
         self.telemetry = telemetry
         self.state = state
         self.clock = clock
+        self.conductor = conductor or Conductor(state, clock)
         self.lateness = lateness
         self._reread = reread
         self._source = source
@@ -149,7 +153,8 @@ class House:
         """Judge the last complete minute before `now`, commit what follows; see `engine.tick`."""
         with self._lock:
             decided = tick(
-                self.present(now), self.window, self._feed, self.budgets, self.state, now,
+                self.present(now), self.window, self._feed, self.budgets,
+                self.conductor.state, now,
                 lateness=self.lateness, explain=self._witness().explain,
             )  # fmt: skip
             minute = self._feed.position - 1
@@ -173,7 +178,7 @@ class House:
         """
         with self._lock:
             now = self.clock.now()
-            return settle(self.present(now), None, self.state, now)
+            return settle(self.present(now), None, self.conductor.state, now)
 
     def present(self, now: datetime) -> Rules:
         """The rules with what people arranged beside the configuration."""
@@ -199,8 +204,23 @@ class House:
         for minute in range(self._feed.position, last + 1):
             decided.append(self.tick(from_minute(minute + 1) + self.lateness))
             # At once: what a process that dies half way has told must not be told again.
-            self.state.set_meta(LAST_MINUTE, minute)
+            with self.conductor.deciding() as tx:
+                tx.set_meta(LAST_MINUTE, minute)
         return decided
+
+    def follow(self) -> None:
+        """Judge what another process has decided about, and decide nothing: pages show it, and
+        when this process is to conduct it goes on from there."""
+        last = self.state.get_meta(LAST_MINUTE)
+        if not isinstance(last, int):
+            return
+        if last - self._feed.position >= MOST_MISSED:
+            self.adopt(self.desired)
+        for minute in range(self._feed.position, last + 1):
+            with self._lock:
+                verdicts = follow(self.rules, self.window, self._feed, minute)
+                self.standing = Standing(minute, {v.monitor: v for v in verdicts})
+                self.tally.update()
 
     def statuses(self) -> list[ObjectiveStatus]:
         """Where every objective stands after the last judged minute."""

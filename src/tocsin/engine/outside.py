@@ -32,6 +32,7 @@ from tocsin.intake.alerts.incoming import Incoming, Told
 from tocsin.spec.services import Service
 from tocsin.store import inbox
 from tocsin.store.inbox import Letter
+from tocsin.store.leases import LeaseLost
 from tocsin.store.transaction import Transaction
 
 log = structlog.get_logger(__name__)
@@ -117,6 +118,8 @@ class Outside:
         What cannot be read is kept with the reason; it does not hold up the others, nor does one
         alert of a request those beside it.
         """
+        if not self._house.conductor.conducts:
+            return 0  # another process reads what arrived here
         changed = 0
         with self._lock:
             kept: set[int] = set()  # what cannot be stored now must not hold up what came later
@@ -124,6 +127,8 @@ class Outside:
                 for letter in letters:
                     try:
                         changed += self._read(letter)
+                    except LeaseLost:
+                        return changed
                     except Exception:  # tried again the next time
                         kept.add(letter.id)
                         log.exception("alert_not_stored", source=letter.source, letter=letter.id)
@@ -188,7 +193,7 @@ class Outside:
     ) -> int:
         """Write what alerts say, and settle the letter they came in, in one transaction."""
         changed = 0
-        with self._house.undisturbed(), self._house.state.transaction() as tx:
+        with self._house.undisturbed(), self._house.conductor.deciding() as tx:
             held = dict(self._house.state.alerts())
             for one in alerts:
                 for alert in self._alerts(tx, sender, one, at, held):
@@ -275,7 +280,7 @@ class Outside:
                 if _ENDS in alert.evidence and self._expires(alert) <= now
             ]
             if over:
-                with self._house.state.transaction() as tx:
+                with self._house.conductor.deciding() as tx:
                     for alert in over:
                         ended = replace(alert, state=AlertState.RESOLVED, updated=now)
                         self._put(tx, ended, alert, None)

@@ -11,6 +11,7 @@ import structlog
 
 from tocsin.domain.clock import monotonic_s
 from tocsin.engine.house import House
+from tocsin.store.leases import LeaseLost
 
 log = structlog.get_logger(__name__)
 
@@ -55,7 +56,12 @@ class Scheduler:
         except Exception:  # worker loop: what runs stays in force
             log.exception("configuration_not_adopted")
         try:
+            if not self._house.conductor.conducts:
+                self._house.follow()
+                return
             decided = self._house.catch_up(self._house.clock.now())
+        except LeaseLost:
+            return  # another process decides about this minute
         except Exception:  # worker loop: the next beat tries the same minute again
             self._house.pulse.failures += 1
             log.exception("tick_failed", failures=self._house.pulse.failures)

@@ -33,6 +33,7 @@ class Settings:
     server; "" is the embedded engine. store_port: where the embedded engine is served to other
     processes; 0 is nowhere. deadman_url: what is asked every minute while all is well; a secret.
     ledger_key: what checkpoints of the ledger are signed with; "" signs none.
+    lease: how soon another process takes over from one that conducts and died.
     """
 
     data_dir: Path
@@ -60,6 +61,7 @@ class Settings:
     store_read_token: str = field(default="", repr=False)
     deadman_url: str = field(default="", repr=False)
     ledger_key: str = field(default="", repr=False)
+    lease: timedelta = timedelta(seconds=15)
 
     @property
     def is_loopback(self) -> bool:
@@ -122,6 +124,11 @@ def from_environment(
         store_read_token=env.get("TOCSIN_STORE_READ_TOKEN", ""),
         deadman_url=env.get("TOCSIN_DEADMAN_URL", ""),
         ledger_key=env.get("TOCSIN_LEDGER_KEY", ""),
+        lease=timedelta(
+            seconds=_integer(
+                env, "TOCSIN_LEASE_S", int(defaults.lease.total_seconds()), least=1, most=600
+            )
+        ),
     )
 
 
@@ -201,7 +208,9 @@ def _own_port(env: Mapping[str, str], name: str) -> int | None:
     return _integer(env, name, 0, most=65_535) if env.get(name) else None
 
 
-def _integer(env: Mapping[str, str], name: str, default: int, most: int = 1 << 60) -> int:
+def _integer(
+    env: Mapping[str, str], name: str, default: int, most: int = 1 << 60, least: int = 0
+) -> int:
     text = env.get(name)
     if text is None or text == "":
         return default
@@ -211,6 +220,8 @@ def _integer(env: Mapping[str, str], name: str, default: int, most: int = 1 << 6
         raise SettingsError(f"{name}={text!r} is not a whole number") from None
     if value < 0:
         raise SettingsError(f"{name}={text!r} must not be negative")
+    if value < least:
+        raise SettingsError(f"{name}={text!r} must be at least {least}")
     if value > most:
         raise SettingsError(f"{name}={text!r} must be at most {most}")
     return value

@@ -45,6 +45,7 @@ LONGEST_PAUSE = timedelta(minutes=15)
 LONGEST_WAIT_S = 5.0
 MOST_IN_A_ROW = 100
 _CHUNK = 1000
+ELSEWHERE = "another process reads it"
 LASTING = 3  # intervals for which a report holds that is not made again
 
 
@@ -112,6 +113,7 @@ class _Reader:
 class SourceRunner:
     """Polls the targets of all sources. Lives on one event loop; `use` may be called by any thread.
 
+    is_ours: whether this process is to ask; of several that share a state database one does.
     counts: totals since the start: `polls`, `unreadable`, `failures` (defects), `refused` (the
     store could not take what was read), `skipped` (a poll took longer than its interval).
     """
@@ -123,9 +125,11 @@ class SourceRunner:
         telemetry: Telemetry,
         clock: Clock,
         listener: Listener | None = None,
+        is_ours: Callable[[], bool] = lambda: True,
     ) -> None:
         self._listener = listener
         self._intake = intake
+        self._is_ours = is_ours
         self._state = state
         self._telemetry = telemetry
         self._clock = clock
@@ -228,6 +232,11 @@ class SourceRunner:
         while True:
             due = self._due(reader)
             await self._sleep_until(due)
+            if not self._is_ours():
+                # What another process takes meanwhile is learnt from the store when it is our turn.
+                reader.taken, reader.known_since = {}, None
+                reader.status = replace(reader.status, state="unknown", reason=ELSEWHERE)
+                continue
             for _ in range(MOST_IN_A_ROW):
                 async with self._slots:
                     is_behind = await self._poll(reader)

@@ -112,6 +112,17 @@ def tick(
     return decided
 
 
+def follow(rules: Rules, window: Window, feed: Feed, minute: int) -> Sequence[Verdict]:
+    """Judge epoch minute `minute` as `tick` does, and leave the deciding to another process."""
+    block = feed.up_to(minute + 1)
+    if block is not None:
+        window.advance(block)
+    verdicts = judge(rules.monitors, window, minute)
+    if block is not None:
+        window.looks.update(feed.looks(minute + 1))
+    return verdicts
+
+
 def settle(
     rules: Rules,
     verdicts: Sequence[Verdict] | None,

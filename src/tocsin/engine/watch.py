@@ -26,6 +26,7 @@ from tocsin.domain.findings import Alert, AlertState, EffectState, LedgerEvent, 
 from tocsin.domain.secret import Secret
 from tocsin.engine.house import House
 from tocsin.store import inbox
+from tocsin.store.leases import LeaseLost
 from tocsin.store.ledger import ChainBreak
 from tocsin.store.rows import StoredEffect
 
@@ -107,7 +108,7 @@ class Watch:
             ]
             if not begun and not ended:
                 return found
-            with house.state.transaction() as tx:
+            with house.conductor.deciding() as tx:
                 for alert in (*begun, *ended):
                     tx.put_alert(alert)
                     tx.append(_entry(alert, now))
@@ -139,10 +140,13 @@ class Watch:
         """Look and ping until `stop` is set. A look that fails is no ping."""
         while not stop.is_set():
             try:
-                found = await asyncio.to_thread(self.look)
-                if found:
-                    wake()
-                await self.ping(http, found)
+                if self._house.conductor.conducts:
+                    found = await asyncio.to_thread(self.look)
+                    if found:
+                        wake()
+                    await self.ping(http, found)
+            except LeaseLost:
+                log.info("watching_no_more")  # another process does
             except Exception:  # worker loop: the missing ping is the alarm
                 log.exception("watch_failed")
             try:

@@ -79,6 +79,16 @@ dependency = sa.Table(
     sa.Column("link", sa.Text, nullable=False),
 )
 
+# Who of several processes does what only one may do; see `store.leases`.
+lease = sa.Table(
+    "lease",
+    METADATA,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("holder", sa.Text, nullable=False),
+    sa.Column("term", sa.BigInteger, nullable=False),
+    sa.Column("beat", sa.BigInteger, nullable=False),
+)
+
 alert = sa.Table(
     "alert",
     METADATA,

@@ -34,7 +34,8 @@ LIMITS = BodyLimits(wire_bytes=4 << 20)
 # Anybody may call a webhook, so that a body has little time.
 HOOK_LIMITS = BodyLimits(wire_bytes=2 << 20, silence_s=5.0, whole_s=20.0)
 _PREVIEW = 2000
-_EVERY_S = 5.0
+# How often the inbox is looked into unasked: for what expires, and for what others took in.
+ALONE_S, SHARED_S = 5.0, 0.5
 _KEEPING_S = 30.0
 
 
@@ -65,10 +66,11 @@ class AlertTaker(Protocol):
 
 
 class AlertDoors:
-    """The routes, and the task that reads the inbox behind them."""
+    """The routes, and the task that reads the inbox behind them, at least every `every_s`."""
 
-    def __init__(self, taker: AlertTaker) -> None:
+    def __init__(self, taker: AlertTaker, *, every_s: float = ALONE_S) -> None:
         self._taker = taker
+        self._every_s = every_s
         self._arrived = asyncio.Event()
         self._admission = Admission()
         self._hook_admission = Admission(32 << 20)
@@ -91,7 +93,7 @@ class AlertDoors:
             except Exception:  # worker loop: what is in the inbox is tried again
                 log.exception("inbox_not_read")
             try:
-                await asyncio.wait_for(self._arrived.wait(), _EVERY_S)
+                await asyncio.wait_for(self._arrived.wait(), self._every_s)
             except TimeoutError:
                 continue
 

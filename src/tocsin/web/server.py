@@ -28,6 +28,7 @@ from tocsin.domain.errors import SpecError, StoreError, TocsinError
 from tocsin.domain.secret import Secret
 from tocsin.engine import documents
 from tocsin.engine.answers import Answers
+from tocsin.engine.conductor import Conductor
 from tocsin.engine.definitions import Definitions
 from tocsin.engine.experiments import Experiments
 from tocsin.engine.house import House
@@ -61,7 +62,7 @@ from tocsin.web import (
     quality,
     segments,
 )
-from tocsin.web.alert_doors import HOOKS, AlertDoors, keeps_changes
+from tocsin.web.alert_doors import ALONE_S, HOOKS, SHARED_S, AlertDoors, keeps_changes
 from tocsin.web.app import create_app
 from tocsin.web.auth import AuthPolicy, hash_token
 from tocsin.web.callbacks import PATH
@@ -213,6 +214,7 @@ def courier_for(
         rng=rng,
         links_base=settings.base_url,
         fallbacks=house.rules.policy.defaults.unmatched.receivers,
+        worker=house.conductor.name,
         offload=offload,
     )
 
@@ -334,14 +336,7 @@ async def serve(settings: Settings, clock: Clock, rng: Random) -> None:
     )
     desired = stores.desired
     try:
-        house = await asyncio.to_thread(
-            House, stores.telemetry, stores.state, clock, desired, lateness=settings.lateness
-        )
-        if settings.config_dir is not None and desired is not NOTHING:
-            house.record_configuration(desired, "serve", f"started with {settings.config_dir}")
-            with stores.state.transaction() as tx:
-                for document in documents.superseded(stores.state, desired):
-                    documents.retire(tx, document, actor="serve", now=clock.now())
+        house = await asyncio.to_thread(open_house, settings, stores, clock)
         keeping = stores.telemetry.keeping
         intake = Intake(
             stores.telemetry.writer,
@@ -352,8 +347,11 @@ async def serve(settings: Settings, clock: Clock, rng: Random) -> None:
         )
         outside = Outside(house)
         listening = Listening(house, outside)
-        sources = SourceRunner(intake, stores.state, stores.telemetry, clock, listening)
-        alerts = AlertDoors(outside)
+        sources = SourceRunner(
+            intake, stores.state, stores.telemetry, clock, listening,
+            lambda: house.conductor.conducts,
+        )  # fmt: skip
+        alerts = AlertDoors(outside, every_s=SHARED_S if settings.state_url else ALONE_S)
         doorway = Doorway(outside, alerts, listening, keeps_changes(intake))
         auth = auth_policy(settings)
         answers = Answers(house)
@@ -373,6 +371,22 @@ async def serve(settings: Settings, clock: Clock, rng: Random) -> None:
             await server.serve(sockets=[bound])
     finally:
         await asyncio.to_thread(stores.close)
+
+
+def open_house(settings: Settings, stores: Stores, clock: Clock) -> House:
+    """The house of a server; what it works by is on record."""
+    state, desired = stores.state, stores.desired
+    alone = not settings.state_url
+    house = House(
+        stores.telemetry, state, clock, desired, lateness=settings.lateness,
+        conductor=Conductor(state, clock, is_alone=alone, lasts=settings.lease),
+    )  # fmt: skip
+    if settings.config_dir is not None and desired is not NOTHING:
+        house.record_configuration(desired, "serve", f"started with {settings.config_dir}")
+        with state.transaction() as tx:
+            for document in documents.superseded(state, desired):
+                documents.retire(tx, document, actor="serve", now=clock.now())
+    return house
 
 
 @contextlib.asynccontextmanager
@@ -396,7 +410,9 @@ async def running(
         wake=courier.wake,
         refresh=lambda: _refresh(house, courier, resolve, sources, answers),
     )
+    await asyncio.to_thread(house.conductor.step)
     tasks = [
+        asyncio.create_task(house.conductor.run(stop), name="conductor"),
         asyncio.create_task(scheduler.run(stop), name="scheduler"),
         asyncio.create_task(courier.run(stop), name="courier"),
     ]
@@ -425,6 +441,7 @@ async def running(
         if doorway is not None:
             doorway.doors.stop_waiting()
         await asyncio.wait(tasks, timeout=timedelta(seconds=15).total_seconds())
+        await asyncio.to_thread(house.conductor.give_back)
 
 
 def _refresh(
