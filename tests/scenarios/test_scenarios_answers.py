@@ -225,3 +225,26 @@ def test_a_ticket_that_we_closed_does_not_end_an_incident_that_came_back(tmp_pat
         tracker.answer = Answer("resolve", "jira:Tocsin")
         assert asyncio.run(made.answers.poll(made.http)) == 0
         assert incident(made, page).state is IncidentState.TRIGGERED
+
+
+def test_a_verdict_is_one_press_in_slack_or_on_the_page_and_the_last_one_counts(
+    tmp_path: Path,
+) -> None:
+    with World(tmp_path, PHASES) as made:
+        made.play(12)
+        page = made.incident("chat")
+        made.house.resolve(page.id, "ana", "rolled back")
+        made.play(14)
+        blocks = [b for m in made.of("slack") for b in m.body.get("blocks", ())]
+        (offered,) = [b["elements"] for b in blocks if b.get("block_id") == "tocsin_verdict"]
+        assert [each["action_id"] for each in offered] == [
+            "tocsin_real", "tocsin_false", "tocsin_duplicate", "tocsin_noise",
+        ]  # fmt: skip
+        assert press(made, "noise", page.id, "5") == 200
+        assert press(made, "noise", page.id, "5") == 200, "told again, it counts once"
+        answer = made.form(f"/incidents/{page.id}/verdict", verdict="real", name="bo")
+        assert answer.status_code == 303
+        marks = [(m.verdict, m.actor) for m in made.state.marks(page.id)]
+        assert marks == [("noise", "slack:ana"), ("real", "web:bo")]
+        found = made.web.get("/api/v1/figures").json()
+        assert (found["verdicts"], found["precision"]["judged"]) == ({"real": 1}, 1)

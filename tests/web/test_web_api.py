@@ -206,7 +206,7 @@ def test_the_openapi_document_describes_every_path_of_the_api(client: TestClient
         "/v1/calls/{trace_id}/{span_id}",
         "/v1/incidents", "/v1/incidents/{incident_id}", "/v1/messages", "/v1/ledger", "/v1/metrics",
         "/v1/sources", "/v1/breakdown", "/v1/data-quality", "/v1/why",
-        "/v1/oncall", "/v1/arrangements", "/v1/silences", "/v1/overrides",
+        "/v1/oncall", "/v1/figures", "/v1/arrangements", "/v1/silences", "/v1/overrides",
         "/v1/arrangements/{arrangement_id}/end",
         "/v1/detectors", "/v1/detectors/{name}", "/v1/page-budgets", "/v1/precision",
         "/v1/incidents/{incident_id}/acknowledge", "/v1/incidents/{incident_id}/resolve",

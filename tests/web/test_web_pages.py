@@ -42,6 +42,7 @@ PAGES = (
     "/messages",
     "/audit",
     "/oncall",
+    "/figures",
     "/data-quality",
     "/detectors",
     "/detectors/failures/support?threshold=4",
@@ -225,16 +226,17 @@ def test_an_incident_explains_itself(client: TestClient) -> None:
         "held against: the median of four seasonal baselines", "prompt_version=v42", "91 %",
         "prompt v42 deployed", "status page says operational", "6 %", "14.2×", "Runbook",
         "Compare v41 and v42", "pager-ai-ops", "dead", "channel gone", "tier 1 because",
-        "Acknowledge", "Resolve", "Record verdict", "p95 above band",
+        "Acknowledge", "Resolve", "Yes: a real problem", "p95 above band",
     ):  # fmt: skip
         assert part in text, part
 
 
 def test_a_settled_incident_offers_a_verdict_but_no_acknowledgement(client: TestClient) -> None:
     page = browse(client, "/incidents/claims/error_rate-7")
-    assert [b.text for b in page.one("main").all("button")] == ["Record verdict"]
-    (chosen,) = [n for n in page.all("input") if "checked" in n.attributes]
-    assert chosen.attributes["value"] == "real"
+    buttons = page.one("main").all("button")
+    assert [b.attributes["value"] for b in buttons] == ["real", "false", "duplicate", "noise"]
+    (chosen,) = [b for b in buttons if b.attributes["aria-pressed"] == "true"]
+    assert chosen.text == "✓ Yes: a real problem"
 
 
 def test_routing_is_explained_rule_by_rule(client: TestClient) -> None:

@@ -27,6 +27,7 @@ from tocsin.engine.arranging import Arranging
 from tocsin.engine.breakdown import BadRange
 from tocsin.engine.rederive import Rederived, Tried
 from tocsin.engine.replay import CannotReplay
+from tocsin.engine.responses import BadFigures
 from tocsin.engine.rules import compile_desired
 from tocsin.engine.sources import TargetStatus
 from tocsin.engine.testimony import (
@@ -39,7 +40,9 @@ from tocsin.engine.testimony import (
     VerdictSeen,
     Why,
 )
+from tocsin.reports.responses import Figures, Response, figures, patch
 from tocsin.spec.desired import load_text
+from tocsin.spec.yaml import dump
 from tocsin.store.state import StateStore
 from tocsin.web.breakdown_views import Asked
 from tocsin.web.call_views import CallView, NoteView, ScoreView
@@ -426,6 +429,26 @@ class MemoryDesk:
                            for e in self._entries if e.subject == incident_id),
             calls=tuple(call(n) for n in range(3)),
         )  # fmt: skip
+
+    def figures(self, days: int, time_zone: str, /) -> tuple[Figures, str]:
+        if days > 366:
+            raise BadFigures(f"{days} days: give 1 to 366")
+        verdicts = ["real"] * 9 + ["noise"] * 3 + [""] * 2
+        found = [
+            Response(
+                f"i-{n}", "detector/failures", "support", 1, NOW - timedelta(days=n, minutes=6),
+                NOW - timedelta(days=n), NOW - timedelta(days=n),
+                NOW - timedelta(days=n) + timedelta(minutes=3 + n), "ana",
+                NOW - timedelta(days=n) + timedelta(hours=1), ("ana",), verdict,
+            )
+            for n, verdict in enumerate(verdicts)
+        ]  # fmt: skip
+        noisy = [
+            replace(each, incident=f"n-{n}", rule="detector/cost", people=("bo",), verdict="noise")
+            for n, each in enumerate(found[:7])
+        ]
+        view = figures([*found, *noisy], NOW - timedelta(days=days), NOW, time_zone)
+        return view, dump(patch(view.proposals))
 
     @cached_property
     def arranging(self) -> Arranging:

@@ -6,6 +6,7 @@ import typer
 
 from tocsin.cli import analyse, configure, files, operate, prices
 from tocsin.cli.export import export
+from tocsin.cli.figures import figures
 from tocsin.cli.gate import gate
 from tocsin.cli.ledger import ledger
 from tocsin.cli.route import route
@@ -47,6 +48,7 @@ app.command()(analyse.detect)
 app.command()(analyse.explain)
 app.command()(analyse.drift)
 app.command()(why)
+app.command()(figures)
 
 
 def main() -> None:

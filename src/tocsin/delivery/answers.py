@@ -23,7 +23,7 @@ class Answer:
     by which one that is told again, or replayed, is recognised.
     """
 
-    action: Literal["acknowledge", "resolve"]
+    action: Literal["acknowledge", "resolve", "real", "false", "duplicate", "noise"]
     actor: str
     subject: str = ""
     id: str = ""

@@ -133,7 +133,7 @@ def render(
         labels=dict(incident.labels),
         since=_since(incident, evidence),
         evidence=_evidence(incident, evidence),
-        links=_links(incident, links_base, evidence),
+        links=_links(incident, links_base, evidence, effect.action),
         changes=_texts(evidence.get("changes")),
         runbook=_text(evidence.get("runbook")),
         first_steps=_texts(evidence.get("first_steps")),
@@ -290,12 +290,14 @@ def _texts(value: Any) -> tuple[str, ...]:
 
 
 def _links(
-    incident: Incident, links_base: str, evidence: Mapping[str, Any]
+    incident: Incident, links_base: str, evidence: Mapping[str, Any], action: str
 ) -> tuple[tuple[str, str], ...]:
     links: list[tuple[str, str]] = []
     if links_base:
         page = f"{links_base.rstrip('/')}/incidents/{quote(incident.id, safe='')}"
         links.append(("Incident", page))
+        if action == "resolve":
+            links.append(("Was it worth telling you?", f"{page}#act"))
     runbook = _text(evidence.get("runbook"))
     if runbook.startswith(("https://", "http://")):
         links.append(("Runbook", runbook))

@@ -21,10 +21,18 @@ LONGEST_TOTAL = 12_000
 _LONGEST_HEADER = 150
 _LONGEST_FIELD = 2000
 _MOST_FIELDS = 10
-_BUTTONS: Mapping[str, tuple[Literal["acknowledge", "resolve"], str]] = {
+Said = Literal["acknowledge", "resolve", "real", "false", "duplicate", "noise"]
+_BUTTONS: Mapping[str, tuple[Said, str]] = {
     "tocsin_acknowledge": ("acknowledge", "Acknowledge"),
     "tocsin_resolve": ("resolve", "Resolve"),
 }
+_VERDICTS: Mapping[str, tuple[Said, str]] = {
+    "tocsin_real": ("real", "It was real"),
+    "tocsin_false": ("false", "Nothing was wrong"),
+    "tocsin_duplicate": ("duplicate", "Told already"),
+    "tocsin_noise": ("noise", "Not worth it"),
+}
+_KNOWN = {**_BUTTONS, **_VERDICTS}
 _ICONS = {"critical": "🔴", "warning": "🟠", "info": "🔵"}
 
 
@@ -62,9 +70,9 @@ def answers_of(payload: Mapping[str, Any]) -> tuple[Answer, ...]:
     user = payload["user"]
     who = f"slack:{user.get('username') or user.get('name') or user['id']}"
     return tuple(
-        Answer(_BUTTONS[each["action_id"]][0], who, str(each["value"]), str(each["action_ts"]))
+        Answer(_KNOWN[each["action_id"]][0], who, str(each["value"]), str(each["action_ts"]))
         for each in payload["actions"]
-        if each.get("action_id") in _BUTTONS
+        if each.get("action_id") in _KNOWN
     )
 
 
@@ -112,19 +120,14 @@ def _blocks(message: Message) -> Iterator[dict[str, Any]]:
 
 
 def _answers(message: Message) -> Iterator[dict[str, Any]]:
-    """Buttons for what can still be done about the incident."""
-    if message.action in {"resolve", "digest"} or not message.subject:
+    """Buttons for what can still be done about the incident; when it is over, for verdicts."""
+    if message.action == "digest" or not message.subject:
         return
-    elements = [
-        {
-            "type": "button",
-            "action_id": action_id,
-            "value": button_value(message.subject),
-            "text": {"type": "plain_text", "text": text},
-        }
-        for action_id, (action, text) in _BUTTONS.items()
-        if action != message.action
-    ]
+    if message.action == "resolve":
+        yield {"type": "actions", "block_id": "tocsin_verdict",
+               "elements": _buttons(message, _VERDICTS)}  # fmt: skip
+        return
+    elements = _buttons(message, _BUTTONS)
     elements[-1]["confirm"] = {
         "title": {"type": "plain_text", "text": "Is it over?"},
         "text": {"type": "plain_text", "text": "Everybody who was told will be told so."},
@@ -132,6 +135,19 @@ def _answers(message: Message) -> Iterator[dict[str, Any]]:
         "deny": {"type": "plain_text", "text": "Not yet"},
     }
     yield {"type": "actions", "block_id": "tocsin_answers", "elements": elements}
+
+
+def _buttons(message: Message, offered: Mapping[str, tuple[Said, str]]) -> list[dict[str, Any]]:
+    return [
+        {
+            "type": "button",
+            "action_id": action_id,
+            "value": button_value(message.subject),
+            "text": {"type": "plain_text", "text": text},
+        }
+        for action_id, (action, text) in offered.items()
+        if action != message.action
+    ]
 
 
 def _list(label: str, items: tuple[str, ...]) -> Iterator[dict[str, Any]]:

@@ -22,6 +22,7 @@ from tocsin.delivery.answers import Answer, Answering, Polling
 from tocsin.delivery.channel import Channel
 from tocsin.domain.findings import EffectState, Incident, IncidentState, LedgerEvent
 from tocsin.engine.house import House
+from tocsin.store.responses import VERDICTS
 
 log = structlog.get_logger(__name__)
 
@@ -143,6 +144,10 @@ class Answers:
 
     def _carry_out(self, receiver: str, answer: Answer, incident: Incident) -> bool:
         incident = self._house.state.incident(incident.id) or incident
+        if answer.action in VERDICTS:  # may be said at any time, and changed
+            now = self._house.clock.now()
+            self._house.state.mark(incident.id, answer.action, answer.actor, now)
+            return True
         wanted = (
             incident.state in _CALLED_FOR
             if answer.action == "acknowledge"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -10,7 +10,9 @@ from typing import Any
 
 import httpx
 
+from tocsin.domain.clock import Clock
 from tocsin.domain.errors import StoreError
+from tocsin.engine.responses import figures_at
 from tocsin.engine.settings import STATE_FILE, Settings
 from tocsin.engine.why import why
 from tocsin.store import ledger_files
@@ -74,16 +76,17 @@ def account(settings: Settings, subject: str) -> dict[str, Any]:
         with state_of(settings) as store:
             found: dict[str, Any] = jsonable(asdict(why(store, subject)))
             return found
-    headers = _headers(settings)
-    path = f"{settings.url}/api/v1/why"
-    try:
-        answer = httpx.get(path, params={"subject": subject}, headers=headers, timeout=_TIMEOUT_S)
-        told: dict[str, Any] = answer.json()
-    except (httpx.HTTPError, ValueError) as error:
-        raise StoreError(f"{settings.url} does not answer: {error}") from None
-    if answer.status_code != 200:
-        raise StoreError(str(told.get("detail") or f"{settings.url}: {answer.status_code}"))
-    return told
+    return _asked(settings, "why", {"subject": subject})
+
+
+def paging(settings: Settings, clock: Clock, days: int, time_zone: str) -> dict[str, Any]:
+    """What `engine.responses` counts, with the proposed patch, as JSON."""
+    if settings.url:
+        return _asked(settings, "figures", {"days": str(days), "tz": time_zone})
+    with state_of(settings) as store:
+        view, patch = figures_at(store, clock, days, time_zone)
+        found: dict[str, Any] = jsonable({**asdict(view), "patch": patch})
+        return found
 
 
 @contextmanager
@@ -109,6 +112,19 @@ def _from_server(settings: Settings) -> Iterator[httpx.Response]:
             yield answer
     except httpx.HTTPError as error:
         raise StoreError(f"{settings.url} broke off or does not answer: {error}") from None
+
+
+def _asked(settings: Settings, what: str, query: Mapping[str, str]) -> dict[str, Any]:
+    """What the API of the server at `settings.url` answers. StoreError when it does not."""
+    headers, path = _headers(settings), f"{settings.url}/api/v1/{what}"
+    try:
+        answer = httpx.get(path, params=query, headers=headers, timeout=_TIMEOUT_S)
+        told: dict[str, Any] = answer.json()
+    except (httpx.HTTPError, ValueError) as error:
+        raise StoreError(f"{settings.url} does not answer: {error}") from None
+    if answer.status_code != 200:
+        raise StoreError(str(told.get("detail") or f"{settings.url}: {answer.status_code}"))
+    return told
 
 
 def _headers(settings: Settings) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 from tocsin.domain.clock import Clock, from_minute
 from tocsin.domain.errors import Problem, SpecError
@@ -16,6 +17,7 @@ from tocsin.engine.decisions import DecisionLine, Line, lines
 from tocsin.engine.files import CallsFile, open_source
 from tocsin.engine.rules import compile_desired
 from tocsin.engine.settings import STATE_FILE, Settings
+from tocsin.reports.responses import is_off_hours
 from tocsin.routing.coverage import Gap, gaps
 from tocsin.spec.apply import Application, ConfigVersion, prepare
 from tocsin.spec.desired import Desired, load, restore
@@ -23,8 +25,6 @@ from tocsin.spec.lint import Finding
 from tocsin.spec.plan import Page, PageDiff, PageReplay, Plan, make_plan
 from tocsin.spec.yaml import Located
 from tocsin.store.state import StateStore
-
-NIGHT = (22, 7)  # off-hours in UTC: from 22:00 to 7:00, and at weekends
 
 
 def desired_of(settings: Settings, added: Sequence[Located] = ()) -> Desired:
@@ -151,7 +151,7 @@ def _page(line: DecisionLine) -> Page:
         reason=line.reason,
         receivers=line.receivers,
         tier=line.tier,
-        off_hours=line.when.weekday() >= 5 or not NIGHT[1] <= line.when.hour < NIGHT[0],
+        off_hours=is_off_hours(line.when, ZoneInfo("UTC")),
     )
 
 

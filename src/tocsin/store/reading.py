@@ -52,6 +52,16 @@ class TimelineItem:
     data: Mapping[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A first message about an incident that its receiver took. people: who was called by name."""
+
+    incident_id: str
+    receiver: str
+    at: datetime
+    people: tuple[str, ...]
+
+
 class StateReader:
     """Everything that only reads."""
 
@@ -88,6 +98,34 @@ class StateReader:
                 )
             )
         return [incident_of(row) for row in self._rows(query)]
+
+    def incidents_since(self, since: datetime) -> Sequence[Incident]:
+        """Incidents that were opened at `since` or later, in no order."""
+        table = tables.incident
+        query = sa.select(table).where(table.c.opened >= to_us(since))
+        return [incident_of(row) for row in self._rows(query)]
+
+    def told_since(self, since: datetime) -> Sequence[Told]:
+        """Messages that began something for a receiver and were taken at `since` or later."""
+        table = tables.effect
+        query = sa.select(
+            table.c.incident_id, table.c.receiver, table.c.finished_at, table.c.payload
+        ).where(
+            table.c.kind == "notify",
+            table.c.action == "trigger",
+            table.c.state == EffectState.DONE.value,
+            table.c.incident_id != "",
+            table.c.finished_at >= to_us(since),
+        )
+        return [
+            Told(
+                incident_id=row["incident_id"],
+                receiver=row["receiver"],
+                at=from_us(row["finished_at"]),
+                people=tuple(row["payload"].get("resolved_who") or ()),
+            )
+            for row in self._rows(query)
+        ]
 
     def marks(self, incident_id: str | None = None) -> Sequence[VerdictMark]:
         """Responders' verdicts, oldest first, of one incident or of all."""

@@ -21,6 +21,7 @@ from tocsin.engine.arranging import CannotArrange
 from tocsin.engine.breakdown import MEASURES, BadRange
 from tocsin.engine.documents import NoSuchDocument
 from tocsin.engine.replay import CannotReplay
+from tocsin.engine.responses import BadFigures
 from tocsin.engine.sources import TargetStatus
 from tocsin.engine.testimony import Why
 from tocsin.store.exports import CannotExport
@@ -125,6 +126,7 @@ def status_of(error: Exception) -> int:
         (BadRange, 422),
         (CannotArrange, 400),
         (CannotReplay, 422),
+        (BadFigures, 400),
         (Conflict, 409),
     )
     return next((status for kind, status in statuses if isinstance(error, kind)), 500)

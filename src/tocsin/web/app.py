@@ -19,7 +19,7 @@ from starlette.types import ASGIApp
 from tocsin.domain.clock import Clock
 from tocsin.domain.errors import TocsinError
 from tocsin.engine.answers import Answers
-from tocsin.web import duty
+from tocsin.web import duty, figures
 from tocsin.web.actions import Actions
 from tocsin.web.api import create_api, status_of
 from tocsin.web.assets import Assets
@@ -29,6 +29,7 @@ from tocsin.web.definitions import Definer
 from tocsin.web.desk import Desk
 from tocsin.web.detector_pages import DetectorPages
 from tocsin.web.duty import DutyPages
+from tocsin.web.figures import FiguresPage
 from tocsin.web.guard import SAFE_HEADERS, Guard, SecurityHeaders, problem
 from tocsin.web.pages import Pages
 from tocsin.web.render import Renderer
@@ -68,17 +69,18 @@ def create_app(
     assets = Assets()
     renderer = Renderer(desk, auth, assets, clock)
     actions = Actions(desk, renderer, auth, clock)
-    arranging = duty.routes(lambda: desk.arranging, clock)
+    own = (duty.routes(lambda: desk.arranging, clock), figures.routes(desk.figures))
     routes: list[BaseRoute] = [
         *intake_routes,
         Route("/healthz", _healthz, methods=["GET"]),
         Route("/readyz", _Readyz(desk).answer, methods=["GET"]),
         *metrics,
         Route("/static/{name}", assets.serve, methods=["GET"]),
-        Mount("/api", create_api(desk, definer, [*routers, arranging])),
+        Mount("/api", create_api(desk, definer, [*routers, *own])),
         *([Mount("/sinks", sink_app)] if sink_app is not None else []),
         *(Callbacks(answers).routes() if answers is not None else []),
         *actions.routes(),
+        *FiguresPage(desk.figures, renderer).routes(),
         *DutyPages(lambda: desk.arranging, renderer, clock, actions.form).routes(),
         *DetectorPages(desk, renderer).routes(),
         *Pages(desk, renderer).routes(),

@@ -15,6 +15,7 @@ from tocsin.domain.errors import TocsinError
 from tocsin.engine.arranging import Arranging
 from tocsin.engine.sources import TargetStatus
 from tocsin.engine.testimony import Why
+from tocsin.reports.responses import Figures
 from tocsin.web.breakdown_views import Asked
 from tocsin.web.call_views import CallView
 from tocsin.web.data_quality_views import DataQualityView
@@ -151,6 +152,13 @@ class Desk(Protocol):
 
     def trouble(self) -> str:
         """Why telemetry does not come in as it should, or ""; asked by every page."""
+        ...
+
+    def figures(self, days: int, time_zone: str, /) -> tuple[Figures, str]:
+        """What paging people came to in the last days, and the rules it proposes, as YAML.
+
+        BadFigures for what cannot be asked.
+        """
         ...
 
     @property

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, TypeVar
 
 from tocsin.domain.clock import from_minute, iso, to_minute
@@ -13,6 +14,7 @@ from tocsin.domain.findings import Incident
 from tocsin.domain.series import Change, MinuteBlock, Ratio, SeriesId
 from tocsin.engine.health import service_health
 from tocsin.engine.house import House, NoSuchIncident, settled
+from tocsin.engine.responses import figures_at
 from tocsin.engine.sources import TargetStatus
 from tocsin.engine.testimony import Why
 from tocsin.engine.why import NothingKnown, why
@@ -77,6 +79,7 @@ class LiveDesk:
     ) -> None:
         self._house = house
         self.arranging = house.arranging
+        self.figures = partial(figures_at, house.state, house.clock)
         self._progress = progress
         self.sources = sources
         self.detectors = DetectorReading(house)

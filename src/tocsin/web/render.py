@@ -38,6 +38,7 @@ NAVIGATION = (
     ("/incidents", "Incidents"),
     ("/experiments", "Experiments"),
     ("/oncall", "On call"),
+    ("/figures", "Figures"),
     ("/calls", "Calls"),
     ("/messages", "Messages"),
     ("/audit", "Audit"),
