@@ -27,6 +27,7 @@ from tocsin.web import (
     readiness,
     reasons,
     serving,
+    spending,
 )
 from tocsin.web.call_views import CallView
 from tocsin.web.data_quality_views import DataQualityView
@@ -316,7 +317,7 @@ class LiveDesk:
         tones = [view.tone for view in objectives]
         live = [i for i in incidents if i.state.is_live and not i.suppressed_by]
         start, stop, step = _grid(now, window)
-        spend, unpriced = self._spend_today(now)
+        spend, unpriced = spending.today(self._house.telemetry.reads, now)
         return FleetView(
             window=window,
             updated=now,
@@ -329,7 +330,7 @@ class LiveDesk:
             firing_pages=sum(1 for i in live if i.tier == 1),
             firing_tickets=sum(1 for i in live if i.tier != 1),
             spend_today_usd=spend,
-            spend_usual_usd=self._usual_spend(now),
+            spend_usual_usd=spending.usual(self._house.telemetry.reads, now),
             unpriced_calls=unpriced,
             worst=self._worst(cards, incidents, start, stop, step),
         )
@@ -426,24 +427,6 @@ class LiveDesk:
         if behind <= BLIND_MINUTES or self._progress() is not None:
             return ""
         return f"the last judged minute is {behind} minutes ago"
-
-    def _spend_today(self, now: datetime) -> tuple[float | None, int]:
-        start = to_minute(now.replace(hour=0, minute=0, second=0, microsecond=0))
-        rows = self._house.telemetry.reads.fleet(start, to_minute(now) + 1)
-        priced = [row.cost_usd for row in rows if row.cost_usd is not None]
-        unpriced = sum(round(row.calls * (1 - row.priced)) for row in rows)
-        return (sum(priced) if priced else None), unpriced
-
-    def _usual_spend(self, now: datetime) -> float | None:
-        """The median of what was spent by this time of the day over the seven days before."""
-        midnight = to_minute(now.replace(hour=0, minute=0, second=0, microsecond=0))
-        elapsed = to_minute(now) + 1 - midnight
-        spent = []
-        for days in range(1, 8):
-            start = midnight - days * 24 * 60
-            rows = self._house.telemetry.reads.fleet(start, start + elapsed)
-            spent += [sum(r.cost_usd for r in rows if r.cost_usd is not None)] if rows else []
-        return sorted(spent)[len(spent) // 2] if len(spent) >= 3 else None
 
     def _recent_incidents(self, since: datetime) -> list[Incident]:
         """Live ones, however old, and what changed since; the last opened first."""
