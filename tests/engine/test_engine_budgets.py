@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tocsin.assess.page_budget import Member, PageBudget
-from tocsin.domain.clock import from_minute
+from tocsin.domain.clock import ManualClock, from_minute
 from tocsin.domain.evidence import EvidenceDay
 from tocsin.domain.findings import Incident, IncidentState, Judgement, Verdict
 from tocsin.domain.samples import Sample, Wish
 from tocsin.domain.series import Change, MinuteBlock, Ratio, SeriesId
+from tocsin.engine import planning
 from tocsin.engine.backtest import backtest
 from tocsin.engine.budgets import DAY, Budgets
 from tocsin.engine.rules import compile_desired
+from tocsin.engine.settings import STATE_FILE, Settings
 from tocsin.spec.desired import load_text
 from tocsin.store.state import StateStore
 
@@ -193,3 +196,38 @@ def test_a_backtest_pages_by_the_budget() -> None:
     assert "by PageBudget cx" in weak[0][2]
     assert [severity for _, severity, _ in strong] == ["page"]
     assert len(told) == 2
+
+
+def test_a_plan_tells_what_a_budget_would_do_before_it_is_applied(tmp_path: Path) -> None:
+    """By the evidence that the server has kept, and by a file of history."""
+    config, data = tmp_path / "config", tmp_path / "data"
+    config.mkdir()
+    (config / "all.yaml").write_text(CONFIG)
+    settings = Settings(data, config_dir=config)
+    now = ManualClock(from_minute((DAY0 + 40) * DAY))
+    assert planning.plan(settings, None, None, now).outlooks == ()
+    data.mkdir()
+    kept = StateStore.open(data / STATE_FILE)
+    with kept.transaction() as tx:
+        tx.note_evidence([
+            EvidenceDay("detector/failures", DAY0 + d, (1 << 24) - 1, {d % 24: 3.0 + d / 10})
+            for d in range(40)
+        ])  # fmt: skip
+    kept.close()
+    plan = planning.plan(settings, None, None, now)
+    assert "Page budget cx, by 960 judged hours (no guarantee):" in str(plan)
+    assert "0.001 a week: pages from evidence" in str(plan)
+    assert len(plan.to_json()["page_budgets"][0]["prospects"]) == 4
+    counts = Failing(DAY0 * DAY, DAY0 * DAY + 900, (700, 706, 0.3))
+    history = tmp_path / "counts.csv"
+    history.write_text(
+        "minute,service,total,bad\n"
+        + "\n".join(
+            f"{counts.start + at},chat,{total},{bad}"
+            for at, (total, bad) in enumerate(zip(counts.total, counts.bad, strict=True))
+        )
+    )
+    replayed = planning.plan(settings, history, None, now).pages
+    assert replayed is not None
+    assert len(replayed.notes) == 4
+    assert replayed.notes[0].startswith("PageBudget cx over this history: 0.0005 a week")

@@ -19,6 +19,7 @@ from tocsin.assess.masked import Fairness, Gap
 from tocsin.assess.means import MeanNow
 from tocsin.assess.page_budget import Calibration
 from tocsin.assess.precision import Precision
+from tocsin.assess.prospects import Outlook, Prospect
 from tocsin.assess.quality import Estimate, QualityStanding
 from tocsin.assess.segments import SegmentsConfig, standings
 from tocsin.domain.errors import Conflict
@@ -688,7 +689,24 @@ class FakeDetectors:
                              "the last 7 days are less calm than before: 40 hours reached "
                              "evidence 3, 9.1 were to be expected")  # fmt: skip
         known = Precision(5, 1, 1, 1, 2, 5 / 7, 0.29, 0.96)
-        budget = BudgetView("support", 2.0, 20.0, 2, limits, 4.0, 19, 15, 2, True, known)
+        prospects = (
+            Prospect(2.0, 5.4, 3.6, 1.1, 9, 6, 2, 0.66),
+            Prospect(5.0, 4.6, 3.6, 3.2, 0, 0, 0, 1.0),
+        )
+        budget = BudgetView(
+            "support",
+            2.0,
+            20.0,
+            2,
+            limits,
+            4.0,
+            19,
+            15,
+            2,
+            True,
+            known,
+            Outlook("support", 6_443, prospects),
+        )
         return DetectorsView(NOW, (budget,), (TeamPrecision("support", known),), self._rows())
 
     def one(self, name: str, asked: Mapping[str, float], days: int) -> DetectorView:

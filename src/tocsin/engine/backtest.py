@@ -47,26 +47,29 @@ def backtest(
     *,
     lateness: timedelta = timedelta(0),
     reread: int = 3,
+    state: StateStore | None = None,
 ) -> Iterator[Decided]:
     """One decision per minute of `span` (epoch minutes, half open), in order.
 
-    source: counts; read hours at a time.
+    source: counts; read hours at a time. state: an empty one, for who wants to look into it
+    afterwards.
     """
     start, stop = span
     window = Window(rules.monitors.monitors, rules.watched.services)
     feed = Feed(ReadAhead(source, limit=stop), rules.watched, start=start, reread=reread)
     budgets = Budgets(rules.desired.budgets, rules.least)
-    state = StateStore.open(":memory:")
+    kept = state or StateStore.open(":memory:")
     clock = ManualClock(from_minute(start))
     with asyncio.Runner() as runner:
-        courier = _courier(rules, state, clock)
+        courier = _courier(rules, kept, clock)
         for minute in range(start, stop):
             now = from_minute(minute + 1) + lateness
             clock.set(now)
-            yield tick(rules, window, feed, budgets, state, now, lateness=lateness)
-            if _is_due(state, now):
+            yield tick(rules, window, feed, budgets, kept, now, lateness=lateness)
+            if _is_due(kept, now):
                 runner.run(courier.drain(now))
-    state.close()
+    if state is None:
+        kept.close()
 
 
 def _courier(rules: Rules, state: StateStore, clock: ManualClock) -> Courier:

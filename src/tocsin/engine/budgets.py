@@ -23,6 +23,7 @@ from tocsin.assess.page_budget import (
     told,
     told_within,
 )
+from tocsin.assess.prospects import Outlook, outlook
 from tocsin.domain.clock import from_minute
 from tocsin.domain.evidence import EvidenceDay
 from tocsin.domain.findings import Judgement, LedgerEvent, Verdict
@@ -139,6 +140,16 @@ class Budgets:
         since, until = (from_minute(DAY * at) for at in (day - KEPT_DAYS, day))
         reviews = state.reviews(since, until)
         return {b.name: calibrate(b, days, reviews, day) for b in self._budgets.values()}
+
+
+def outlooks(budgets: Sequence[PageBudget], state: State, day: int) -> tuple[Outlook, ...]:
+    """What budgets and their multiples would do, by what is known before `day`."""
+    if not budgets:
+        return ()
+    days = state.evidence(day - KEPT_DAYS, day)
+    since, until = (from_minute(DAY * at) for at in (day - KEPT_DAYS, day))
+    reviews = state.reviews(since, until)
+    return tuple(outlook(budget, days, reviews, day) for budget in budgets)
 
 
 def _events(

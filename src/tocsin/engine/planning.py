@@ -7,11 +7,13 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from tocsin.domain.clock import Clock, from_minute
+from tocsin.assess.prospects import Outlook
+from tocsin.domain.clock import Clock, from_minute, to_minute
 from tocsin.domain.errors import Problem, SpecError
 from tocsin.engine import documents
 from tocsin.engine.arranging import AHEAD
 from tocsin.engine.backtest import backtest
+from tocsin.engine.budgets import DAY, outlooks
 from tocsin.engine.counts import CountsFile, bind
 from tocsin.engine.decisions import DecisionLine, Line, lines
 from tocsin.engine.files import CallsFile, open_source
@@ -45,7 +47,10 @@ def plan(settings: Settings, history: Path | None, budget: int | None, clock: Cl
     after = desired_of(settings, _made(settings))
     replay = None if history is None else replay_over(history)
     found = nobody_on_call(after, clock.now())
-    return make_plan(in_force(settings), after, replay=replay, budget=budget, found=found)
+    return make_plan(
+        in_force(settings), after, replay=replay, budget=budget, found=found,
+        outlooks=_outlooks(settings, after, to_minute(clock.now()) // DAY + 1),
+    )  # fmt: skip
 
 
 def nobody_on_call(desired: Desired, now: datetime, ahead: timedelta = AHEAD) -> list[Finding]:
@@ -115,30 +120,42 @@ def replay_over(history: Path) -> PageReplay:
 
     def replay(before: Desired | None, after: Desired) -> PageDiff:
         old = [] if before is None else _pages(before, source)
-        new = _pages(after, source)
+        state = StateStore.open(":memory:")
+        new = _pages(after, source, state)
         known_old, known_new = {_identity(p) for p in old}, {_identity(p) for p in new}
         start, stop = source.span
+        found = outlooks(after.budgets, state, stop // DAY + 1)
+        state.close()
         return PageDiff(
             since=from_minute(start),
             until=from_minute(stop),
             added=tuple(page for page in new if _identity(page) not in known_old),
             removed=tuple(page for page in old if _identity(page) not in known_new),
+            notes=tuple(
+                f"PageBudget {each.budget} over this history: {prospect}"
+                for each in found
+                for prospect in each.prospects
+            ),
         )
 
     return replay
 
 
-def _decisions(desired: Desired, source: CountsFile | CallsFile) -> Iterator[Line]:
+def _decisions(
+    desired: Desired, source: CountsFile | CallsFile, state: StateStore | None = None
+) -> Iterator[Line]:
     if isinstance(source, CountsFile):
         desired, source = bind(desired, source)
-    for decided in backtest(compile_desired(desired), source, source.span):
+    for decided in backtest(compile_desired(desired), source, source.span, state=state):
         yield from lines(decided)
 
 
-def _pages(desired: Desired, source: CountsFile | CallsFile) -> list[Page]:
+def _pages(
+    desired: Desired, source: CountsFile | CallsFile, state: StateStore | None = None
+) -> list[Page]:
     return [
         _page(line)
-        for line in _decisions(desired, source)
+        for line in _decisions(desired, source, state)
         if isinstance(line, DecisionLine) and line.kind == "page"
     ]
 
@@ -177,6 +194,17 @@ def _made(settings: Settings) -> list[Located]:
     store = _state(settings)
     try:
         return documents.kept(store)
+    finally:
+        store.close()
+
+
+def _outlooks(settings: Settings, desired: Desired, day: int) -> tuple[Outlook, ...]:
+    """What page budgets would do, by what the server that owns the data directory has kept."""
+    if not desired.budgets or not _has_state(settings):
+        return ()
+    store = _state(settings)
+    try:
+        return outlooks(desired.budgets, store, day)
     finally:
         store.close()
 

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
+from tocsin.assess.prospects import Outlook
 from tocsin.domain.clock import iso
 from tocsin.domain.errors import Problem
 from tocsin.routing.simulate import TestResult, run_tests
@@ -71,6 +72,7 @@ class Plan:
     warnings: tuple[Problem, ...]
     pages: PageDiff | None = None
     budget: int | None = None
+    outlooks: tuple[Outlook, ...] = ()
 
     @property
     def is_applicable(self) -> bool:
@@ -110,6 +112,7 @@ class Plan:
             "pages": _pages_json(pages) if pages is not None else None,
             "pages_note": "" if pages is not None else _NO_PAGES,
             "budget": self.budget,
+            "page_budgets": [asdict(outlook) for outlook in self.outlooks],
             "applicable": self.is_applicable,
             "exit_code": self.exit_code,
         }
@@ -125,10 +128,12 @@ def make_plan(
     replay: PageReplay | None = None,
     budget: int | None = None,
     found: Sequence[Finding] = (),
+    outlooks: Sequence[Outlook] = (),
 ) -> Plan:
     """Compare `after` with what runs now (None: nothing does), run its tests, lint it, replay both.
 
-    found: findings that depend on more than the text, such as on what day it is.
+    found: findings that depend on more than the text, such as on what day it is. outlooks: what
+    page budgets would do, by what was seen until now.
     The replay is skipped when nothing changed or when the plan cannot be applied anyway.
     """
     changes = compare(before.data if before else {}, after.data)
@@ -141,6 +146,7 @@ def make_plan(
         findings=(*lint(after), *found),
         warnings=after.warnings,
         budget=budget,
+        outlooks=tuple(outlooks),
     )
     if replay is None or not changes or not plan.is_applicable:
         return plan
@@ -153,6 +159,7 @@ def explain_plan(plan: Plan) -> str:
     lines = _change_lines(plan.changes)
     lines += _section("warnings", [str(warning) for warning in plan.warnings])
     lines += _section("findings", [str(finding) for finding in plan.findings])
+    lines += _outlook_lines(plan.outlooks)
     lines += _test_lines(plan.tests)
     lines += _page_lines(plan)
     return "\n".join([*lines, "", _verdict(plan)])
@@ -225,6 +232,22 @@ def _page_lines(plan: Plan) -> list[str]:
             where = f"{page.service} {page.monitor}"
             lines.append(f"  {sign} {iso(page.at)} {where}: {page.reason} -> {to}{night}")
     return lines + [f"  {note}" for note in pages.notes]
+
+
+def _outlook_lines(outlooks: Sequence[Outlook]) -> list[str]:
+    """What each page budget, and less and more than it, would do."""
+    lines = []
+    for outlook in outlooks:
+        name = f"Page budget {outlook.budget}"
+        if not outlook.hours:
+            lines += [
+                "",
+                f"{name}: nothing is known of its detectors yet; it asks for much at first",
+            ]
+            continue
+        lines += ["", f"{name}, by {outlook.hours:,} judged hours (no guarantee):"]
+        lines += [f"  {prospect}" for prospect in outlook.prospects]
+    return lines
 
 
 def _verdict(plan: Plan) -> str:

@@ -14,9 +14,11 @@ from tocsin.assess.gauges.kind import GaugeConfig
 from tocsin.assess.monitor import DetectorConfig, Monitor
 from tocsin.assess.page_budget import PageBudget, overspent
 from tocsin.assess.precision import precision
+from tocsin.assess.prospects import Outlook
 from tocsin.domain.clock import from_minute, to_minute
 from tocsin.domain.evidence import EvidenceDay, Review
 from tocsin.domain.findings import Judgement
+from tocsin.engine.budgets import outlooks
 from tocsin.engine.house import House
 from tocsin.engine.replay import Episode, Replayed, replay, settings_of, with_settings
 from tocsin.web.desk import Missing
@@ -48,6 +50,7 @@ class DetectorReading:
         self._house = house
         self._lock = threading.Lock()
         self._replays: dict[tuple[object, ...], Replayed] = {}
+        self._outlooks: dict[str, tuple[tuple[int, PageBudget], Outlook]] = {}
 
     def all(self) -> DetectorsView:
         """Every detector, those that find something first, and every page budget."""
@@ -180,7 +183,17 @@ class DetectorReading:
             unanswered=sum(not review.verdict for review in lately),
             is_overspent=overspent(false, budget, max(weeks, 1 / 7)),
             precision=precision(mine),
+            outlook=self._outlook(budget, now),
         )
+
+    def _outlook(self, budget: PageBudget, now: datetime) -> Outlook:
+        """What budgets would do, by what was known at the last full ten minutes."""
+        minute = to_minute(now)
+        held = self._outlooks.get(budget.name)
+        if held is None or held[0] != (minute // _FRESH, budget):
+            (found,) = outlooks([budget], self._house.state, minute // _TRACE + 1)
+            held = self._outlooks[budget.name] = ((minute // _FRESH, budget), found)
+        return held[1]
 
     def _alerts(
         self, monitor: Monitor, reviews: Sequence[Review], now: datetime

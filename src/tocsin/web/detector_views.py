@@ -9,6 +9,7 @@ from typing import Protocol
 
 from tocsin.assess.page_budget import Calibration
 from tocsin.assess.precision import Precision
+from tocsin.assess.prospects import Outlook
 
 Numbers = tuple[float | None, ...]
 
@@ -19,7 +20,8 @@ class BudgetView:
 
     weeks: how much of the last four there is evidence of. pages, false_pages, unanswered (without a
     verdict): of that time, by the detectors that share it. is_overspent: more false ones than
-    chance lets a budget have that is held. precision: of all pages in 90 days.
+    chance lets a budget have that is held. precision: of all pages in 90 days. outlook: what it and
+    other budgets would do, by the history there is.
     """
 
     name: str
@@ -33,6 +35,7 @@ class BudgetView:
     unanswered: int
     is_overspent: bool
     precision: Precision
+    outlook: Outlook
 
 
 @dataclass(frozen=True, slots=True)
