@@ -192,7 +192,7 @@ def fairness(window: Window, monitor: Monitor, minute: int, minutes: int) -> Fai
     for name in config.by:
         mine = [segment for segment in judged if segment.dimension == name]
         if len(mine) > 1:
-            gaps.append((name, _gap(mine)))
+            gaps.append((name, widest_gap(mine)))
     return Fairness(
         monitor.name, monitor.title, monitor.service, minutes, config.budget, int(whole[0]),
         int(whole[1]), tuple(found), tuple(f"{s.dimension}={s.value}" for s in told),
@@ -200,7 +200,8 @@ def fairness(window: Window, monitor: Monitor, minute: int, minutes: int) -> Fai
     )  # fmt: skip
 
 
-def _gap(segments: Sequence[SegmentStanding]) -> Gap:
+def widest_gap(segments: Sequence[SegmentStanding]) -> Gap:
+    """Between the worst and the best off of two segments or more."""
     worst = max(segments, key=lambda segment: segment.share)
     best = min(segments, key=lambda segment: segment.share)
     confidence = 1.0 - 0.025 / len(segments)
