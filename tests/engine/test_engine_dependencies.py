@@ -20,8 +20,8 @@ from tocsin.domain.clock import iso
 from tocsin.domain.dependencies import DependencyState as State
 from tocsin.domain.dependencies import DependencyStatus, standing
 from tocsin.domain.findings import IncidentState
-from tocsin.engine.evidence import Witness
 from tocsin.engine.listening import Listening
+from tocsin.engine.rederive import rederive
 from tocsin.engine.sources import SourceRunner
 from tocsin.intake.intake import Intake
 from tocsin.intake.source import Origin, Unreadable
@@ -231,15 +231,15 @@ def test_a_status_page_is_a_fact_stored_shown_and_in_the_evidence_of_an_alert(
         )
         lines = [e for e in made.bench.state.ledger_entries() if e.kind == "dependency.changed"]
         assert [(e.subject, e.data["to"]) for e in lines] == [("openai", "outage")]
-        # Shown in the page of an alert, from what is stored: nobody is asked while it waits.
+        # In the evidence of an alert, from what is stored: nobody is asked while it waits, and what
+        # was found out stays when the alert is told again.
         asked = len(served.asked)
-        house = made.bench.house
-        known = made.bench.state.dependencies()
-        witness = Witness(house.desired.services, {}, house.breakdowns, {}, known)
-        made.bench.tell("generic", {"name": "Errors", "service": "search", "severity": "page"})
-        (held,) = made.bench.state.alerts().values()
-        explained = witness.explain(held, made.bench.clock.now())
-        assert explained.evidence["dependencies"][0].startswith("openai's status page: outage")
+        for value in (1, 2):
+            told = {"name": "Errors", "service": "search", "severity": "page", "value": value}
+            made.bench.tell("generic", told)
+            (held,) = made.bench.state.alerts().values()
+            assert held.value == value
+            assert held.evidence["dependencies"] == [str(found.said[0])]
         assert len(served.asked) == asked
         now["status"] = 502
         assert made.poll() == "HTTP 502"
@@ -259,6 +259,41 @@ def test_a_page_that_says_nothing_is_unknown_and_never_operational(body: str) ->
         source = Statuspage(config, Origin("x", ""))
         with pytest.raises(Unreadable):
             asyncio.run(source.poll(source.targets[0], NOW, None))
+
+
+def test_an_outage_that_is_said_makes_alerts_of_its_services_one_incident(
+    tmp_path: Path, telemetry: Telemetry
+) -> None:
+    page = {"now": summary("minor")}
+    with pages(lambda _path, _headers: Answer(json.dumps(page["now"]))) as served:
+        spec = f"type: statuspage, dependency: openai, url: '{served.url}'"
+        made = Asking(tmp_path, telemetry, spec)
+        bench = made.bench
+        made.poll()
+        told = {"name": "Errors", "service": "search", "env": "prod", "signal": "error_rate"}
+        bench.tell("generic", {**told, "severity": "page", "summary": "half of the calls fail"})
+        assert [one.title for one in bench.incidents()] == ["search: error rate"], "only degraded"
+        page["now"] = summary("major", incidents=[INCIDENT])
+        made.poll()  # the fact alone is enough to decide anew
+        parent, child = bench.incidents()
+        assert (parent.title, parent.tier) == ("openai: dependency failure", 1)
+        assert parent.receivers == child.receivers == ("pager",)
+        assert parent.evidence["children"] == [
+            "search error rate since 12:01: half of the calls fail"
+        ]
+        assert child.suppressed_by == "inhibition:dependency/openai/prod"
+        entries = bench.state.ledger_entries()
+        folded = [e for e in entries if e.data.get("suppressed_by") == child.suppressed_by][-1]
+        again = rederive(folded, bench.house.rules, [], lambda: entries)
+        assert (again.answer, again.differences) == ("same", ())
+        served.answer = lambda _path, _headers: Answer(b"", 502)
+        for _ in range(8):  # nobody knows any more: the cause ends, and the alert is told
+            made.poll()
+            bench.house.reconsider()
+        parent, child = bench.incidents()
+        assert parent.state is IncidentState.RESOLVED
+        assert (child.state, child.suppressed_by) == (IncidentState.TRIGGERED, "")
+    bench.close()
 
 
 # --- probes ---

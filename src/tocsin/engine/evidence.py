@@ -152,7 +152,7 @@ class Witness:
         return {"provider_note": note}
 
     def _dependencies(self, service: str, now: datetime) -> dict[str, Any]:
-        """What is known of everything the service uses; not knowing is said as well."""
+        """What sources say of everything the service uses, not knowing among it."""
         known = self._services.get(service)
         said = [
             str(status)

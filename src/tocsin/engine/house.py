@@ -7,7 +7,7 @@ in the clock they give it and in how often they call `tick`.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -171,14 +171,16 @@ class House:
         with self._lock:
             yield
 
-    def reconsider(self) -> Decided:
+    def reconsider(self, arrived: Collection[str] = ()) -> Decided:
         """Decide anew about every alert as it stands: others raised or ended some.
 
+        arrived: fingerprints of those that others just raised; they are explained as our own are.
         Nothing is judged; our own alerts stay as the last tick left them.
         """
         with self._lock:
-            now = self.clock.now()
-            return settle(self.present(now), None, self.conductor.state, now)
+            explain, now = self._witness().explain, self.clock.now()
+            state = self.conductor.state
+            return settle(self.present(now), None, state, now, explain, arrived)
 
     def present(self, now: datetime) -> Rules:
         """The rules with what people arranged beside the configuration."""

@@ -27,6 +27,7 @@ from tocsin.domain.errors import IntakeError
 from tocsin.domain.findings import Alert, AlertState, LedgerEvent, fingerprint
 from tocsin.engine.hooks import Hook, Hooks
 from tocsin.engine.house import House
+from tocsin.engine.tick import EXPLAINED
 from tocsin.intake.alerts import FORMATS
 from tocsin.intake.alerts.incoming import Incoming, Told
 from tocsin.spec.services import Service
@@ -37,6 +38,7 @@ from tocsin.store.transaction import Transaction
 
 log = structlog.get_logger(__name__)
 _ENDS, _STARTS, _AS_OF = "ends_at", "starts_at", "as_of"
+MOST_EXPLAINED = 20
 # Keeps rows of changes; returns when they are durable. The second argument names them.
 KeepChanges = Callable[[Sequence[Mapping[str, Any]], bytes], None]
 
@@ -60,6 +62,7 @@ class Outside:
         self._open_since = house.clock.now()
         self._wake: Callable[[], None] = lambda: None
         self._lock = threading.Lock()
+        self._begun: list[str] = []  # fingerprints of alerts that nobody has explained yet
 
     def then(self, wake: Callable[[], None], keep_changes: KeepChanges | None = None) -> None:
         """Call `wake` whenever something was decided, so that nobody waits for the courier.
@@ -107,9 +110,7 @@ class Outside:
         """
         with self._lock:
             changed = self._take(sender, alerts, at)
-            if changed:
-                self._house.reconsider()
-                self._wake()
+            self._decide(changed)
         return changed
 
     def work(self) -> int:
@@ -133,15 +134,20 @@ class Outside:
                         kept.add(letter.id)
                         log.exception("alert_not_stored", source=letter.source, letter=letter.id)
             changed += self._expire()
-            if changed:
-                self._house.reconsider()
-                self._wake()
+            self._decide(changed)
         return changed
 
     def refused(self) -> list[Letter]:
         """The latest requests that could not be read."""
         with self._house.state.reading() as tx:
             return list(inbox.refused(tx))
+
+    def _decide(self, changed: int) -> None:
+        """Let what changed be told. In a storm the first alerts are explained, and none waits."""
+        begun, self._begun = self._begun[:MOST_EXPLAINED], []
+        if changed:
+            self._house.reconsider(begun)
+            self._wake()
 
     def _unread(self) -> list[Letter]:
         with self._house.state.reading() as tx:
@@ -229,6 +235,7 @@ class Outside:
         self, sender: Sender, one: Incoming, at: datetime, key: str, known: Alert | None
     ) -> Alert:
         is_over = one.state == "resolved"
+        found = {n: v for n, v in known.evidence.items() if n in EXPLAINED} if known else {}
         return Alert(
             fingerprint=key,
             labels=self._labels(sender, one),
@@ -238,7 +245,7 @@ class Outside:
             severity=one.severity,
             value=one.value,
             reason=one.summary or one.description or f"{one.name}, as {sender.name} tells it",
-            evidence=self._evidence(one, at),
+            evidence={**found, **self._evidence(one, at)},
             incident_id=known.incident_id if known else "",
             last_breach=at if not is_over else known.last_breach if known else None,
         )
@@ -301,6 +308,8 @@ class Outside:
         was = AlertState.RESOLVED if before is None else before.state
         if was is alert.state:
             return
+        if alert.state is AlertState.FIRING:
+            self._begun.append(alert.fingerprint)
         why = "its sender has not told it again" if letter is None else alert.reason
         tx.append(
             LedgerEvent(

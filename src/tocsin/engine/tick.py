@@ -129,6 +129,7 @@ def settle(
     state: State,
     now: datetime,
     explain: Explain = lambda alert, _: alert,
+    arrived: Collection[str] = (),
 ) -> Decided:
     """Decide about `verdicts` and commit it; see `decide`.
 
@@ -138,7 +139,7 @@ def settle(
         incidents = state.incidents(live_only=False)
         decided = decide(
             rules, verdicts, state.alerts(), incidents, now, explain, state.messages_about,
-            state.dependencies(),
+            state.dependencies(), arrived,
         )  # fmt: skip
         try:
             if not decided.is_empty:
@@ -160,12 +161,14 @@ def decide(
     explain: Explain = lambda alert, _: alert,
     messages_about: MessagesAbout = lambda _: (),
     statuses: Sequence[DependencyStatus] = (),
+    arrived: Collection[str] = (),
 ) -> Decided:
     """What is to be done about `verdicts`, given every unresolved alert and the latest incident of
     every group, closed ones included.
 
     verdicts: None when nothing was judged now; our own alerts stay as they are, and what others
-    raised or ended is routed. statuses: what is known of dependencies; nothing is fine.
+    raised or ended is routed. statuses: what is known of dependencies; nothing is fine. arrived:
+    fingerprints of alerts that others just raised, to be explained like our own.
     """
     folded = fold_all(rules, verdicts, alerts, statuses, now)
     begun = {
@@ -173,6 +176,7 @@ def decide(
         for change in folded.changes
         if change.is_transition and change.alert.state == "firing" and change.before != "stale"
     }
+    begun |= {key: explain(folded.firing[key], now) for key in arrived if key in folded.firing}
     kept = {
         change.alert.fingerprint: _still_explained(change.alert, alerts)
         for change in folded.changes

@@ -142,6 +142,8 @@ def _expectation(incident: Incident) -> str:
             f"an error budget that lasts: burning at most {evidence.get('factor')} times the "
             f"sustainable rate over {evidence.get('long_minutes')} minutes"
         )
+    if "children" in evidence:
+        return "no services that fail together on what they all use"
     if evidence.get("expected") is not None:
         unit = str(evidence.get("unit") or "")
         return f"the trailing week: {evidence['expected']:.4g} {unit}".strip()
