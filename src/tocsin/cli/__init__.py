@@ -12,6 +12,7 @@ from tocsin.cli.ledger import ledger
 from tocsin.cli.route import route
 from tocsin.cli.score import score
 from tocsin.cli.slo import slo
+from tocsin.cli.status import status
 from tocsin.cli.store import store
 from tocsin.cli.why import why
 
@@ -40,6 +41,7 @@ app.add_typer(gate, name="gate")
 app.add_typer(export, name="export")
 app.add_typer(slo, name="slo")
 app.add_typer(ledger, name="ledger")
+app.add_typer(status, name="status")
 
 
 app.command("import")(files.import_)

@@ -35,6 +35,7 @@ from tocsin.spec.routes import PlaybookShape, RoutingShape
 from tocsin.spec.services import OpenSLOServiceShape, ServiceShape
 from tocsin.spec.shape import Name, Shape, fit
 from tocsin.spec.sources import SourceShape
+from tocsin.spec.status_pages import StatusPageShape
 from tocsin.spec.webhooks import WebhookShape
 from tocsin.spec.yaml import Located, Place
 
@@ -97,6 +98,7 @@ KINDS: tuple[Kind, ...] = (
     Kind(TOCSIN, "Playbook", PlaybookShape),
     Kind(TOCSIN, "HealthScore", HealthScoreShape),
     Kind(TOCSIN, "Gate", GateShape),
+    Kind(TOCSIN, "StatusPage", StatusPageShape),
     Kind(TOCSIN, "Source", SourceShape),
     Kind(TOCSIN, "Webhook", WebhookShape),
     Kind(TOCSIN, "Redaction", RedactionShape),
@@ -105,7 +107,7 @@ KINDS: tuple[Kind, ...] = (
 )
 
 _PLANNED = (
-    "Report", "StatusPage", "VendorAgreement", "Role",
+    "Report", "VendorAgreement", "Role",
 )  # fmt: skip
 _ENVELOPE = ("apiVersion", "kind", "metadata", "spec")
 # Below this the fields are ours to define, so that a misspelt one is an error there too.

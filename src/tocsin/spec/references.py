@@ -61,6 +61,7 @@ _REFERENCES: Mapping[str, Mapping[str, str]] = {
     "HealthScore": {"service": "Service"},
     "Gate": {"service": "Service"},
     "PageBudget": {"services": "Service"},
+    "StatusPage": {"components.*.service": "Service", "components.*.objectives": _PROMISE},
     "Source": {"service": "Service"},
     "Webhook": {"service": "Service"},
     "Redaction": {"services": "Service"},

@@ -55,7 +55,7 @@ def create_app(
     routers: Sequence[APIRouter] = (),
     answers: Answers | None = None,
     metrics: Sequence[BaseRoute] = (),
-    more_pages: Sequence[Callable[[Renderer], Sequence[BaseRoute]]] = (),
+    more_pages: Sequence[Callable[[Renderer, Actions], Sequence[BaseRoute]]] = (),
     auth: AuthPolicy,
     clock: Clock,
 ) -> Starlette:
@@ -84,7 +84,7 @@ def create_app(
         *DutyPages(lambda: desk.arranging, renderer, clock, actions.form).routes(),
         *DetectorPages(desk, renderer).routes(),
         *Pages(desk, renderer).routes(),
-        *(route for made in more_pages for route in made(renderer)),
+        *(route for made in more_pages for route in made(renderer, actions)),
     ]
     errors = _Errors(renderer)
     return Starlette(

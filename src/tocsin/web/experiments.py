@@ -13,6 +13,7 @@ from tocsin.assess.gates.gate import GateResult, MetricResult
 from tocsin.domain.clock import from_minute
 from tocsin.engine.experiments import Experiments, Trial
 from tocsin.spec.gates import GateMetricShape, GateShape
+from tocsin.web.actions import Actions
 from tocsin.web.render import Renderer
 from tocsin.web.tone import Tone
 
@@ -68,7 +69,7 @@ class ExperimentPages:
     def __init__(self, experiments: Experiments) -> None:
         self._experiments = experiments
 
-    def routes(self, renderer: Renderer) -> list[Route]:
+    def routes(self, renderer: Renderer, _: Actions) -> list[Route]:
         """The page."""
 
         def page(request: Request) -> Response:

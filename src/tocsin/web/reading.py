@@ -19,9 +19,11 @@ from tocsin.domain.errors import StoreError
 from tocsin.engine.freezes import deploy_gates
 from tocsin.engine.house import House
 from tocsin.engine.settings import STATE_FILE, Settings
+from tocsin.engine.status_pages import StatusPages
 from tocsin.web.as_of import as_of_view, recount_view
 from tocsin.web.live import LiveDesk
 from tocsin.web.server import configuration, open_stores
+from tocsin.web.status_pages import FILES, files
 
 _TIMEOUT_S = 60
 
@@ -81,6 +83,16 @@ def verdict(settings: Settings, gate: str, candidate: str, baseline: str) -> dic
     return _asked(settings, f"/api/v1/gates/{quote(gate, safe='')}/verdict", arms)
 
 
+def status_page(settings: Settings, clock: Clock, name: str) -> dict[str, bytes]:
+    """A status page as files: path -> content. StoreError as `objectives`; NoSuchPage from a data
+    directory."""
+    if settings.url:
+        return {path: _file(settings, f"/status/{quote(name)}/{path}") for path in FILES}
+    with _opened(settings, clock) as house:
+        pages = StatusPages(house, LiveDesk(house).blind)
+        return {path: body for path, (body, _) in files(pages.page(name)).items()}
+
+
 # --- private -----------------------------------------------------------------------------------
 
 
@@ -103,6 +115,16 @@ def _opened(settings: Settings, clock: Clock) -> Iterator[House]:
         )
     finally:
         stores.close()
+
+
+def _file(settings: Settings, path: str) -> bytes:
+    try:
+        answer = httpx.get(f"{settings.url}{path}", timeout=_TIMEOUT_S)
+    except httpx.HTTPError as error:
+        raise StoreError(f"{settings.url} does not answer: {error}") from None
+    if answer.status_code != 200:
+        raise StoreError(f"{settings.url} refused {path}: {answer.status_code}")
+    return answer.content
 
 
 def _items(settings: Settings, path: str, query: Mapping[str, str]) -> list[dict[str, Any]]:

@@ -37,6 +37,7 @@ NAVIGATION = (
     ("/detectors", "Detectors"),
     ("/incidents", "Incidents"),
     ("/experiments", "Experiments"),
+    ("/status-pages", "Status pages"),
     ("/oncall", "On call"),
     ("/figures", "Figures"),
     ("/calls", "Calls"),
@@ -57,7 +58,7 @@ class Renderer:
         self._policy = policy
         self._assets = assets
         self._clock = clock
-        self._templates = _environment()
+        self._templates = environment()
 
     def page(
         self,
@@ -130,15 +131,16 @@ def attributes(values: Mapping[str, str]) -> Markup:
 
 
 @cache
-def _environment() -> Environment:
-    environment = Environment(
+def environment() -> Environment:
+    """The templates, with what every one may call."""
+    made = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals.update(
+    made.globals.update(
         Tone=Tone,
         VerdictKind=VerdictKind,
         Window=Window,
@@ -153,7 +155,7 @@ def _environment() -> Environment:
         sparkline=svg.sparkline,
         strip=svg.strip,
     )
-    environment.filters.update(
+    made.filters.update(
         budget=fmt.budget,
         burn=fmt.burn,
         clock=fmt.clock,
@@ -173,4 +175,4 @@ def _environment() -> Environment:
         span=fmt.span,
         usd=fmt.usd,
     )
-    return environment
+    return made

@@ -38,6 +38,7 @@ from tocsin.engine.outside import KeepChanges, Outside
 from tocsin.engine.scheduler import Scheduler
 from tocsin.engine.settings import STATE_FILE, Settings, secrets, with_secrets
 from tocsin.engine.sources import SourceRunner
+from tocsin.engine.status_pages import StatusPages
 from tocsin.engine.watch import Watch
 from tocsin.intake.credentials import admission
 from tocsin.intake.front import routes as intake_routes
@@ -61,6 +62,7 @@ from tocsin.web import (
     ledger_export,
     quality,
     segments,
+    status_pages,
 )
 from tocsin.web.alert_doors import ALONE_S, HOOKS, SHARED_S, AlertDoors, keeps_changes
 from tocsin.web.app import create_app
@@ -71,6 +73,7 @@ from tocsin.web.doors import open_doors
 from tocsin.web.experiments import ExperimentPages
 from tocsin.web.live import LiveDesk
 from tocsin.web.metrics import Exposition
+from tocsin.web.status_pages import PUBLIC, StatusRoutes
 from tocsin.web.store_server import served_store
 
 log = structlog.get_logger(__name__)
@@ -237,6 +240,7 @@ def web_app(
     """Every page and endpoint of one process."""
     experiments = Experiments(house)
     shown = desk or LiveDesk(house, sources=sources.statuses if sources else tuple)
+    status = StatusPages(house, shown.blind)
     return create_app(
         shown,
         definer=Definitions(house) if desk is None else None,
@@ -252,8 +256,9 @@ def web_app(
             dependencies.routes(house),
             exports.routes(house.telemetry, house.clock),
             gates.routes(experiments),
+            status_pages.routes(status),
         ],
-        more_pages=[ExperimentPages(experiments).routes],
+        more_pages=[ExperimentPages(experiments).routes, StatusRoutes(status).routes],
         answers=answers,
         metrics=Exposition(house, shown.blind).routes(),
         auth=auth_policy(settings),
@@ -265,8 +270,11 @@ def auth_policy(settings: Settings) -> AuthPolicy:
     """Who may use this server. AuthError when its address would leave it open."""
     token = hash_token(settings.token) if settings.token else None
     return AuthPolicy.for_bind(
-        settings.host, token_hash=token, public_url=settings.public_url, open_paths=(PATH, HOOKS)
-    )
+        settings.host,
+        token_hash=token,
+        public_url=settings.public_url,
+        open_paths=(PATH, HOOKS, PUBLIC),
+    )  # fmt: skip
 
 
 class _Server(uvicorn.Server):
