@@ -86,6 +86,7 @@ def create_app(
         *Pages(desk, renderer).routes(),
         *(route for made in more_pages for route in made(renderer, actions)),
     ]
+    renderer.offer({route.path for route in routes if isinstance(route, Route)})
     errors = _Errors(renderer)
     return Starlette(
         routes=routes,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ THEMES = ("light", "dark")
 FRAGMENT_HEADER = "tocsin-fragment"
 REFRESH_S = 15
 REPLAY_REFRESH_S = 2
-NAVIGATION = (
+NAVIGATION: tuple[tuple[str, str], ...] = (
     ("/", "Fleet"),
     ("/services", "Services"),
     ("/objectives", "Objectives"),
@@ -58,7 +58,12 @@ class Renderer:
         self._policy = policy
         self._assets = assets
         self._clock = clock
+        self._navigation = NAVIGATION
         self._templates = environment()
+
+    def offer(self, paths: Collection[str]) -> None:
+        """Lead to pages at these paths only: not every application has every page."""
+        self._navigation = tuple(entry for entry in NAVIGATION if entry[0] in paths)
 
     def page(
         self,
@@ -84,7 +89,7 @@ class Renderer:
             "address_here": request.url.path
             + (f"?{request.url.query}" if request.url.query else ""),
             "theme": theme if theme in THEMES else "",
-            "navigation": NAVIGATION,
+            "navigation": self._navigation,
             "firing": 0 if bare else self._desk.live_incidents(),
             "progress": progress,
             "trouble": "" if bare else self._desk.trouble(),
