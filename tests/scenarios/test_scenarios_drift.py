@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 from world import CONFIG, ZERO, Phase, World, rows, traffic
+from world import table as world_table
 
 from tocsin.domain.clock import from_minute
 from tocsin.domain.errors import StoreError
@@ -131,3 +132,31 @@ def test_a_backtest_over_calls_with_scores_tells_a_relation_that_weakened(tmp_pa
     assert found[-1] is not None
     assert found[-1].judgement is Judgement.BREACH
     assert found[-1].reason.startswith("score:reopened follows score:quality less")
+
+
+def test_a_session_in_a_loop_is_told_live_and_in_a_backtest(tmp_path: Path) -> None:
+    calls = traffic([Phase("chat", -8 * 60, 60, per_minute=8.0)])
+    rng = np.random.default_rng(4)
+    sessions = np.array([f"s{n}" for n in rng.integers(0, 900, len(calls["ts"]))])
+    late = calls["ts"] // 60_000_000 >= ZERO + 10
+    sessions[late & (rng.random(len(late)) < 0.6)] = "loop"
+    folder = config(tmp_path)
+    (folder / "drift.yaml").write_text(
+        DRIFT.replace("use: drift", "use: heavy_hitter").replace(
+            'features: [output_tokens, input_tokens, "dimension:tenant"]', "amount: calls"
+        )
+    )
+    pq.write_table(rows(calls).append_column("session_id", [sessions]), tmp_path / "calls.parquet")
+    rules = compile_desired(load([folder]))
+    source = open_source(tmp_path / "calls.parquet")
+    *_, last = backtest(rules, source, (ZERO, ZERO + 58))
+    (verdict,) = [v for v in last.verdicts if v.monitor == MONITOR]
+    assert verdict.reason.startswith("session_id loop had ")
+    with World(tmp_path / "w", [Phase("chat", -8 * 60, -8 * 60 + 1)], config=folder) as made:
+        telemetry = made.house.telemetry
+        telemetry.add_calls(world_table(calls).append_column("session_id", [sessions]))
+        telemetry.flush()
+        made.play(58)
+        live = made.house.standing.verdicts[MONITOR]
+    assert live.reason == verdict.reason
+    assert live.evidence["keys"][0]["key"] == "loop"

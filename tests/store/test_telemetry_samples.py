@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pyarrow as pa
 import pytest
@@ -84,6 +85,21 @@ def test_only_calls_with_the_scores_that_are_asked_for_are_taken(store: Telemetr
     assert len(found) == 50
     assert None not in found.columns["score:faithfulness"]
     assert all(tokens % 4 == 0 for tokens in found.columns["input_tokens"])
+
+
+def test_totals_of_keys_are_those_of_their_calls_the_largest_first(store: Telemetry) -> None:
+    amounts = ("total_tokens", "calls", "errors", "policy_violations", "cost_usd")
+    wish = Wish("samples", amounts, "llm", 60, 60, 60, 3, per="session_id")
+    found = store.sample(wish, MINUTE - 60, MINUTE)
+    assert found.population == 50
+    assert found.columns["key"] == ("s49", "s48", "s47")
+    assert found.columns["calls"] == (2.0, 2.0, 2.0)
+    assert found.columns["total_tokens"][0] == 98 + 99 + 200
+    assert found.calls[0] == (f"{99:032x}", f"{99:016x}")
+    by_tenant = replace(wish, per="dimension:tenant", most=100, window_minutes=1)
+    minutes = store.sample(by_tenant, MINUTE - 60, MINUTE)
+    assert minutes.population == len(minutes) == 21  # 400 s touch seven minutes, of three tenants
+    assert sum(minutes.columns["errors"]) == 1.0
 
 
 def test_a_sample_is_the_same_each_time_and_has_one_call_of_a_session(store: Telemetry) -> None:

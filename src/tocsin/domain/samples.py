@@ -57,6 +57,22 @@ def feature_kind(name: str) -> FeatureKind:
     raise ValueError(f"there is no feature {name!r}; there are {', '.join(FEATURES)}, {named}")
 
 
+# What can be added up of the calls of one key, and by what keys; see `Wish.per`.
+AMOUNTS = ("calls", "total_tokens", "input_tokens", "output_tokens", "cost_usd", "errors",
+           "policy_violations")  # fmt: skip
+KEYS = ("session_id", "user_id", "trace_id")
+
+
+def check_key(name: str) -> None:
+    """ValueError, listing what there is, for a name that is no key of calls."""
+    prefix, colon, rest = name.partition(":")
+    if name not in KEYS and not (colon and rest and prefix in ("dimension", "attribute")):
+        known = ", ".join(KEYS)
+        raise ValueError(
+            f"calls have no key {name!r}; there are {known}, dimension:NAME, attribute:NAME"
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Wish:
     """What is to be sampled of a service, and when.
@@ -64,7 +80,9 @@ class Wish:
     window_minutes: the newest calls. reference: what they are compared with: `reference_minutes`
     that end where the window begins, or, with `since` and `until`, these epoch minutes for ever.
     every: a new look each so many minutes. most: calls of each; one of every session. scored: names
-    of scores, of which every call must have each.
+    of scores, of which every call must have each. per: a key of calls; then a row is what the calls
+    of one key add up to in one stretch of `window_minutes`, and `features` are AMOUNTS, the largest
+    of the first one first.
     """
 
     service: str
@@ -77,6 +95,7 @@ class Wish:
     since: int | None = None
     until: int | None = None
     scored: tuple[str, ...] = ()
+    per: str = ""
 
     def boundary(self, stop: int) -> int:
         """Where the window of the newest look ends at epoch minute `stop`.
@@ -97,10 +116,14 @@ class Wish:
 @dataclass(frozen=True, slots=True)
 class Sample:
     """Calls, a row each. columns: feature -> value by row, None where unknown. calls: which calls,
-    as trace id and span id."""
+    as trace id and span id.
+
+    Of a wish per key: totals, a row each, with the column `key` and the newest call of each;
+    population: how many there are, those that are left out included."""
 
     columns: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     calls: tuple[tuple[str, str], ...] = ()
+    population: int = 0
 
     def __len__(self) -> int:
         return len(self.calls)

@@ -38,6 +38,7 @@ from tocsin.domain.series import (
 from tocsin.engine import predicates
 from tocsin.engine.columns import Floats, Ints, floats, micros_of, read_table, texts, unusable
 from tocsin.engine.counts import CountsFile
+from tocsin.engine.file_totals import totals
 
 Mask = npt.NDArray[np.bool_]
 
@@ -154,6 +155,9 @@ class CallsFile:
             known = part.field(Field("score", "number", score))
             which &= np.asarray(pc.is_valid(known).to_numpy(zero_copy_only=False), np.bool_)
         mine = np.flatnonzero(which)
+        if wish.per:
+            here = part._rows(mine)
+            return totals(here.field, here.minute, wish, stop, mine + first + 1)
         rng = np.random.default_rng([start, stop])
         chosen = np.sort(rng.permutation(mine)[: wish.most])
         part = part._rows(chosen)

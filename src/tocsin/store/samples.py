@@ -16,6 +16,7 @@ from tocsin.domain.samples import Sample, Wish, feature_kind
 from tocsin.store import scores
 from tocsin.store.clickhouse import DATABASE, ClickHouse
 from tocsin.store.schema import ANSWERED, ENDED
+from tocsin.store.totals import read_totals
 
 # Where OpenInference puts the vector of the first text that was embedded.
 VECTOR = "embedding.embeddings.0.embedding.vector"
@@ -66,6 +67,8 @@ class SampleReader:
 
     def sample(self, wish: Wish, start: int, stop: int) -> Sample:
         """At most `wish.most` calls that ended in epoch minutes [start, stop)."""
+        if wish.per:
+            return read_totals(self._engine, wish, start, stop)
         values: dict[str, Any] = {
             "service": wish.service, "kind": wish.kind, "start": start, "stop": stop,
             "most": wish.most, "refusal": _REFUSAL,

@@ -12,6 +12,7 @@ from tocsin.assess.detectors.cusum import Cusum, CusumConfig
 from tocsin.assess.detectors.drift import Drift, DriftConfig
 from tocsin.assess.detectors.ewma import Ewma, EwmaConfig
 from tocsin.assess.detectors.forecast import Forecast, ForecastConfig
+from tocsin.assess.detectors.heavy_hitter import HeavyHitter, HeavyHitterConfig
 from tocsin.assess.detectors.iqr import Iqr, IqrConfig
 from tocsin.assess.detectors.model_change import ModelChange, ModelChangeConfig
 from tocsin.assess.detectors.no_data import NoData, NoDataConfig
@@ -32,10 +33,10 @@ from tocsin.domain.registry import Registry
 __all__ = [
     "DETECTORS", "Committee", "CommitteeConfig", "Correlation", "CorrelationConfig",
     "CountScan", "CountScanConfig", "Cusum", "CusumConfig", "Detector", "DetectorKind", "Drift",
-    "DriftConfig", "Ewma", "EwmaConfig", "Forecast", "ForecastConfig", "Iqr", "IqrConfig",
-    "ModelChange", "ModelChangeConfig", "NoData", "NoDataConfig", "PaceShift",
-    "PaceShiftConfig", "RelativeChange", "RelativeChangeConfig", "RollingLevel",
-    "RollingLevelConfig", "Seasonal", "SeasonalConfig", "StaticThreshold",
+    "DriftConfig", "Ewma", "EwmaConfig", "Forecast", "ForecastConfig", "HeavyHitter",
+    "HeavyHitterConfig", "Iqr", "IqrConfig", "ModelChange", "ModelChangeConfig", "NoData",
+    "NoDataConfig", "PaceShift", "PaceShiftConfig", "RelativeChange", "RelativeChangeConfig",
+    "RollingLevel", "RollingLevelConfig", "Seasonal", "SeasonalConfig", "StaticThreshold",
     "StaticThresholdConfig", "SustainedBreach", "SustainedBreachConfig", "VolumeDrop",
     "VolumeDropConfig", "WesternElectric", "WesternElectricConfig", "ZScore", "ZScoreConfig",
 ]  # fmt: skip
@@ -74,6 +75,7 @@ DETECTORS.add("zscore", ZScore)
 DETECTORS.add("drift", Drift)
 DETECTORS.add("model_change", ModelChange)
 DETECTORS.add("correlation", Correlation)
+DETECTORS.add("heavy_hitter", HeavyHitter)
 DETECTORS.add("iqr", Iqr)
 DETECTORS.add("rolling_level", RollingLevel)
 DETECTORS.add("seasonal", Seasonal)

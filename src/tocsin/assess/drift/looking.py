@@ -72,6 +72,10 @@ class LookingConfig(DetectorConfig):
         """Names of scores that every call to be compared has."""
         return ()
 
+    def added_by(self) -> str:
+        """The key by which calls are added up, "" where each is a row of its own."""
+        return ""
+
     def wish(self, service: str) -> Wish:
         """What is to be read for a monitor of `service`."""
         features, kind = self.sampled()
@@ -81,6 +85,7 @@ class LookingConfig(DetectorConfig):
             self._minute("since") if self.since else None,
             self._minute("until") if self.until else None,
             self.scored(),
+            self.added_by(),
         )  # fmt: skip
 
     def _minute(self, name: str) -> int:
@@ -134,19 +139,25 @@ class Looking(ABC):
     ) -> Verdict | None:
         """What a look with enough calls in both samples says; None is OK."""
 
+    def lacking(self, settings: Any, look: Look) -> str:
+        """Why a look has too little to compare; "" when it has enough."""
+        sizes = len(look.reference), len(look.window)
+        if min(sizes) >= settings.min_calls:
+            return ""
+        return (
+            f"too few sessions to compare: {sizes[0]:,} in the reference and {sizes[1]:,} in"
+            f" the window, {settings.min_calls:,} of each are needed"
+        )
+
     def _seen(
         self, monitor: Monitor, settings: LookingConfig, wish: Wish, look: Look
     ) -> Verdict | None:
         minute = look.boundary - 1
         if look.problem:
             return unknown(monitor, minute, wish, look.boundary, look.problem)
-        sizes = len(look.reference), len(look.window)
-        if min(sizes) < settings.min_calls:
-            reason = (
-                f"too few sessions to compare: {sizes[0]:,} in the reference and {sizes[1]:,} in"
-                f" the window, {settings.min_calls:,} of each are needed"
-            )
-            return unknown(monitor, minute, wish, look.boundary, reason)
+        lacking = self.lacking(settings, look)
+        if lacking:
+            return unknown(monitor, minute, wish, look.boundary, lacking)
         # A look has its own numbers: told again, it says the same.
         rng = np.random.default_rng([look.boundary, zlib.crc32(monitor.name.encode())])
         return self.compare(monitor, settings, wish, look, rng)
