@@ -59,7 +59,8 @@ def world(tmp_path: Path):
     before = Phase("chat", -7 * 60, OUTAGE[0], per_minute=8, failing=0.002)
     broken = Phase("chat", OUTAGE[0], OUTAGE[-1] + 1, per_minute=8, failing=0.75)
     after = Phase("chat", OUTAGE[-1] + 1, 90, per_minute=8, failing=0.002)
-    with World(tmp_path, [before, broken, after], config=config) as made:
+    changes = [(OUTAGE[0] - 12, "chat", "deploy", "prompt v42")]
+    with World(tmp_path, [before, broken, after], changes, config=config) as made:
         yield made
 
 
@@ -85,6 +86,11 @@ def test_deploys_freeze_when_the_budget_is_gone_and_thaw_when_it_is_regained(
     assert held["freezes"][0]["reason"].startswith("the 1 d error budget is overspent by")
     assert gate(world, change="rollback")["state"] == "approval"
     assert world.web.get("/api/v1/deploy-freeze?service=chatt").status_code == 404
+    page = world.web.get("/api/v1/objectives/by-day").json()
+    kinds = [note["kind"] for note in page["annotations"]]
+    assert (kinds, page["objective"]["standing"]) == (["breach", "change"], "breached")
+    assert " min before the breach of 16 Nov" in page["annotations"][1]["text"]
+    assert [rule["state"] for rule in page["policies"]] == ["holds", "holds"]
     assert backtested(world, tmp_path) == {
         f"budget/freeze/{'empty' if f.hold == 'block' else 'soon'}/by-day": iso(f.since)[:16]
         for f in freezes(world.house.state.alerts().values())

@@ -57,6 +57,9 @@ def test_longer_answers_open_a_ticket_with_examples(tmp_path: Path) -> None:
         call = made.web.get(f"/api/v1/calls/{trace}/{span}").json()["call"]
         assert call["output_tokens"] > 150
         assert any(i.labels.get("signal") == "drift" for i in made.state.incidents().values())
+        near = made.web.get("/api/v1/objectives/chat-latency").json()["annotations"]
+        assert [note["kind"] for note in near] == ["drift"]
+        assert near[0]["text"].startswith("output_tokens drifted: median 1")
 
 
 def test_a_backtest_over_calls_finds_the_same_and_one_over_counts_says_unknown(

@@ -202,7 +202,8 @@ def test_the_openapi_document_describes_every_path_of_the_api(client: TestClient
     assert document["openapi"].startswith("3.")
     assert document["servers"] == [{"url": "/api"}]
     assert set(document["paths"]) == {
-        "/v1/services", "/v1/objectives", "/v1/calls", "/v1/changes", "/v1/quarantine",
+        "/v1/services", "/v1/objectives", "/v1/objectives/{name}", "/v1/calls", "/v1/changes",
+        "/v1/quarantine",
         "/v1/calls/{trace_id}/{span_id}",
         "/v1/incidents", "/v1/incidents/{incident_id}", "/v1/messages", "/v1/ledger", "/v1/metrics",
         "/v1/sources", "/v1/breakdown", "/v1/data-quality", "/v1/why",

@@ -30,7 +30,8 @@ FLAGS = (
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
 )  # fmt: skip
 INCIDENT = "/incidents/support/latency_p95-3"
-PAGES = ("/", "/services", "/services/support", "/services/search", "/objectives", "/incidents",
+PAGES = ("/", "/services", "/services/support", "/services/search", "/objectives",
+         "/objectives/support-0", "/incidents",
          INCIDENT, INCIDENT + "/why", "/calls", "/messages", "/audit", "/sources", "/data-quality",
          "/detectors", "/detectors/failures/support?threshold=4",
          "/quarantine", "/setup", "/oncall",

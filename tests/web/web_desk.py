@@ -65,6 +65,7 @@ from tocsin.web.detector_views import (
     TeamPrecision,
     TraceView,
 )
+from tocsin.web.objective_detail import Annotation, ObjectiveDetail, PolicyRule
 from tocsin.web.objective_views import BurnView, ObjectiveView
 from tocsin.web.readiness import Readiness
 from tocsin.web.serving import MetricNameResource, MetricsResource
@@ -394,6 +395,27 @@ class MemoryDesk:
 
     def objectives(self) -> tuple[ObjectiveView, ...]:
         return tuple(objective(row) for row in self.rows)
+
+    def objective(self, name: str) -> ObjectiveDetail:
+        found = next((view for view in self.objectives() if view.name == name), None)
+        if found is None:
+            raise Missing(f"there is no objective {name}")
+        left = simple_chart("budget left of the whole period", "ratio", 0.4, Window.WEEK, 21)
+        bad = simple_chart("share of bad calls", "ratio", 0.03, Window.WEEK, 22, threshold=0.05)
+        deploy = "change", "deploy: prompt v42", "18 min before the breach of 03 Mar 09:41"
+        return ObjectiveDetail(
+            view=replace(found, standing="breached", held=("deploys frozen",)),
+            updated=self.now,
+            charts=(replace(left, changes=(Marker(DEPLOY, "deploy: prompt v42"),)), bad),
+            annotations=(
+                Annotation(DEPLOY + timedelta(minutes=18), "breach", "support: slo breach",
+                           "6 of 10 calls were slow", None, "/incidents/support/latency_p95-3"),
+                Annotation(DEPLOY, *deploy),
+            ),
+            policies=(PolicyRule("freeze-on-empty", "1", "remaining < 25 %", ("tell a channel",),
+                                 "holds", "6 % of the 28 d error budget is left"),),
+            explanation=("At least 95 % of calls must be good over 28 d; 5 % may be bad.",),
+        )  # fmt: skip
 
     def incidents(
         self, wanted: IncidentFilter, cursor: str | None, limit: int

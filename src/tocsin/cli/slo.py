@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,6 +13,7 @@ from rich.table import Table
 
 from tocsin.cli.terminal import ConfigDir, DataDir, Output, Url, logs, out, told
 from tocsin.domain.errors import TocsinError
+from tocsin.web.objective_words import amount_text, found_text, sentences, share, target, times
 
 if TYPE_CHECKING:
     from tocsin.engine.settings import Settings
@@ -83,11 +84,11 @@ def explain(
     """One objective in words: which rules hold and why, and which never can."""
     with told():
         view = _one(name, _objectives(url, data_dir, config))
-        sentences = list(_sentences(view))
+        told_in_words = list(sentences(view))
         if output is Output.TEXT:
-            out.print("\n".join(sentences), markup=False, highlight=False, soft_wrap=True)
+            out.print("\n".join(told_in_words), markup=False, highlight=False, soft_wrap=True)
         else:
-            print(json.dumps({"name": name, "explanation": sentences}))  # noqa: T201
+            print(json.dumps({"name": name, "explanation": told_in_words}))  # noqa: T201
 
 
 @slo.command()
@@ -164,12 +165,12 @@ def _show_both(found: View, first: str, second: str) -> None:
     for heading in (first, second):
         table.add_column(heading, justify="right")
     lines: dict[str, Callable[[View], str]] = {
-        "found": _found,
+        "found": found_text,
         "bad": lambda view: "-" if view["mean"] else f"{view['bad']:,}",
         "of": lambda view: f"{view['total']:,} {view['counts_in']}",
-        "budget left": lambda view: _share(view["budget_left"]),
+        "budget left": lambda view: share(view["budget_left"]),
         "proven": lambda view: str(view["standing"]).replace("_", " "),
-        "target": lambda view: f"{_target(view)} over {view['window']}",
+        "target": lambda view: f"{target(view)} over {view['window']}",
         "corrections": lambda view: ", ".join(view["corrections"]) or "none",
     }
     for label, text in lines.items():
@@ -227,7 +228,7 @@ def _show_all(views: list[View]) -> None:
         table.add_row(
             escape(view["name"]), escape(view["service"]), _state(view),
             view["standing"].replace("_", " "),
-            _target(view), _found(view), _share(view["budget_left"]),
+            target(view), found_text(view), share(view["budget_left"]),
             f"{max(burns):.3g}x" if burns else "?", ", ".join(view["rules"]),
         )  # fmt: skip
     out.print(table)
@@ -237,10 +238,10 @@ def _show(view: View) -> None:
     out.print(f"[bold]{escape(view['title'])}[/]  {_state(view)}", highlight=False)
     lines = {
         "objective": f"{view['name']}, service {view['service']}",
-        "target": f"{_target(view)} over {view['window']}",
+        "target": f"{target(view)} over {view['window']}",
         **(_mean_lines(view) if view["mean"] else _share_lines(view)),
         "proven": view["standing"].replace("_", " "),
-        "budget left": _share(view["budget_left"]),
+        "budget left": share(view["budget_left"]),
     }
     if view["exhausted_in_minutes"]:
         lines["lasts"] = f"{view['exhausted_in_minutes'] / 60:,.1f} h at the speed of now"
@@ -255,118 +256,32 @@ def _show(view: View) -> None:
         burns.add_column(column)
     for burn in view["burns"]:
         burns.add_row(
-            f"{burn['long']} / {burn['short']}", burn["severity"], _times(burn["long_burn"]),
-            _times(burn["short_burn"]), _times(burn["threshold"]),
+            f"{burn['long']} / {burn['short']}", burn["severity"], times(burn["long_burn"]),
+            times(burn["short_burn"]), times(burn["threshold"]),
             "[red]over both[/]" if burn["is_firing"] else "",
         )  # fmt: skip
     out.print(burns)
 
 
-def _sentences(view: View) -> Iterator[str]:
-    mean, budget = view["mean"], 1.0 - view["target"]
-    if mean:
-        yield (
-            f"{view['title']}: the mean of {view['counts_in']} over {view['window']} is held to"
-            f" {_amount(mean, 'limit')}; the budget is what lies between the expected"
-            f" {_amount(mean, 'expected')} and that."
-        )
-    else:
-        yield (
-            f"{view['title']}: at least {_share(view['target'])} of {view['counts_in']} must be"
-            f" good over {view['window']}; {_share(budget)} may be bad."
-        )
-    if view["budget_left"] is None:
-        yield f"Nothing is known: {view['reason']}."
-    else:
-        proven = {
-            "met": "surely within the budget",
-            "breached": "surely beyond the budget",
-            "inconclusive": "which proves neither that it is met nor that it is not",
-        }.get(view["standing"], view["standing"])
-        found = (
-            f"The mean of {view['total']:,} is {_found(view)}"
-            if mean
-            else f"{view['bad']:,} of {view['total']:,} were bad: {_share(view['sli'])} good"
-        )
-        yield f"{found}, {proven}; {_share(view['budget_left'])} of the budget is left."
-    for severity, reason in view["rules"].items():
-        yield f"The {severity} rule holds: {reason}."
-    for burn in view["burns"]:
-        yield _step_sentence(burn, _asked(burn, mean, budget), set(view["rules"]))
-    yield from (f"Never or hardly: {sentence}." for sentence in view["unreachable"])
-
-
-def _asked(burn: View, mean: View | None, budget: float) -> str:
-    """What a step needs to see, in the objective's own terms."""
-    if mean is None:
-        return f"{_share(burn['threshold'] * budget)} bad"
-    width = mean["limit"] - mean["expected"]
-    return f"a mean of {_in_unit(mean['expected'] + burn['threshold'] * width, mean)}"
-
-
-def _step_sentence(burn: View, asked: str, holding: set[str]) -> str:
-    name = f"{burn['long']} / {burn['short']} {burn['severity']}"
-    asks = f"above {_times(burn['threshold'])} ({asked}) over both"
-    now = f"now {_times(burn['long_burn'])} and {_times(burn['short_burn'])}"
-    if burn["is_firing"]:
-        says = (
-            "fires" if burn["severity"] in holding else "is over both, and its guards hold it back"
-        )
-    elif burn["long_burn"] is None or burn["short_burn"] is None:
-        says = "cannot say: a window has no calls"
-    elif burn["long_burn"] > burn["threshold"]:
-        says = "is over: the short window has recovered"
-    else:
-        says = "does not fire"
-    return f"{name}: {asks}; {now}: it {says}."
-
-
 def _share_lines(view: View) -> dict[str, str]:
-    good = _share(view["sli"])
+    good = share(view["sli"])
     if view["sli_low"] is not None:
-        good += f"  (95 %: {_share(view['sli_low'])} to {_share(view['sli_high'])})"
+        good += f"  (95 %: {share(view['sli_low'])} to {share(view['sli_high'])})"
     counts = f"{view['bad']:,} bad of {view['total']:,} {view['counts_in']}"
     return {"good": good, "counts": counts}
 
 
 def _mean_lines(view: View) -> dict[str, str]:
-    mean, found = view["mean"], _found(view)
+    mean, found = view["mean"], found_text(view)
     if mean["low"] is not None:
-        found += f"  (95 %: {_amount(mean, 'low')} to {_amount(mean, 'high')})"
+        found += f"  (95 %: {amount_text(mean, 'low')} to {amount_text(mean, 'high')})"
     counts = f"{view['total']:,} {view['counts_in']}"
     if mean["known"] is not None:
-        counts += f", {_share(mean['known'])} of all, have a known value"
-    return {"expected": _amount(mean, "expected"), "mean": found, "counts": counts}
-
-
-def _target(view: View) -> str:
-    mean = view["mean"]
-    return f"mean {_amount(mean, 'limit')}" if mean else _share(view["target"])
-
-
-def _found(view: View) -> str:
-    return _amount(view["mean"], "value") if view["mean"] else _share(view["sli"])
-
-
-def _amount(mean: View, name: str) -> str:
-    return "?" if mean[name] is None else _in_unit(mean[name], mean)
-
-
-def _in_unit(value: float, mean: View) -> str:
-    from tocsin.assess.wording import amount
-
-    return amount(value, mean["unit"])
+        counts += f", {share(mean['known'])} of all, have a known value"
+    return {"expected": amount_text(mean, "expected"), "mean": found, "counts": counts}
 
 
 def _state(view: View) -> str:
     tone = view["tone"]
     words = {"ok": "ok", "warn": "at risk", "bad": "breached", "unknown": "unknown"}
     return f"[{_COLOURS.get(tone, 'blue')}]{words.get(tone, tone)}[/]"
-
-
-def _share(value: float | None) -> str:
-    return "?" if value is None else f"{100 * value:.4g} %"
-
-
-def _times(value: float | None) -> str:
-    return "?" if value is None else f"{value:.3g}x"

@@ -31,6 +31,7 @@ from tocsin.web.call_views import CallView
 from tocsin.web.data_quality_views import DataQualityView
 from tocsin.web.desk import BadCursor, Desk, IncidentFilter, Missing
 from tocsin.web.guard import problem
+from tocsin.web.objective_detail import ObjectiveResource
 from tocsin.web.objective_views import ObjectiveView
 from tocsin.web.resources import (
     Acknowledge,
@@ -100,6 +101,7 @@ def create_api(
         responses=_PROBLEM,
     )
     app.include_router(_reading(desk), prefix="/v1")
+    app.include_router(_objectives(desk), prefix="/v1")
     app.include_router(_explaining(desk), prefix="/v1")
     app.include_router(_records(desk), prefix="/v1")
     app.include_router(_acting(desk), prefix="/v1")
@@ -132,6 +134,21 @@ def status_of(error: Exception) -> int:
     return next((status for kind, status in statuses if isinstance(error, kind)), 500)
 
 
+def _objectives(desk: Desk) -> APIRouter:
+    router = APIRouter(tags=["objectives"])
+
+    @router.get("/objectives", summary="Every SLO, least budget first")
+    def objectives() -> Listing[ObjectiveView]:
+        found = desk.objectives()
+        return Listing[ObjectiveView].of(Page(found, None, len(found)))
+
+    @router.get("/objectives/{name}", summary="One SLO, and what lay near its breaches")
+    def objective(name: str) -> ObjectiveResource:
+        return ObjectiveResource.of(desk.objective(name))
+
+    return router
+
+
 def _reading(desk: Desk) -> APIRouter:
     router = APIRouter(tags=["services"])
 
@@ -140,11 +157,6 @@ def _reading(desk: Desk) -> APIRouter:
         cards = desk.fleet(window).cards
         page = Page(tuple(ServiceResource.of(card) for card in cards), None, len(cards))
         return Listing[ServiceResource].of(page)
-
-    @router.get("/objectives", summary="Every SLO, least budget first")
-    def objectives() -> Listing[ObjectiveView]:
-        found = desk.objectives()
-        return Listing[ObjectiveView].of(Page(found, None, len(found)))
 
     @router.get("/calls", summary="Normalised calls, newest first")
     def calls(

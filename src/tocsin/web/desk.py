@@ -20,6 +20,7 @@ from tocsin.web.breakdown_views import Asked
 from tocsin.web.call_views import CallView
 from tocsin.web.data_quality_views import DataQualityView
 from tocsin.web.detector_views import DetectorDesk
+from tocsin.web.objective_detail import ObjectiveDetail
 from tocsin.web.objective_views import ObjectiveView
 from tocsin.web.readiness import Readiness
 from tocsin.web.serving import MetricsResource
@@ -70,6 +71,10 @@ class Desk(Protocol):
 
     def objectives(self) -> tuple[ObjectiveView, ...]:
         """Every SLO, least budget first, unknown ones last."""
+        ...
+
+    def objective(self, name: str) -> ObjectiveDetail:
+        """One SLO with what lay near its breaches; Missing when there is none."""
         ...
 
     @property

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, TypeVar
@@ -23,6 +22,7 @@ from tocsin.web import (
     breakdown_views,
     call_reading,
     data_quality_reading,
+    objective_reading,
     portraits,
     readiness,
     reasons,
@@ -34,6 +34,7 @@ from tocsin.web.data_quality_views import DataQualityView
 from tocsin.web.desk import IncidentFilter, Missing
 from tocsin.web.detector_reading import DetectorReading
 from tocsin.web.listing import number, paged, passes
+from tocsin.web.objective_detail import ObjectiveDetail
 from tocsin.web.objective_views import ObjectiveView
 from tocsin.web.readiness import Readiness
 from tocsin.web.tone import Tone
@@ -145,6 +146,10 @@ class LiveDesk:
     def objectives(self) -> tuple[ObjectiveView, ...]:
         """Every SLO, least budget first, unknown ones last."""
         return tuple(self._objectives())
+
+    def objective(self, name: str) -> ObjectiveDetail:
+        """One SLO with what lay near its breaches; Missing when there is none."""
+        return objective_reading.detail(self._house, name, self._objectives())
 
     # --- incidents ---
 
@@ -411,15 +416,7 @@ class LiveDesk:
         )
 
     def _objectives(self) -> list[ObjectiveView]:
-        verdicts = self._house.standing.verdicts
-        views = portraits.worst_first(
-            portraits.objective_view(status, verdicts.get(status.monitor))
-            for status in self._house.statuses()
-        )
-        blind = self.blind()  # what was true minutes ago is not known to be true now
-        if not blind:
-            return views
-        return [replace(view, tone=Tone.UNKNOWN, reason=blind) for view in views]
+        return objective_reading.views(self._house, self.blind())
 
     def blind(self) -> str:
         """Why nothing is known about the last minutes, or "": the engine has not judged them."""

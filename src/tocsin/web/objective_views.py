@@ -36,7 +36,8 @@ class ObjectiveView:
     for so many minutes; sli_uncorrected and budget_left_uncorrected are without them. sli_low,
     sli_high: exact two-sided 95 % interval of `sli`. rules: severity -> why its rule holds.
     unreachable: rules that can never fire, or only in a near-total outage. mean: of an objective
-    that holds a mean to a limit; it has no sli, no bad calls, and its target says nothing.
+    that holds a mean to a limit; it has no sli, no bad calls, and its target says nothing. held:
+    what error-budget policies hold back because of it.
     """
 
     name: str
@@ -71,3 +72,4 @@ class ObjectiveView:
     rules: Mapping[str, str] = field(default_factory=dict)
     unreachable: tuple[str, ...] = ()
     mean: MeanNow | None = None
+    held: tuple[str, ...] = ()

@@ -18,6 +18,8 @@ from tocsin.web.breakdown_views import MEASURE_NAMES, Asked, asked_of, refused
 from tocsin.web.breakdown_views import view as breakdown_view
 from tocsin.web.call_views import laid_out
 from tocsin.web.desk import Desk, IncidentFilter
+from tocsin.web.listing import paged
+from tocsin.web.objective_list import STANDINGS, ObjectiveFilter, standing_counts
 from tocsin.web.render import Renderer
 from tocsin.web.tone import Tone
 from tocsin.web.views import (
@@ -50,6 +52,7 @@ class Pages:
             ("/services", self.services),
             ("/services/{name:path}", self.service),
             ("/objectives", self.objectives),
+            ("/objectives/{name:path}", self.objective),
             ("/incidents", self.incidents),
             ("/incidents/{id:path}/why", self.why),
             ("/incidents/{id:path}", self.incident),
@@ -110,10 +113,25 @@ class Pages:
         )  # fmt: skip
 
     def objectives(self, request: Request) -> Response:
-        """Every SLO."""
-        objectives = self._desk.objectives()
+        """Every SLO, filtered and in order."""
+        wanted = ObjectiveFilter(
+            q=request.query_params.get("q", "").strip(),
+            tone=_choice(request, "tone", ("", *(t.value for t in Tone))),
+            standing=_choice(request, "standing", ("", *STANDINGS)),
+            sort=_choice(request, "sort", ("budget", "burn", "name")),
+        )
+        every = self._desk.objectives()
+        page = paged(wanted.of(every), _cursor(request), PAGE_SIZE, lambda view: view.name)
         return self._renderer.page(
-            request, "objectives.html", title="Objectives", live=True, objectives=objectives
+            request, "objectives.html", title="Objectives", live=True, page=page, wanted=wanted,
+            every=len(every), standings=STANDINGS, counts=standing_counts(every),
+        )  # fmt: skip
+
+    def objective(self, request: Request) -> Response:
+        """One SLO over its period."""
+        view = self._desk.objective(request.path_params["name"])
+        return self._renderer.page(
+            request, "objective.html", title=view.view.title, live=True, view=view
         )
 
     def incidents(self, request: Request) -> Response:
