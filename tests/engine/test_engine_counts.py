@@ -11,6 +11,7 @@ import pytest
 
 from tocsin.domain.errors import SpecError
 from tocsin.domain.series import MinuteBlock
+from tocsin.engine.backtest import backtest
 from tocsin.engine.counts import CountsFile, bind
 from tocsin.engine.files import open_source
 from tocsin.engine.rules import compile_desired
@@ -177,3 +178,23 @@ def test_a_mean_is_read_from_sums_and_a_share_is_not(tmp_path: Path) -> None:
     assert found["slo/up"] == ([1, 0], [9, 0])
     with pytest.raises(SpecError, match="row 1: sum is not a number"):
         counts(tmp_path, f"minute,slo,sum,total\n{START},cost,nan,20\n")
+
+
+def test_what_looks_at_an_objective_looks_at_its_rows(tmp_path: Path) -> None:
+    """Silence is that of the series that the file gives the objective."""
+    policy = """
+apiVersion: tocsin/v1
+kind: BurnRatePolicy
+metadata: {name: loud}
+spec: {noData: {alertAfter: 10m}}
+"""
+    rows = [f"{START + n},up,{5 * (n < 70)},10\n" for n in (*range(80), 140)]
+    source = counts(tmp_path, "minute,slo,bad,total\n" + "".join(rows))
+    bound, source = bind(desired(slo("up"), policy), source)
+    found = {
+        (change.alert.labels["monitor"], change.alert.state.value)
+        for decided in backtest(compile_desired(bound), source, source.span)
+        for change in decided.alert_changes
+    }
+    assert ("slo/up/no-data", "firing") in found
+    assert ("slo/up/no-data", "resolved") not in found

@@ -125,14 +125,18 @@ class ObjectiveGroup:
     def _is_mean_proven(
         self, window: Window, end: int, rows: Rows, asking: npt.NDArray[np.bool_]
     ) -> npt.NDArray[np.bool_]:
-        """Whether the lower bound of the long window's mean charge lies above the budget."""
+        """Whether the lower bound of the mean charge lies above the budget, over the long window or
+        over the short one: a step in the middle of a window makes all of it look uncertain."""
         proven = np.ones(len(asking), np.bool_)
         for at in np.flatnonzero(asking & (self._evidence > 0)):
-            mean, width = self._mean[at], self._steps[at].long_minutes
+            mean, step = self._mean[at], self._steps[at]
             assert mean is not None  # noqa: S101 (only those are asked about)
             bounds = charge_bounds_of(window.ledger, int(rows[at]), mean)
-            low, _ = bounds(end, width, float(self._evidence[at]))
-            proven[at] = low > self._budget[at]
+            lows = (
+                bounds(end, width, float(self._evidence[at]))[0]
+                for width in (step.long_minutes, step.short_minutes)
+            )
+            proven[at] = any(low > self._budget[at] for low in lows)
         return proven
 
     def _breach(

@@ -23,6 +23,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tocsin.assess.absence import AbsenceConfig
+from tocsin.assess.budget_rules import BudgetRuleConfig
 from tocsin.assess.monitor import Monitor, Objective
 from tocsin.domain.samples import Sample, Wish
 from tocsin.domain.series import EACH, SHARE, Change, MinuteBlock, Ratio, SeriesId
@@ -209,9 +211,19 @@ def _bound_by_name(
         monitor.name: replace(monitor, series=SeriesId(monitor.service, monitor.name))
         for monitor in known.values()
     }
-    monitors = tuple(own.get(monitor.name, monitor) for monitor in desired.monitors)
+    monitors = tuple(own.get(monitor.name) or _about(monitor, own) for monitor in desired.monitors)
     keys = tuple((known[name].service, known[name].name) for name in given)
     return replace(desired, monitors=monitors), replace(counts, keys=keys)
+
+
+def _about(monitor: Monitor, own: Mapping[str, Monitor]) -> Monitor:
+    """A monitor that looks at an objective's budget or silence looks at the one with its own
+    series."""
+    method = monitor.method
+    if isinstance(method, BudgetRuleConfig | AbsenceConfig):
+        objective = own.get(method.objective.name, method.objective)
+        return replace(monitor, method=replace(method, objective=objective))
+    return monitor
 
 
 def _only_service(desired: Desired, counts: CountsFile, objectives: Sequence[Monitor]) -> str:

@@ -80,7 +80,8 @@ def test_a_model_at_nine_times_the_price_pages_within_the_hour() -> None:
         [held()], NAMES, *charged(costs, np.full(minutes, 20)), warm=start - 1
     )
     breaches = of(found, Judgement.BREACH)
-    assert start < breaches[0] <= start + 45
+    # 13.44 times the budget is a mean of 15.4 cents: 22 minutes at 40 and the rest at 2.
+    assert start + 18 <= breaches[0] <= start + 24
     (first,) = found[breaches[0]]
     assert first.severity == "page"
     assert first.value is not None
