@@ -32,6 +32,11 @@ apiVersion: tocsin/v1
 kind: Detector
 metadata: {name: silence}
 spec: {services: "*", use: volume_drop, severity: page}
+---
+apiVersion: tocsin/v1
+kind: Detector
+metadata: {name: limit}
+spec: {service: chat, use: static_threshold, severity: page, with: {limit: 9000.0}}
 """
 
 
@@ -82,3 +87,12 @@ def test_what_is_wrong_is_said(specs: list[str], message: str) -> None:
 def test_a_budget_that_changes_nothing_is_told_so() -> None:
     found = loaded("team: cx, pagesPerWeek: 2", severity="ticket").warnings
     assert "it changes no page" in str(found[0])
+
+
+def test_pages_by_rules_of_thumb_are_told_to_be_outside() -> None:
+    limit = "use: static_threshold, severity: page, with: {limit: 9000.0}"
+    text = HEAD.replace("SEVERITY", "page").replace(limit, "use: zscore, severity: page")
+    budget = "{apiVersion: tocsin/v1, kind: PageBudget, metadata: {name: b}, spec: {team: cx, "
+    (warning,) = load_text(f"{text}---\n{budget}pagesPerWeek: 2}}}}\n").warnings
+    assert "detector/limit pages outside of the budget" in warning.message
+    assert loaded("team: cx, pagesPerWeek: 2").warnings == (), "a limit somebody chose may page"

@@ -114,8 +114,10 @@ class State(Protocol):
         only when it was sent."""
         ...
 
-    def evidence(self, first: int, stop: int) -> Sequence[EvidenceDay]:
-        """What detectors found in days [first, stop) since 1970."""
+    def evidence(
+        self, first: int, stop: int, monitors: Sequence[str] | None = None
+    ) -> Sequence[EvidenceDay]:
+        """What detectors found in days [first, stop) since 1970: some of them, or all."""
         ...
 
     def reviews(self, since: datetime, until: datetime) -> Sequence[Review]:

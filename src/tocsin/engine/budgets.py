@@ -73,7 +73,7 @@ class Budgets:
         if not self._of:
             return set()
         first, last = start // DAY, (stop - 1) // DAY
-        known = {day.day for day in state.evidence(first, last + 1) if day.monitor in self._of}
+        known = {day.day for day in state.evidence(first, last + 1, sorted(self._of))}
         return set(range(first, last + 1)) - known
 
     def looked_at(self, days: Collection[int], state: State) -> None:
@@ -119,7 +119,7 @@ class Budgets:
     def _begin_day(self, minute: int, state: State) -> None:
         day = minute // DAY
         kept = state.get_meta(CALIBRATIONS) or {}
-        before = {name: Calibration(**found) for name, found in kept.get("limits", {}).items()}
+        before = calibrations(state)
         if (kept.get("day"), kept.get("of")) == (day, self._digest):
             self.calibrations, self._day = before, day
             return
@@ -140,6 +140,12 @@ class Budgets:
         since, until = (from_minute(DAY * at) for at in (day - KEPT_DAYS, day))
         reviews = state.reviews(since, until)
         return {b.name: calibrate(b, days, reviews, day) for b in self._budgets.values()}
+
+
+def calibrations(state: State) -> dict[str, Calibration]:
+    """The limits found last, by the budget, in whatever process."""
+    kept = state.get_meta(CALIBRATIONS) or {}
+    return {name: Calibration(**found) for name, found in kept.get("limits", {}).items()}
 
 
 def outlooks(budgets: Sequence[PageBudget], state: State, day: int) -> tuple[Outlook, ...]:

@@ -68,9 +68,11 @@ class Fenced:
         """See `State.messages_about`."""
         return self._state.messages_about(incident_id)
 
-    def evidence(self, first: int, stop: int) -> Sequence[EvidenceDay]:
+    def evidence(
+        self, first: int, stop: int, monitors: Sequence[str] | None = None
+    ) -> Sequence[EvidenceDay]:
         """See `State.evidence`."""
-        return self._state.evidence(first, stop)
+        return self._state.evidence(first, stop, monitors)
 
     def reviews(self, since: datetime, until: datetime) -> Sequence[Review]:
         """See `State.reviews`."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from tocsin.assess.detectors import StaticThresholdConfig
+from tocsin.assess.gauges.kind import GaugeConfig
 from tocsin.assess.monitor import Monitor
 from tocsin.assess.page_budget import FLOOR, Member, PageBudget, own_threshold
 from tocsin.spec.assembly import Assembly
@@ -38,6 +40,13 @@ def page_budgets(
             if monitor.service in names and (own := own_threshold(monitor)) is not None
         }
         _warn(assembly, document, members)
+        for monitor in monitors:
+            if monitor.service in names and _is_rule_of_thumb(monitor):
+                message = (
+                    f"{monitor.name} pages outside of the budget: its evidence is no probability"
+                )
+                fix = "make it a ticket, or use committee, count_scan or pace_shift"
+                assembly.warnings.append(document.problem(("spec",), message, fix))
         found.append(PageBudget(document.name, spec.pages_per_week, spec.tickets_per_week, members))
     return tuple(found)
 
@@ -45,6 +54,18 @@ def page_budgets(
 def _member(monitor: Monitor, own: float, stated: set[str]) -> Member:
     least = own if monitor.labels.get("detector") in stated else FLOOR
     return Member(monitor.service, least, monitor.severity == "page")
+
+
+def _is_rule_of_thumb(monitor: Monitor) -> bool:
+    """Whether it pages by a distance from what is usual, which is neither a probability nor a limit
+    that somebody chose."""
+    method = monitor.method
+    return (
+        monitor.severity == "page"
+        and isinstance(method, GaugeConfig)
+        and not method.is_p
+        and not isinstance(method, StaticThresholdConfig)
+    )
 
 
 def _check(

@@ -150,10 +150,12 @@ class StateReader:
         with self._database.read() as connection:
             return evidence.reviews(connection, since, until)
 
-    def evidence(self, first: int, stop: int) -> Sequence[EvidenceDay]:
-        """What detectors found in days [first, stop) since 1970."""
+    def evidence(
+        self, first: int, stop: int, monitors: Sequence[str] | None = None
+    ) -> Sequence[EvidenceDay]:
+        """What detectors found in days [first, stop) since 1970: some of them, or all."""
         with self._database.read() as connection:
-            return evidence.evidence_days(connection, first, stop)
+            return evidence.evidence_days(connection, first, stop, monitors)
 
     def timeline(self, incident_id: str) -> Sequence[TimelineItem]:
         """Everything recorded about an incident, oldest first: decisions, messages and tries."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -12,13 +12,13 @@ from tocsin.alerts.lifecycle import alert_labels, identity_of
 from tocsin.assess.band import expected_band
 from tocsin.assess.gauges.kind import GaugeConfig
 from tocsin.assess.monitor import DetectorConfig, Monitor
-from tocsin.assess.page_budget import PageBudget, overspent
+from tocsin.assess.page_budget import Calibration, PageBudget, overspent
 from tocsin.assess.precision import precision
 from tocsin.assess.prospects import Outlook
 from tocsin.domain.clock import from_minute, to_minute
 from tocsin.domain.evidence import EvidenceDay, Review
 from tocsin.domain.findings import Judgement
-from tocsin.engine.budgets import outlooks
+from tocsin.engine.budgets import calibrations, outlooks
 from tocsin.engine.house import House
 from tocsin.engine.replay import Episode, Replayed, replay, settings_of, with_settings
 from tocsin.web.desk import Missing
@@ -44,10 +44,14 @@ _UNITS = {"share": "ratio", "volume": "count"}
 
 
 class DetectorReading:
-    """Implements `web.detector_views.DetectorDesk` over a House."""
+    """Implements `web.detector_views.DetectorDesk` over a House.
 
-    def __init__(self, house: House) -> None:
+    blind: why nothing is known about the last minutes, or "".
+    """
+
+    def __init__(self, house: House, blind: Callable[[], str]) -> None:
         self._house = house
+        self._blind = blind
         self._lock = threading.Lock()
         self._replays: dict[tuple[object, ...], Replayed] = {}
         self._outlooks: dict[str, tuple[tuple[int, PageBudget], Outlook]] = {}
@@ -56,13 +60,17 @@ class DetectorReading:
         """Every detector, those that find something first, and every page budget."""
         now = self._house.clock.now()
         reviews = self._reviews(now)
-        rows = [self._row(monitor, reviews, now) for monitor in self._monitors()]
+        found = calibrations(self._house.state)
+        rows = [self._row(monitor, reviews, found, now) for monitor in self._monitors()]
         rows.sort(key=lambda row: (_RANK[row.state], -row.incidents, row.name))
         pages = [review for review in reviews if review.tier == 1]
         teams = sorted({review.team for review in pages} - {""})
         return DetectorsView(
             updated=now,
-            budgets=tuple(self._budget(b, reviews, now) for b in self._house.desired.budgets),
+            budgets=tuple(
+                self._budget(b, found.get(b.name), reviews, now)
+                for b in self._house.desired.budgets
+            ),
             teams=tuple(
                 TeamPrecision(team, precision(r for r in pages if r.team == team)) for team in teams
             ),
@@ -78,7 +86,8 @@ class DetectorReading:
             raise Missing(f"there is no detector {name}; known: {known}")
         now = self._house.clock.now()
         reviews = self._reviews(now)
-        row = self._row(monitor, reviews, now)
+        found = calibrations(self._house.state)
+        row = self._row(monitor, reviews, found, now)
         outcomes: tuple[OutcomeView, ...] = ()
         trace, note = None, ""
         base = self._as_it_is(monitor)
@@ -86,7 +95,8 @@ class DetectorReading:
         if settings:
             changed = {n: v for n, v in asked.items() if v != settings.get(n)}
             other = with_settings(base, changed) if changed else None
-            outcomes, trace = self._outcomes(base, other, row, reviews, days, now)
+            limits = found.get(row.budget)
+            outcomes, trace = self._outcomes(base, other, row, limits, reviews, days, now)
         else:
             note = "It compares samples or segments, not minutes: there is nothing to replay."
         kept = self._evidence(monitor, now)
@@ -113,15 +123,23 @@ class DetectorReading:
         until = now + timedelta(seconds=1)  # what was said this moment counts
         return self._house.state.reviews(now - timedelta(days=PRECISION_DAYS), until)
 
-    def _row(self, monitor: Monitor, reviews: Iterable[Review], now: datetime) -> DetectorRow:
+    def _row(
+        self,
+        monitor: Monitor,
+        reviews: Iterable[Review],
+        found: Mapping[str, Calibration],
+        now: datetime,
+    ) -> DetectorRow:
         mine = [review for review in reviews if review.monitor == monitor.name]
         lately = [r for r in mine if (now - r.opened).days < SHOWN_DAYS]
         told = self._house.standing.verdicts.get(monitor.name)
         heard = self._house.budgets.heard.get(monitor.name, told)
-        state = "ok"
-        if heard is not None:
+        state, reason = "ok", heard.reason if heard else ""
+        if blind := self._blind():  # what was found minutes ago is not known to be so now
+            heard, state, reason = None, "unknown", blind
+        elif heard is not None:
             state = "unknown" if heard.judgement is Judgement.UNKNOWN else "found"
-        budget, least, limit = self._limits(monitor)
+        budget, least, limit = self._limits(monitor, found)
         return DetectorRow(
             name=monitor.name.removeprefix(PREFIX),
             title=monitor.title,
@@ -131,7 +149,7 @@ class DetectorReading:
             severity=monitor.severity,
             budget=budget,
             state=state,
-            reason=heard.reason if heard else "",
+            reason=reason,
             evidence=heard.score if heard else None,
             least=least,
             page_limit=limit,
@@ -147,18 +165,26 @@ class DetectorReading:
                 return with_settings(monitor, {"threshold": budget.members[monitor.name].least})
         return monitor
 
-    def _limits(self, monitor: Monitor) -> tuple[str, float | None, float | None]:
+    def _limits(
+        self, monitor: Monitor, found: Mapping[str, Calibration]
+    ) -> tuple[str, float | None, float | None]:
         """Its budget, the evidence that is told at all, and that which pages."""
         own = self._house.rules.least.get(monitor.name)
         for budget in self._house.desired.budgets:
             member = budget.members.get(monitor.name)
-            limits = self._house.budgets.calibrations.get(budget.name)
+            limits = found.get(budget.name)
             if member is not None and limits is not None:
                 page = max(limits.page, member.least) if member.pages else None
                 return budget.name, max(limits.ticket, member.least), page
         return "", own, own if monitor.severity == "page" else None
 
-    def _budget(self, budget: PageBudget, reviews: Sequence[Review], now: datetime) -> BudgetView:
+    def _budget(
+        self,
+        budget: PageBudget,
+        limits: Calibration | None,
+        reviews: Sequence[Review],
+        now: datetime,
+    ) -> BudgetView:
         since = now - timedelta(days=BUDGET_DAYS)
         mine = [r for r in reviews if r.tier == 1 and r.monitor in budget.members]
         lately = [review for review in mine if review.opened >= since]
@@ -176,7 +202,7 @@ class DetectorReading:
             pages_per_week=budget.pages_per_week,
             tickets_per_week=budget.tickets_per_week,
             detectors=len(budget.members),
-            limits=self._house.budgets.calibrations.get(budget.name),
+            limits=limits,
             weeks=round(weeks, 1),
             pages=len(lately),
             false_pages=false,
@@ -229,14 +255,15 @@ class DetectorReading:
 
     def _evidence(self, monitor: Monitor, now: datetime) -> list[EvidenceDay]:
         today = to_minute(now) // _TRACE
-        found = self._house.state.evidence(today - SHOWN_DAYS, today + 1)
-        return [day for day in found if day.monitor == monitor.name]
+        names = [monitor.name]
+        return list(self._house.state.evidence(today - SHOWN_DAYS, today + 1, names))
 
     def _outcomes(
         self,
         monitor: Monitor,
         other: Monitor | None,
         row: DetectorRow,
+        limits: Calibration | None,
         reviews: Sequence[Review],
         days: int,
         now: datetime,
@@ -244,7 +271,6 @@ class DetectorReading:
         stop = (to_minute(now) - 1) // _FRESH * _FRESH
         start = stop - days * 24 * 60
         as_is = self._replayed(monitor, start, stop)
-        limits = self._house.budgets.calibrations.get(row.budget)
         ticket = limits.ticket if limits else 0.0
         told = [_outcome("As it is", monitor, as_is, ticket, row, reviews)]
         if other is not None:

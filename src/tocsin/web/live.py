@@ -84,7 +84,7 @@ class LiveDesk:
         self.figures = partial(figures_at, house.state, house.clock)
         self._progress = progress
         self.sources = sources
-        self.detectors = DetectorReading(house)
+        self.detectors = DetectorReading(house, self.blind)
         self._lock = threading.Lock()
         self._fleet: dict[Window, tuple[int, FleetView]] = {}
 
