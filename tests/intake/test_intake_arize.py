@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from intake_build import NOW, NOW_NS
 from starlette.applications import Starlette
@@ -99,3 +101,28 @@ def test_every_name_has_an_id(member: str, kind: str) -> None:
         "pagination": {"has_more": False},
     }
     assert json.loads(json.dumps(nothing))[member] == []
+
+
+def test_vectors_of_a_table_stay_vectors() -> None:
+    schema = base64.b64encode(b"\x0a\x06\x0a\x04shop\x22\x05\x0a\x03pid")
+    table = pa.table({
+        "pid": ["a", "b"],
+        "user_query": ["When?", "Where?"],
+        "query_vector": pa.array([[0.5, -1.25], None], pa.list_(pa.float32())),
+    }).replace_schema_metadata({b"arize-schema": schema})  # fmt: skip
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    spans = arize.read_table(sink.getvalue().to_pybytes(), NOW_NS).spans
+    assert [span.attributes.get("query_vector") for span in spans] == [[0.5, -1.25], None]
+
+
+def test_an_embedding_is_its_text_and_its_vector_however_it_is_spelled() -> None:
+    whole = {"vector": [0.5, 2], "raw_data": {"token_array": {"tokens": ["two", "words"]}}}
+    found = only(log(prediction={"features": {
+        "prompt": {"embedding": whole}, "image": {"embedding": {"vector": [1.0]}},
+        "empty": {"embedding": {}},
+    }})).attributes  # fmt: skip
+    assert (found["input.value"], found["prompt.vector"]) == ("two words", [0.5, 2])
+    assert found["image.vector"] == [1.0]
+    assert "empty" not in found

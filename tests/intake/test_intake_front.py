@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
+import numpy as np
 import pytest
 from intake_build import NOW_NS, PROTOBUF, Bench, bench, put, span_request, zipped
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
@@ -22,6 +23,7 @@ from starlette.requests import Request
 
 from tocsin.domain.batches import batch_name
 from tocsin.domain.errors import IntakeError
+from tocsin.domain.samples import Wish
 from tocsin.intake import front
 from tocsin.intake.bodies import BodyLimits
 from tocsin.intake.intake import Intake
@@ -371,6 +373,30 @@ def test_scores_and_changes_are_stored(tocsin: Bench) -> None:
     assert tocsin.post("/api/v1/changes", json.dumps(change).encode(), JSON).status_code == 200
     (row,) = tocsin.query("SELECT title, ts FROM tocsin.changes WHERE service = 'rest'")
     assert (row["title"], row["ts"].isoformat()[:10]) == ("v7", "2026-11-21")
+
+
+def test_embeddings_of_arize_are_vectors_that_drift_compares(tocsin: Bench) -> None:
+    rng = np.random.default_rng(1)
+    vectors = rng.normal(size=(20, 1536))
+    for number, vector in enumerate(vectors):
+        embedding = {"vector": vector.tolist(), "linkToData": "",
+                     "rawData": {"tokenArray": {"tokens": ["When does it arrive?"]}}}  # fmt: skip
+        body = {
+            "model_id": "arize-vectors", "prediction_id": f"v{number}",
+            "prediction": {
+                "timestamp": 1795236000 + number, "features": {"prompt": {"embedding": embedding}},
+                "tags": {"llm_model_name": {"string": "gpt"}},
+            },
+        }  # fmt: skip
+        assert tocsin.post("/v1/log", json.dumps(body).encode(), JSON).status_code == 200
+    tocsin.query("SELECT 1")  # waits for what was sent
+    wish = Wish("arize-vectors", ("embedding:prompt.vector", "input_chars"), "llm", 60, 60, 60, 50)
+    found = tocsin.store.sample(wish, 1795236000 // 60 - 1, 1795236000 // 60 + 2)
+    assert len(found) == 20
+    told = np.array(found.columns["embedding:prompt.vector"])
+    np.testing.assert_allclose(np.sort(told[:, 0]), np.sort(vectors[:, 0]), rtol=1e-9)
+    assert told.shape == vectors.shape
+    assert set(found.columns["input_chars"]) == {20.0}
 
 
 def test_a_prediction_without_a_time_is_stored_once_however_often_it_comes(tocsin: Bench) -> None:

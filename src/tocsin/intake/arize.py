@@ -20,7 +20,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -300,7 +300,7 @@ def _from_record(document: Mapping[str, Any]) -> _Prediction:
         id=str(document["prediction_id"]),
         model=str(document.get("model_id") or ""),
         ts=prediction.get("timestamp") or document.get("timestamp"),
-        tags={name: _unwrapped(value) for name, value in values.items()},
+        tags={part: held for name, value in values.items() for part, held in _parts(name, value)},
         labels={
             "prediction": _judged(prediction.get("prediction_label")),
             "actual": _judged(actual.get("actual_label")),
@@ -364,6 +364,20 @@ def _judged(label: Any) -> tuple[Any, Any]:
         score = value.get("score", value.get("numeric"))
         return score, value.get("category", value.get("label"))
     return None, None
+
+
+def _parts(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """A feature or tag as attributes: an embedding is the text it is of and `NAME.vector`."""
+    embedding = value.get("embedding") if isinstance(value, dict) and len(value) == 1 else None
+    if not isinstance(embedding, dict):
+        yield name, _unwrapped(value)
+        return
+    raw = _mapping(embedding.get("rawData", embedding.get("raw_data")))
+    tokens = _mapping(raw.get("tokenArray", raw.get("token_array"))).get("tokens")
+    if isinstance(tokens, list) and tokens:
+        yield name, " ".join(str(token) for token in tokens)
+    if embedding.get("vector"):
+        yield f"{name}.vector", embedding["vector"]
 
 
 def _unwrapped(value: Any) -> Any:
