@@ -18,6 +18,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import fuzz_hooks as hooks
 import fuzz_mutations as mutations
 import fuzz_seeds as seeds
 import httpx
@@ -419,6 +420,7 @@ def readers(*, shared: bool = False) -> dict[str, Reader]:
                scraped("application/openmetrics-text")),
         Reader("log-entries", [json.dumps(seeds.BEDROCK_ENTRY).encode()], [mutations.spoil_json],
                logged),
+        Reader("hooks", hooks.SEEDS, [mutations.spoil_json] * 3 + [_BYTES], hooks.hooked),
     ]  # fmt: skip
     return {reader.name: reader for reader in made}
 

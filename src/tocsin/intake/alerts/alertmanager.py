@@ -16,6 +16,7 @@ from tocsin.intake.alerts.incoming import (
     LONGEST_AHEAD,
     Incoming,
     Told,
+    as_finite,
     as_instant,
     as_labels,
     as_object,
@@ -82,6 +83,5 @@ def _value(alert: Mapping[str, Any]) -> float | None:
     values = alert.get("values")
     if isinstance(values, Mapping) and len(values) == 1:
         (only,) = values.values()
-        if isinstance(only, int | float) and not isinstance(only, bool):
-            return float(only)
+        return None if isinstance(only, str) else as_finite(only)
     return None

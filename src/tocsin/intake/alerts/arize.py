@@ -14,7 +14,14 @@ from datetime import datetime
 from typing import Any, Literal
 
 from tocsin.domain.errors import IntakeError
-from tocsin.intake.alerts.incoming import Incoming, Told, as_instant, as_object, with_no_data
+from tocsin.intake.alerts.incoming import (
+    Incoming,
+    Told,
+    as_finite,
+    as_instant,
+    as_object,
+    with_no_data,
+)
 
 # The innermost is the most specific and comes first.
 _PLACES = (
@@ -142,14 +149,7 @@ def _text(value: Any) -> str:
 
 def _number(value: Any) -> float | None:
     """A number, or text that is one; a threshold may be an object with a `value`."""
-    if isinstance(value, Mapping):
-        value = value.get("value")
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        return None
-    try:
-        return float(value)
-    except ValueError:
-        return None
+    return as_finite(value.get("value") if isinstance(value, Mapping) else value)
 
 
 def _environment(text: str) -> str:

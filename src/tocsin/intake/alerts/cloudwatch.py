@@ -32,7 +32,7 @@ def sns(body: Any, now: datetime) -> Told:
         raise IntakeError(400, "Message is missing: is this a notification of Amazon SNS?")
     try:
         message = json.loads(told["Message"])
-    except ValueError:
+    except (ValueError, RecursionError):
         message = None
     if not isinstance(message, Mapping) or not message.get("AlarmName"):
         raise IntakeError(400, "Message is no alarm of CloudWatch: it has no AlarmName")

@@ -6,7 +6,15 @@ from datetime import datetime
 from typing import Any
 
 from tocsin.domain.errors import IntakeError
-from tocsin.intake.alerts.incoming import Incoming, Told, as_instant, as_labels, as_object, each
+from tocsin.intake.alerts.incoming import (
+    Incoming,
+    Told,
+    as_finite,
+    as_instant,
+    as_labels,
+    as_object,
+    each,
+)
 
 FIELDS = (
     "name", "state", "service", "env", "signal", "severity", "value", "summary", "description",
@@ -42,7 +50,7 @@ def _alert(given: Any, where: str, now: datetime) -> Incoming:
         if alert.get(field):
             labels[field] = str(alert[field])
     value = alert.get("value")
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+    if value is not None and (isinstance(value, str) or as_finite(value) is None):
         raise IntakeError(400, f"{at}value must be a number")
     is_over = state in _OVER
     ends = as_instant(alert.get("ends"), f"{at}ends", now)
@@ -54,7 +62,7 @@ def _alert(given: Any, where: str, now: datetime) -> Incoming:
         labels=labels,
         starts=as_instant(alert.get("starts"), f"{at}starts", now),
         ends=ends if is_over or ends > now else None,
-        value=None if value is None else float(value),
+        value=as_finite(value),
         summary=str(alert.get("summary") or ""),
         description=str(alert.get("description") or ""),
         link=str(alert.get("link") or ""),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -125,6 +126,17 @@ def as_labels(value: Any, where: str) -> dict[str, str]:
         if text != "":
             found[str(name)] = str(text).lower() if isinstance(text, bool) else str(text)
     return found
+
+
+def as_finite(value: Any) -> float | None:
+    """A number, or text that is one; None for anything else, and for what no float can hold."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None
 
 
 def as_instant(value: Any, where: str, default: datetime) -> datetime:

@@ -48,8 +48,8 @@ class Arize(Signed):
 
     def read(self, body: Any, now: datetime) -> Told:
         """An alert, or a change where the body is an event."""
-        event = body.get("event") if isinstance(body, Mapping) else None
-        return _event(str(event), body, now) if event in _CHANGES else arize(body, now)
+        event = str(body.get("event")) if isinstance(body, Mapping) else ""
+        return _event(event, body, now) if event in _CHANGES else arize(body, now)
 
 
 def _event(event: str, body: Mapping[str, Any], now: datetime) -> Told:

@@ -131,7 +131,7 @@ class Sns:
             f"{name}\n{message[name]}\n" for name in _SIGNED[message["Type"]] if name in message
         )
         try:
-            key.verify(signature, signed.encode(), padding.PKCS1v15(), algorithm)
+            key.verify(signature, signed.encode(errors="replace"), padding.PKCS1v15(), algorithm)
         except InvalidSignature:
             raise NotAuthentic("the signature does not fit the message") from None
 
@@ -191,9 +191,10 @@ def _message(body: bytes) -> dict[str, str]:
         found = json.loads(body)
     except (ValueError, RecursionError):
         raise NotAuthentic("the body is no message of Amazon SNS") from None
-    if not isinstance(found, dict) or found.get("Type") not in _SIGNED:
+    given = found.items() if isinstance(found, dict) else ()
+    message = {name: value for name, value in given if isinstance(value, str)}
+    if message.get("Type") not in _SIGNED:
         raise NotAuthentic("the body is no message of Amazon SNS")
-    message = {name: value for name, value in found.items() if isinstance(value, str)}
     missing = [n for n in ("Message", "MessageId", "Timestamp", "TopicArn") if n not in message]
     if missing:
         raise NotAuthentic(f"the message has no {missing[0]}")
@@ -213,7 +214,7 @@ def _of_amazon(url: str) -> str:
     """`url` if it is https and of Amazon SNS. Raises NotAuthentic: nothing else is ever fetched."""
     try:
         parsed = httpx.URL(url)
-    except httpx.InvalidURL:
+    except (httpx.InvalidURL, ValueError):
         parsed = httpx.URL("")
     is_usual = parsed.port in (None, 443) and not parsed.userinfo
     if parsed.scheme != "https" or not _HOST.fullmatch(parsed.host) or not is_usual:
