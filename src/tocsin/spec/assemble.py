@@ -128,6 +128,9 @@ def webhooks(assembly: Assembly, secrets: Secrets | None) -> dict[str, Configure
             message = "alerts of Tocsin's own have the source 'tocsin'"
             place: Place = ("metadata", "name")
             assembly.problems.append(document.problem(place, message, "choose another name"))
+        if getattr(built.config, "unsigned", False):
+            message = "unsigned: whoever reaches the address can raise and end alerts"
+            assembly.warnings.append(document.problem(("spec", "unsigned"), message))
         found[document.name] = built
     return found
 
