@@ -43,13 +43,27 @@ class Occasion(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Chart:
+    """Counts under labels, drawn as bars where a channel can and written out where it cannot."""
+
+    title: str
+    bars: tuple[tuple[str, int], ...]
+
+    @property
+    def most(self) -> int:
+        """The largest count; at least 1."""
+        return max([1, *(count for _, count in self.bars)])
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
     """One thing to tell one receiver.
 
     key: the idempotency key, the same over retries. at: when this try is made. action: trigger |
     update | acknowledge | resolve | digest. subject: what messages about the same thing share (the
     incident id, or the digest's name). thread: what the receiver calls its message about
-    it. evidence: pairs of label and text. items: the lines of a digest.
+    it. evidence: pairs of label and text. items: the lines of a digest; charts: what they
+    come to.
     """
 
     key: str
@@ -75,6 +89,7 @@ class Message:
     note: str = ""
     image: str = ""
     items: tuple[str, ...] = ()
+    charts: tuple[Chart, ...] = ()
     thread: Mapping[str, Any] | None = None
 
     @property
@@ -161,8 +176,29 @@ def render_digest(effect: Occasion, links_base: str, *, at: datetime) -> Message
         summary=f"{count} that did not need anybody at once.",
         tier=3,
         severity="info",
-        links=(("All alerts", f"{links_base.rstrip('/')}/alerts"),) if links_base else (),
+        links=_all_incidents(links_base),
         items=items,
+        charts=tuple(
+            Chart(_text(chart["title"]), tuple((str(k), int(n)) for k, n in chart["bars"]))
+            for chart in payload.get("charts", ())
+        ),
+    )
+
+
+def render_drill(effect: Occasion, links_base: str, *, at: datetime) -> Message:
+    """A test page: it goes the way of a real one and says in its first words that it is none."""
+    return Message(
+        key=effect.key,
+        at=at,
+        action=effect.action,
+        subject=f"drill/{effect.payload['drill']}",
+        title="Test of Tocsin, nothing is wrong",
+        summary="You can be reached here." if effect.action == "trigger" else "The test is over.",
+        tier=3,
+        severity="info",
+        service="tocsin",
+        links=(("On call", f"{links_base.rstrip('/')}/oncall"),) if links_base else (),
+        note="If you did not get this at its usual time, real pages do not reach you either.",
     )
 
 
@@ -289,6 +325,11 @@ def _texts(value: Any) -> tuple[str, ...]:
     return tuple(str(item) for item in value)
 
 
+def _all_incidents(links_base: str) -> tuple[tuple[str, str], ...]:
+    page = f"{links_base.rstrip('/')}/incidents?state=all"
+    return (("All incidents", page),) if links_base else ()
+
+
 def _links(
     incident: Incident, links_base: str, evidence: Mapping[str, Any], action: str
 ) -> tuple[tuple[str, str], ...]:
@@ -329,6 +370,9 @@ def _lines(message: Message, pair: str, link: str, bullet: str, *, escape: Any =
         if items:
             lines.append(pair.format(label=label, text="").rstrip())
             lines += [bullet.format(item=escape(item)) for item in items]
+    for chart in message.charts:
+        lines.append(pair.format(label=chart.title, text="").rstrip())
+        lines += [bullet.format(item=escape(f"{name}: {count}")) for name, count in chart.bars]
     lines += [link.format(text=escape(text), href=href) for text, href in message.links]
     return lines
 

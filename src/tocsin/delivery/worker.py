@@ -29,7 +29,7 @@ import structlog
 from tocsin.delivery.channel import Channel, Reconciling
 from tocsin.delivery.claiming import OTHERS, PAGES, Claimer, CourierLimits
 from tocsin.delivery.effects import Claimed, Outbox, Persistence, conclude
-from tocsin.delivery.message import Message, render, render_digest
+from tocsin.delivery.message import Message, render, render_digest, render_drill
 from tocsin.delivery.outcome import Ambiguous, Delivered, Outcome, Rejected, Retry
 from tocsin.domain.clock import Clock
 from tocsin.domain.findings import EffectState
@@ -267,6 +267,8 @@ class Courier:
 
     def _message(self, claim: Claimed, now: datetime) -> Message:
         effect, incident = claim.effect, claim.incident
+        if incident is None and "drill" in effect.payload:
+            return render_drill(effect, self._links_base, at=now)
         if incident is None:
             return render_digest(effect, self._links_base, at=now)
         return render(

@@ -2,9 +2,9 @@
 
 Looked at twice a minute: a page that its receiver never took (the fallback was paged already),
 effects that should have been tried more than two minutes ago, minutes that nobody has judged,
-alerts of other monitors that could not be read, times at which nobody is on call, and a ledger
-that is not what was written. Each raises an alert of the service `tocsin`, which is classified
-and routed like any other.
+alerts of other monitors that could not be read, times at which nobody is on call, receivers that
+a test page did not reach, and a ledger that is not what was written. Each raises an alert of the
+service `tocsin`, which is classified and routed like any other.
 
 Whoever is dead cannot say so. While all is well, an address outside is asked every minute
 (healthchecks.io, Dead Man's Snitch, a heartbeat of the pager); when that stops, *it* alarms.
@@ -24,6 +24,7 @@ from tocsin.delivery.http import request
 from tocsin.domain.clock import from_minute
 from tocsin.domain.findings import Alert, AlertState, EffectState, LedgerEvent, fingerprint
 from tocsin.domain.secret import Secret
+from tocsin.engine.drill import Drills
 from tocsin.engine.house import House
 from tocsin.store import inbox
 from tocsin.store.leases import LeaseLost
@@ -74,6 +75,7 @@ class Watch:
         self._house = house
         self._ping_url = ping_url
         self._ledger = ledger
+        self._drills = Drills(house.state, lambda: house.rules.policy)
         self._pinged: datetime | None = None
 
     def troubles(self) -> list[Trouble]:
@@ -89,6 +91,11 @@ class Watch:
             what = f"the last judged minute ended {int(behind.total_seconds()) // 60} minutes ago"
             found.append(Trouble("evaluation/lag", "evaluation_lag", what))
         found += self._gaps(now)
+        pages = self._house.rules.policy.is_pager
+        found += [
+            Trouble(f"drill/{name}", "test_page_missing", why, "page" if pages(name) else "ticket")
+            for name, why in self._drills.unreached(now).items()
+        ]
         if broken := self._ledger():
             what = f"the audit trail was changed by a hand of its own: {broken}"
             found.append(Trouble("ledger/broken", "ledger_broken", what))
@@ -97,6 +104,7 @@ class Watch:
     def look(self) -> list[Trouble]:
         """Raise and end alerts so that they say what is wrong now. Blocks."""
         house, now = self._house, self._house.clock.now()
+        self._drills.look(now)
         found = self.troubles()
         wanted = {_key(each): each for each in found}
         with house.undisturbed():

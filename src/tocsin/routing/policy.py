@@ -22,6 +22,8 @@ PAGER_TYPES = frozenset({"pagerduty", "opsgenie", "splunk_oncall"})
 NOT_IN_PLACE_TYPES = frozenset({"email", "teams"})
 # Receiver types that only show: nothing is sent.
 SILENT_TYPES = frozenset({"none"})
+# Receiver types that the public reads: nothing is tested there.
+PUBLIC_TYPES = frozenset({"statuspage"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,18 @@ class CommonCause:
 
 
 @dataclass(frozen=True, slots=True)
+class Drill:
+    """A test page through every receiver at the times of `cron` in `tz`.
+
+    receivers: only these; () is every one that tells somebody, status pages excepted.
+    """
+
+    cron: str
+    tz: str = "UTC"
+    receivers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Defaults:
     """What holds for every alert unless said otherwise.
 
@@ -58,7 +72,8 @@ class Defaults:
     incident's group key. group_wait: how long the first message of tiers 2 and 3 waits for company;
     tier 1 never waits. group_interval: the least time between two updates of one incident.
     repeat_interval: when somebody is reminded of an incident nobody acknowledged. cooldown: how
-    long after it was resolved an incident re-opens as the same episode.
+    long after it was resolved an incident re-opens as the same episode. drill: when every receiver
+    is tested; None is never.
     """
 
     identity: tuple[str, ...] = ("source", "monitor", "service", "env", "segment")
@@ -69,6 +84,7 @@ class Defaults:
     cooldown: timedelta = timedelta(minutes=30)
     flap: Flap | None = field(default_factory=Flap)
     common_cause: CommonCause | None = field(default_factory=CommonCause)
+    drill: Drill | None = None
     unmatched: Fallback = Fallback(tier=2)
     on_rule_error: Fallback = Fallback(tier=1)
 
@@ -288,6 +304,14 @@ class RoutingPolicy:
         """Whether nothing is ever sent to `receiver`."""
         return self.receivers.get(receiver, "") in SILENT_TYPES
 
+    def drilled(self) -> tuple[str, ...]:
+        """Receivers that a test page goes to."""
+        drill = self.defaults.drill
+        if drill is None or drill.receivers:
+            return drill.receivers if drill else ()
+        left_out = SILENT_TYPES | PUBLIC_TYPES
+        return tuple(name for name, kind in self.receivers.items() if kind not in left_out)
+
     def is_updated_in_place(self, receiver: str) -> bool:
         """Whether `receiver` can change a message it has sent."""
         return self.receivers.get(receiver, "") not in NOT_IN_PLACE_TYPES
@@ -298,6 +322,7 @@ class RoutingPolicy:
         For a linter, which compares them with the names that exist.
         """
         receivers = {*self.defaults.unmatched.receivers, *self.defaults.on_rule_error.receivers}
+        receivers.update(self.defaults.drill.receivers if self.defaults.drill else ())
         policies: set[str] = set()
         digests: set[str] = set()
         pending = list(self.routes)

@@ -25,6 +25,9 @@ def _check_cron(cron: str) -> str:
     return cron
 
 
+Cron = Annotated[str, AfterValidator(_check_cron)]
+
+
 def _check_people(people: tuple[str, ...]) -> tuple[str, ...]:
     for who in people:
         if not who.startswith(("oncall/", "user/")):
@@ -151,7 +154,7 @@ class EscalationShape(SnakeShape):
 class DigestShape(SnakeShape):
     """What is told together, at the times of `cron`, if it matches `include`."""
 
-    cron: Annotated[str, AfterValidator(_check_cron)]
+    cron: Cron
     tz: Zone = "UTC"
     to: Annotated[OneOrMany, Field(min_length=1)]
     include: Condition = Field(default_factory=dict)

@@ -9,8 +9,9 @@ from pydantic import AfterValidator, AwareDatetime, Field, model_validator
 from tocsin.routing import policy as rules
 from tocsin.routing.match import MatchError
 from tocsin.routing.simulate import split_alert
+from tocsin.spec.duty import Cron
 from tocsin.spec.explain import suggest
-from tocsin.spec.shape import Condition, Duration, OneOrMany, SnakeShape, Text
+from tocsin.spec.shape import Condition, Duration, OneOrMany, SnakeShape, Text, Zone
 
 Tier = Annotated[int, Field(ge=1, le=3)]
 
@@ -48,6 +49,14 @@ class CommonCauseShape(SnakeShape):
     )
 
 
+class DrillShape(SnakeShape):
+    """A test page through every receiver at the times of `cron`; one that misses it is told."""
+
+    cron: Cron
+    tz: Zone = "UTC"
+    receivers: OneOrMany = ()
+
+
 class DefaultsShape(SnakeShape):
     """What holds for every alert unless a rule says otherwise."""
 
@@ -58,6 +67,7 @@ class DefaultsShape(SnakeShape):
     repeat_interval: Duration = rules.Defaults().repeat_interval
     cooldown: Duration = rules.Defaults().cooldown
     flap: FlapShape | None = FlapShape()
+    drill: DrillShape | None = None
     common_cause: CommonCauseShape | None = CommonCauseShape()
     unmatched: FallbackShape = FallbackShape(tier=2)
     on_rule_error: FallbackShape = FallbackShape(tier=1)
@@ -65,9 +75,10 @@ class DefaultsShape(SnakeShape):
     def build(self) -> rules.Defaults:
         """The same, as routing reads it."""
         given = {name: getattr(self, name) for name in _PLAIN_DEFAULTS}
-        flap, common = self.flap, self.common_cause
+        flap, common, drill = self.flap, self.common_cause, self.drill
         return rules.Defaults(
             **given,
+            drill=rules.Drill(drill.cron, drill.tz, drill.receivers) if drill else None,
             flap=rules.Flap(flap.changes, flap.within, flap.then) if flap else None,
             common_cause=rules.CommonCause(common.services, common.within) if common else None,
             unmatched=rules.Fallback(self.unmatched.tier, self.unmatched.receivers),

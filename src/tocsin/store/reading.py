@@ -195,6 +195,12 @@ class StateReader:
             query = query.where(table.c.state == state.value)
         return [effect_of(row) for row in self._rows(query)]
 
+    def effects_named(self, keys: Sequence[str]) -> Sequence[StoredEffect]:
+        """Effects by key, in the order they were decided; keys that name none are left out."""
+        table = tables.effect
+        query = sa.select(table).where(table.c.key.in_(keys)).order_by(table.c.id)
+        return [effect_of(row) for row in self._rows(query)]
+
     def attempts(self, incident_id: str) -> Sequence[Attempt]:
         """Tries at the effects of an incident, in the order they ended."""
         table, effect = tables.attempt, tables.effect
