@@ -99,6 +99,15 @@ def test_a_truncated_or_damaged_gzip_is_400(tocsin: Bench) -> None:
     assert count(tocsin, "gzip") == 50
 
 
+def test_a_body_that_is_not_gzip_at_all_is_not_called_truncated(tocsin: Bench) -> None:
+    headers = {**PB, "content-encoding": "gzip"}
+    plain = span_request(3, service="plain").SerializeToString()
+    assert "it is no gzip" in tocsin.post("/v1/traces", plain, headers).text
+    followed = tocsin.post("/v1/traces", zipped(plain) + b"junk", headers)
+    assert (followed.status_code, "what follows is no gzip" in followed.text) == (400, True)
+    assert count(tocsin, "plain") == 0
+
+
 def test_deflate_is_read_too(tocsin: Bench) -> None:
     body = zlib.compress(span_request(service="deflate").SerializeToString())
     answer = tocsin.post("/v1/traces", body, {**PB, "content-encoding": "deflate"})

@@ -89,9 +89,20 @@ def unpack(data: bytes, window_bits: int, limit: int) -> bytes:
     out = bytearray()
     rest = data
     while rest:
+        if not _begins(rest, window_bits):
+            where = f"after {len(data) - len(rest)} bytes: what follows" if out else "it"
+            kind = "gzip" if window_bits == _GZIP_BITS else "deflate (zlib, RFC 1950)"
+            raise IntakeError(400, f"the compressed body is damaged, {where} is no {kind}")
         member = _decompressor(window_bits)
         rest = _member(member, rest, out, limit)
     return bytes(out)
+
+
+def _begins(data: bytes, window_bits: int) -> bool:
+    """Whether data of this kind can begin so: the magic of RFC 1952, the check of RFC 1950."""
+    if window_bits == _GZIP_BITS:
+        return data[:2] == b"\x1f\x8b" or data == b"\x1f"
+    return data[0] & 15 == 8 and (len(data) == 1 or int.from_bytes(data[:2]) % 31 == 0)
 
 
 def _member(member: Any, data: bytes, out: bytearray, limit: int) -> bytes:
