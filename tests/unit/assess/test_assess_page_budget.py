@@ -203,3 +203,15 @@ def test_a_month_over_budget_is_told_from_chance() -> None:
     assert not overspent(0, stated, 4.0)
     assert not overspent(12, stated, 4.0)
     assert overspent(15, stated, 4.0)
+
+
+def test_a_tail_heavier_than_its_name_is_seen_without_verdicts_and_within_bounds() -> None:
+    """Runs count 1.75 times in the committee: tenfold takes 1.75 units of evidence there."""
+    rng = np.random.default_rng(9)
+    peaks = 3.0 + 1.75 * rng.exponential(1.0 / np.log(10.0), 400)
+    calm = np.concatenate([peaks, np.zeros(39_600)])
+    true = 3.0 + 1.75 * np.log10(400 / 40_000 / (0.6 * 2.0 / 1344))
+    found = threshold(calm, 2.0, 1344, 80_640, exact_from=3.0)
+    assert found == pytest.approx(true, abs=0.35)
+    sick = np.concatenate([calm, rng.uniform(20.0, 60.0, 2000)])  # mostly incidents nobody answered
+    assert threshold(sick, 2.0, 1344, 80_640, exact_from=3.0) < 8.0

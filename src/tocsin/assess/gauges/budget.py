@@ -56,7 +56,17 @@ def threshold(
     if exact_from <= body:
         return body + math.log10((1.0 - _BODY) / rate)
     # One more than was seen: none in a short history does not prove that none will come.
-    return exact_from + max(math.log10((peaks + 1.0) / (len(seen) + 1.0) / rate), 0.0)
+    over = math.log10((peaks + 1.0) / (len(seen) + 1.0) / rate)
+    return exact_from + max(over, 0.0) * _units_per_tenfold(seen[seen >= exact_from] - exact_from)
+
+
+def _units_per_tenfold(excess: Floats) -> float:
+    """How much evidence makes a peak ten times as rare: one unit by the name of evidence, up to two
+    where the middle of the peaks says so. Incidents that nobody has cut out lie far up and hardly
+    move the middle; the bounds keep them from hiding each other where they are many."""
+    if len(excess) < TAIL_PEAKS:
+        return 1.0
+    return min(max(float(np.median(excess)) / math.log10(2.0), 1.0), 2.0)
 
 
 def _measured(seen: Floats, rate: float) -> float:
