@@ -2,8 +2,9 @@
 
 A dependency is held to be the cause when
 
-* two or more services that use it begin to fail within minutes of each other, and of the services
-  that do not use it a smaller share does: what everybody suffers from is not one provider's; or
+* half or more of the services that use it, two at least, begin to fail within minutes of each
+  other, and of the others at most half as large a share does: a few of many are chance, and what
+  everybody suffers from is not one provider's; or
 * its status page or a probe says that it has an outage, and one service that uses it fails.
 
 Then there is an alert of its own (the parent), told to everybody whom its children would have been
@@ -15,8 +16,8 @@ fires is told. Only signals that a dependency can cause count.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -37,6 +38,7 @@ SIGNALS = frozenset({
 _OBJECTIVE = "slo_breach"
 _PROMISES = ("availability", "errors", "success", "latency", "first_token", "retrieval")
 MOST_CHILDREN = 20
+LEAST_SHARE, MOST_ELSEWHERE = 0.5, 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,17 +55,23 @@ class Used:
 
     env: Mapping[str, str]
     by: Mapping[str, tuple[str, ...]]
+    _users: Mapping[tuple[str, str], frozenset[str]] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        found: dict[tuple[str, str], set[str]] = {}
+        for service, dependencies in self.by.items():
+            for name in ("", *dependencies) if dependencies else ():
+                found.setdefault((name, self.env[service]), set()).add(service)
+        frozen = {key: frozenset(services) for key, services in found.items()}
+        object.__setattr__(self, "_users", frozen)
 
     def users(self, dependency: str, env: str) -> frozenset[str]:
-        """The services of an environment that use it."""
-        return frozenset(s for s in self._in(env) if dependency in self.by[s])
+        """The services of an environment that use it; of "" those that use anything."""
+        return self._users.get((dependency, env), frozenset())
 
     def others(self, dependency: str, env: str) -> frozenset[str]:
         """The services of an environment that use other dependencies, and not this one."""
-        return frozenset(s for s in self._in(env) if self.by[s]) - self.users(dependency, env)
-
-    def _in(self, env: str) -> Iterator[str]:
-        return (service for service in self.by if self.env[service] == env)
+        return self.users("", env) - self.users(dependency, env)
 
 
 def is_parent(alert: Alert) -> bool:
@@ -170,8 +178,10 @@ class _Cause:
             return tuple(sorted(s for s, since in mine.items() if since >= began - config.within))
         if len(together) < config.services:
             return ()
-        fewer = self.share_of_others(failing, latest - config.within)
-        return tuple(together) if fewer < len(together) / len(users) else ()
+        share = len(together) / len(users)
+        others = self.share_of_others(failing, latest - config.within)
+        is_contrast = share >= LEAST_SHARE and others <= MOST_ELSEWHERE * share
+        return tuple(together) if is_contrast else ()
 
     def share_of_others(
         self, failing: Mapping[tuple[str, str], datetime], since: datetime

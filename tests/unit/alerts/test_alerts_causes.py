@@ -83,6 +83,21 @@ def test_what_does_not_speak_for_a_provider_folds_nothing(alerts: list[Alert]) -
     assert "openai" not in named(found(*alerts, now=20))
 
 
+def test_a_few_of_many_are_chance_and_all_of_everybody_are_ours() -> None:
+    by = {f"{who}{n}": (who,) for who in ("openai", "anthropic") for n in range(20)}
+    used = Used(dict.fromkeys(by, "prod"), by)
+
+    def held(on_openai: int, on_anthropic: int) -> list[str]:
+        mine, others = range(on_openai), range(on_anthropic)
+        failing = [fails(f"openai{n}") for n in mine] + [fails(f"anthropic{n}") for n in others]
+        firing = {one.fingerprint: one for one in failing}
+        return named(causes(firing, (), used, (), at(5), CONFIG))
+
+    assert held(9, 0) == []
+    assert held(10, 0) == held(14, 7) == held(20, 10) == ["openai"]
+    assert held(14, 8) == held(20, 19) == held(20, 20) == []
+
+
 def test_what_all_services_share_is_named_by_the_best_contrast_and_each_is_explained_once() -> None:
     # The gateway is what the failing ones share and the others do not.
     assert named(found(fails("chat"), fails("claims"))) == ["gateway"]
