@@ -7,7 +7,7 @@ import asyncio
 import base64
 import random
 from collections import defaultdict, deque
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -18,6 +18,9 @@ from delivery_services import Services
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
+from tocsin.alerts import responder
+from tocsin.alerts.changes import IncidentChange
+from tocsin.alerts.responder import Refused
 from tocsin.delivery.channel import Channel
 from tocsin.delivery.claiming import CourierLimits
 from tocsin.delivery.escalation import escalation
@@ -27,6 +30,8 @@ from tocsin.delivery.sinks import Sinks
 from tocsin.delivery.worker import Courier, DrainReport
 from tocsin.domain.clock import ManualClock
 from tocsin.domain.findings import EffectState, Incident, IncidentState, NewEffect
+from tocsin.engine.commit import respond
+from tocsin.routing.policy import RoutingPolicy
 from tocsin.store.rows import StoredEffect
 from tocsin.store.state import StateStore
 
@@ -159,6 +164,8 @@ class World:
         """Open an incident as the engine does: step 0 at once, a timer for step 1."""
         found = found or incident(policy=POLICY, step=1)
         names = receivers or (POLICY["steps"][0]["receivers"] if found.policy else ())
+        memory = {"round": 1, "heard": list(names)}
+        found = replace(found, evidence={**found.evidence, "memory": memory})
         with self.store.transaction() as tx:
             tx.put_incident(found, expect_version=None)
             for name in names:
@@ -194,6 +201,25 @@ class World:
         after = self.store.incident(found.id)
         assert after is not None
         return after
+
+    def acknowledge(self, incident_id: str) -> None:
+        """As the engine does it when Ana says so."""
+        now = self.clock.now()
+        self._respond(incident_id, lambda it: responder.acknowledge(it, "ana", now))
+
+    def resolve(self, incident_id: str) -> None:
+        now = self.clock.now()
+        self._respond(incident_id, lambda it: responder.resolve(it, "ana", "gone", now))
+
+    def _respond(
+        self, incident_id: str, ask: Callable[[Incident], IncidentChange | Refused]
+    ) -> None:
+        def current() -> Incident:
+            found = self.store.incident(incident_id)
+            assert found is not None
+            return found
+
+        respond(self.store, RoutingPolicy(), current, ask, "ana", self.clock.now())
 
     def drain(self) -> DrainReport:
         return asyncio.run(self.courier.drain(self.clock.now()))

@@ -489,9 +489,9 @@ def test_an_incident_lives_through_its_states_at_the_service(case: Case) -> None
         world.courier._http = http
         found = world.open(incident(), receivers=["primary"])
         await world.courier.drain(T0)
-        world.store.acknowledge(found.id, "ana", T0)
+        world.acknowledge(found.id)
         await world.courier.drain(T0)
-        world.store.resolve(found.id, "ana", T0, "rolled back")
+        world.resolve(found.id)
         await world.courier.drain(T0)
         assert world.states(found) == [EffectState.DONE] * 3
         if case.expected_end is not None:

@@ -249,7 +249,7 @@ def test_what_arrived_although_nobody_said_so_has_one_message_id() -> None:
         assert world.store.effects(found.id)[0].last_outcome == "ambiguous"
         del box.answers["DATA"]
         world.advance(seconds=5)
-        world.store.resolve(found.id, "ana", world.clock.now(), "gone")
+        world.resolve(found.id)
         world.drain()
     trigger, resolve = box.mails
     assert trigger["Subject"].startswith("[critical] Firing")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from delivery_build import POLICY, T0, World, incident
+from delivery_build import POLICY, T0, World
 
 from tocsin.delivery.escalation import step_of
-from tocsin.domain.findings import EffectState, IncidentState
+from tocsin.domain.findings import EffectState
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def test_unacknowledged_page_reaches_secondary_after_15_minutes(world: World) ->
 def test_acknowledged_page_is_not_escalated(world: World) -> None:
     found = world.open()
     world.advance(minutes=14)
-    world.store.acknowledge(found.id, "ana", world.clock.now())
+    world.acknowledge(found.id)
     world.advance(minutes=60)
     assert world.receivers["secondary"].told == []
     assert world.receivers["primary"].told == ["trigger", "acknowledge"]
@@ -45,7 +45,7 @@ def test_acknowledgement_wins_even_when_the_timer_is_due_already(world: World) -
     found = world.open()
     world.drain()
     world.clock.advance(timedelta(minutes=15))
-    world.store.acknowledge(found.id, "ana", world.clock.now())
+    world.acknowledge(found.id)
     world.drain()
     assert world.receivers["secondary"].told == []
 
@@ -57,35 +57,12 @@ def test_a_page_that_waits_for_a_retry_is_cancelled_by_the_acknowledgement(world
     world.drain()
     world.receivers["secondary"].always = Retry("HTTP 503")
     world.advance(minutes=15)
-    world.store.acknowledge(found.id, "ana", world.clock.now())
+    world.acknowledge(found.id)
     world.receivers["secondary"].always = None
     world.advance(minutes=5)
     assert set(world.receivers["secondary"].told) == {"trigger"}
     last = [e for e in world.store.effects(found.id) if e.receiver == "secondary"]
     assert {e.state for e in last} == {EffectState.CANCELLED}
-
-
-def test_an_acknowledgement_that_expires_goes_on_where_it_stopped(world: World) -> None:
-    found = world.open()
-    world.advance(minutes=5)
-    world.store.acknowledge(found.id, "ana", world.clock.now())
-    world.advance(minutes=119)
-    assert world.receivers["secondary"].told == []
-    world.advance(minutes=1)
-    assert world.receivers["secondary"].told == ["trigger"]
-    assert world.store.incident(found.id).state is IncidentState.TRIGGERED  # type: ignore[union-attr]
-    assert "incident.ack_expired" in world.kinds()
-
-
-def test_an_expired_acknowledgement_after_the_last_step_tells_that_step_again() -> None:
-    world = World()
-    policy = {"name": "p", "ack_expires_s": 600, "steps": [{"after_s": 0, "receivers": ["chat"]}]}
-    found = world.open(incident(policy=policy, step=1), receivers=["chat"])
-    for _ in range(2):
-        world.drain()
-        world.store.acknowledge(found.id, "ana", world.clock.now())
-        world.advance(minutes=10)
-    assert world.receivers["chat"].told == ["trigger", "acknowledge"] * 2 + ["trigger"]
 
 
 def test_a_policy_repeats_as_often_as_it_says_and_then_stops(world: World) -> None:
@@ -113,7 +90,7 @@ def test_after_an_outage_of_ours_people_get_their_time_back(world: World) -> Non
 def test_a_resolved_incident_is_not_escalated(world: World) -> None:
     found = world.open()
     world.drain()
-    world.store.resolve(found.id, "ana", world.clock.now(), "rolled back")
+    world.resolve(found.id)
     world.advance(minutes=60)
     assert world.receivers["primary"].told == ["trigger", "resolve"]
     assert world.receivers["secondary"].told == []

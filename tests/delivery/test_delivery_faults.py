@@ -39,7 +39,7 @@ def test_a_courier_that_was_paused_past_its_lease_sends_nothing() -> None:
     found = world.open(incident(), receivers=["primary"])
     (claim,) = world.courier._claimer.claim(T0, PAGES, 1).claims
     world.clock.advance(timedelta(minutes=10))
-    world.store.acknowledge(found.id, "ana", world.clock.now())
+    world.acknowledge(found.id)
     asyncio.run(world.courier._carry_out(claim, world.clock.now, DrainReport()))
     assert world.receivers["primary"].seen == []
 

@@ -210,11 +210,11 @@ def test_a_worker_killed_between_send_and_finish_loses_nothing(tmp_path: Path) -
 def test_what_was_never_announced_is_not_resolved_either(world: World, found: Any) -> None:
     world.receivers["primary"].always = Retry("HTTP 503")
     world.drain()
-    world.store.resolve(found.id, "ana", world.clock.now(), "gone")
+    world.resolve(found.id)
     world.receivers["primary"].always = None
     world.advance(minutes=10)
     assert world.receivers["primary"].told == ["trigger"], "the refused try, and nothing more"
-    assert world.states(found) == [EffectState.CANCELLED, EffectState.CANCELLED]
+    assert world.states(found) == [EffectState.CANCELLED], "the end is not even planned"
 
 
 def test_what_may_have_been_announced_is_resolved(world: World, found: Any) -> None:
@@ -222,7 +222,7 @@ def test_what_may_have_been_announced_is_resolved(world: World, found: Any) -> N
     world.advance(seconds=10, every=1)
     world.receivers["primary"].seen.clear()
     world = world
-    world.store.resolve(found.id, "ana", world.clock.now(), "gone")
+    world.resolve(found.id)
     world.advance(minutes=10)
     assert world.receivers["primary"].told[-1] == "resolve"
 
@@ -230,14 +230,14 @@ def test_what_may_have_been_announced_is_resolved(world: World, found: Any) -> N
 def test_an_ambiguous_page_that_waits_is_replaced_by_its_resolve(world: World, found: Any) -> None:
     world.receivers["primary"].answers.append(Ambiguous("reset"))
     world.drain()
-    world.store.resolve(found.id, "ana", world.clock.now(), "gone")
+    world.resolve(found.id)
     world.drain()
     assert world.receivers["primary"].told == ["trigger", "resolve"]
 
 
 def test_a_resolve_never_overtakes_a_trigger_that_is_under_way(world: World, found: Any) -> None:
     take(world.store, T0, "slow-worker")
-    world.store.resolve(found.id, "ana", T0, "gone")
+    world.resolve(found.id)
     assert world.drain().delivered == 0
     world.clock.advance(LEASE)
     world.drain()
@@ -266,7 +266,7 @@ def test_updates_that_piled_up_are_told_as_one(world: World, found: Any) -> None
 
 def test_an_incident_that_came_back_is_not_called_resolved(world: World, found: Any) -> None:
     world.drain()
-    world.store.resolve(found.id, "ana", T0, "gone")
+    world.resolve(found.id)
     world.change(found, state=IncidentState.TRIGGERED)
     world.drain()
     assert world.receivers["primary"].told == ["trigger"]
@@ -277,7 +277,7 @@ def test_an_acknowledgement_is_not_told_to_who_never_heard_of_it(world: World) -
     world.receivers["chat"].always = Retry("HTTP 503")
     world.add(world.effect("trigger", "chat", found, guard={"state": "triggered"}))
     world.drain()
-    world.store.acknowledge(found.id, "ana", T0)
+    world.acknowledge(found.id)
     world.receivers["chat"].always = None
     world.advance(minutes=5)
     assert set(world.receivers["chat"].told) == {"trigger"}
@@ -373,7 +373,7 @@ def test_a_page_nobody_took_is_not_tried_again_once_somebody_has_the_incident(
     for name in ("primary", "fallback"):
         world.receivers[name].always = Rejected("HTTP 403")
     world.drain()
-    world.store.acknowledge(found.id, "ana", world.clock.now())
+    world.acknowledge(found.id)
     for receiver in world.receivers.values():
         receiver.always = None
         receiver.seen.clear()
@@ -412,7 +412,7 @@ def test_an_unknown_receiver_is_a_page_to_the_fallback(world: World) -> None:
 
 def test_the_end_of_an_incident_is_told_for_hours(world: World, found: Any) -> None:
     world.drain()
-    world.store.resolve(found.id, "ana", T0, "gone")
+    world.resolve(found.id)
     world.receivers["primary"].always = Retry("HTTP 503")
     world.advance(minutes=120)
     world.receivers["primary"].always = None

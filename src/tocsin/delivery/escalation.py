@@ -74,14 +74,11 @@ def escalate(
     tx: OutboxTransaction, effect: DueEffect, incident: Incident | None, now: datetime
 ) -> None:
     """Run the next step if nobody has the incident: messages, next step and ledger in one."""
-    reason = _why_not(effect, incident, now)
+    reason = _why_not(effect, incident)
     if incident is None or reason:
         cancel(tx, effect, reason or "there is no such incident", now)
         return
-    ack_expired = incident.state is IncidentState.ACKNOWLEDGED
     step = step_of(incident.policy, incident.step)
-    if step is None and ack_expired:
-        step = _last_step(incident)
     if step is None:
         _end(tx, effect, incident, now, "escalation.exhausted", "the policy has no further step")
         return
@@ -91,14 +88,10 @@ def escalate(
         state=IncidentState.TRIGGERED,
         step=incident.step + 1,
         updated=now,
-        acknowledged_by="" if ack_expired else incident.acknowledged_by,
-        acknowledged_until=None,
     )
     tx.put_incident(after, expect_version=incident.version)
     _tell(tx, after, step, now)
     _plan_next(tx, effect, after, step, now)
-    if ack_expired:
-        _log(tx, incident, "incident.ack_expired", now, f"{incident.acknowledged_by} let it expire")
     told = ", ".join(step.receivers) or "nobody"
     _end(tx, effect, after, now, "incident.escalated", f"step {step.number} tells {told}")
 
@@ -106,7 +99,7 @@ def escalate(
 # --- private -----------------------------------------------------------------------------------
 
 
-def _why_not(effect: DueEffect, incident: Incident | None, now: datetime) -> str:
+def _why_not(effect: DueEffect, incident: Incident | None) -> str:
     if incident is None:
         return "there is no such incident"
     if not incident.state.is_live:
@@ -114,20 +107,9 @@ def _why_not(effect: DueEffect, incident: Incident | None, now: datetime) -> str
     failed = guard_failure(effect.guard, incident)
     if failed:
         return failed
-    if incident.state is IncidentState.ACKNOWLEDGED:
-        until = incident.acknowledged_until
-        return "" if until is not None and now >= until else "the incident is acknowledged"
     if incident.state is not IncidentState.TRIGGERED:
         return f"the incident is {incident.state.value}"
     return ""
-
-
-def _last_step(incident: Incident) -> Step | None:
-    for number in range(incident.step - 1, -1, -1):
-        step = step_of(incident.policy, number)
-        if step is not None:
-            return replace(step, number=incident.step)
-    return None
 
 
 def _tell(tx: OutboxTransaction, incident: Incident, step: Step, now: datetime) -> None:

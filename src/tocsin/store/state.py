@@ -104,16 +104,6 @@ class StateStore(StateReader):
 
     # --- what people do ---
 
-    def acknowledge(self, incident_id: str, actor: str, now: datetime) -> Incident:
-        """See `responses.acknowledge`; raises Conflict if somebody else was faster."""
-        with self.transaction() as tx:
-            return responses.acknowledge(tx, incident_id, actor, now)
-
-    def resolve(self, incident_id: str, actor: str, now: datetime, reason: str = "") -> Incident:
-        """See `responses.resolve`; raises Conflict if somebody else was faster."""
-        with self.transaction() as tx:
-            return responses.resolve(tx, incident_id, actor, now, reason)
-
     def mark(
         self, incident_id: str, verdict: str, actor: str, now: datetime, note: str = ""
     ) -> None:

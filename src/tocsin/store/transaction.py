@@ -132,12 +132,6 @@ class Transaction:
             query = query.where(table.c.receiver == receiver)
         return [effect_of(row) for row in self.connection.execute(query).mappings()]
 
-    def receivers_of(self, incident_id: str) -> tuple[str, ...]:
-        """Receivers that were, or are about to be, told about an incident; in that order."""
-        return tuple(
-            dict.fromkeys(e.receiver for e in self.effects(incident_id) if e.kind == "notify")
-        )
-
     def settle(self, effect_id: int, state: EffectState, *, reason: str, now: datetime) -> bool:
         """End an effect that is ready or leased without sending it; says whether it was open.
 
