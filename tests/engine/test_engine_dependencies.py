@@ -296,6 +296,17 @@ def test_an_outage_that_is_said_makes_alerts_of_its_services_one_incident(
     bench.close()
 
 
+def test_a_page_that_moved_says_so_and_is_not_followed() -> None:
+    moved = Answer(b"", 301, {"Location": "/elsewhere"})
+    with pages(lambda _path, _headers: moved) as served:
+        source = Statuspage(
+            StatuspageConfig("openai", served.url, allow_private=True), Origin("x", "")
+        )
+        with pytest.raises(Unreadable, match="name the address it leads to"):
+            asyncio.run(source.poll(source.targets[0], NOW, None))
+        assert len(served.asked) == 1
+
+
 # --- probes ---
 
 

@@ -60,6 +60,8 @@ class Asker:
         answer = await self.get(url, headers)
         if answer.status in (429, 503):
             raise Unreadable(f"HTTP {answer.status}", after=_PATIENCE)
+        if answer.status in (301, 302, 307, 308):
+            raise Unreadable(f"HTTP {answer.status}: it has moved; name the address it leads to")
         if answer.status not in (200, 304):
             raise Unreadable(f"HTTP {answer.status}")
         return answer
