@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow.parquet
 import pytest
+import uvicorn
+from starlette.types import ASGIApp
+from typer.testing import CliRunner
 from world import CONFIG, ZERO, Phase, World, rows
 
 from tocsin.alerts.freeze import freezes
+from tocsin.cli import app as cli
 from tocsin.domain.clock import from_minute, iso
 from tocsin.engine.planning import backtest_lines
 from tocsin.engine.settings import Settings
@@ -70,6 +78,27 @@ def gate(world: World, **query: str) -> dict:
     return found
 
 
+@contextmanager
+def served(app: ASGIApp) -> Iterator[str]:
+    """The application on a free port of this machine."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]}, daemon=True)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{bound.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join(10)
+
+
+def asked(url: str, *words: str) -> str:
+    """Exit code and output of a command, in one line."""
+    run = CliRunner().invoke(cli, [*words, "--url", url])
+    return " ".join([str(run.exit_code), *run.stdout.split()])
+
+
 def tickets(world: World) -> list[str]:
     return [t.text for t in world.of("finance") if "error budget" in t.text]
 
@@ -95,6 +124,16 @@ def test_deploys_freeze_when_the_budget_is_gone_and_thaw_when_it_is_regained(
         f"budget/freeze/{'empty' if f.hold == 'block' else 'soon'}/by-day": iso(f.since)[:16]
         for f in freezes(world.house.state.alerts().values())
     }
+    with served(world.web.app) as url:
+        assert asked(url, "gate", "deploys", "chat").startswith("1 chat deploys: frozen the 1 d")
+        assert asked(url, "gate", "deploys", "chat", "--change", "rollback").startswith("2 chat")
+        assert asked(url, "gate", "deploys", "drafts").startswith("0 drafts deploys: open")
+        assert asked(url, "gate", "deploys", "chatt") == "4"
+        at = iso(from_minute(ZERO + OUTAGE[0]))
+        before = asked(url, "slo", "show", "by-day", "--as-of", at)
+        assert before.startswith("0 by-day after")
+        assert "No hour is counted otherwise now." in before
+        assert asked(url, "slo", "recount", "by-day").endswith("equal")
     told = tickets(world)
     assert sum(":trigger" in text for text in told) == 1
     world.restart()
