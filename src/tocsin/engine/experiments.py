@@ -35,6 +35,7 @@ from tocsin.domain.errors import TocsinError
 from tocsin.domain.findings import Alert, AlertState, LedgerEvent, fingerprint
 from tocsin.engine.gates import batches, comparison
 from tocsin.engine.house import House
+from tocsin.engine.standing import hold
 from tocsin.spec.documents import Document
 from tocsin.spec.gates import BASELINE, CANDIDATE, GateShape
 
@@ -127,15 +128,19 @@ class Experiments:
         for document, shape in self.gates():
             if shape.arms.baseline != BASELINE:
                 found += self._advance(document, shape, self._candidates(document, shape))
-        self._alert(found)
+        now = self._house.clock.now()
+        wanted = {_key(one): _raised(one, now) for one in self._failing(found)}
+        hold(self._house, SOURCE, wanted, "gate.alerted")
         return found
 
     async def run(self, stop: asyncio.Event, wake: Callable[[], None]) -> None:
-        """Look every minute until `stop` is set."""
+        """Look every minute until `stop` is set, where this process conducts."""
         while not stop.is_set():
             try:
-                if any(one.decided for one in await asyncio.to_thread(self.look)):
-                    wake()
+                if self._house.conductor.conducts:
+                    trials = await asyncio.to_thread(self.look)
+                    if any(trial.decided for trial in trials):
+                        wake()
             except Exception:  # worker loop: the next look reads what this one did not
                 log.exception("gates_not_judged")
             try:
@@ -235,31 +240,6 @@ class Experiments:
             if decided is not None:
                 tx.append(_entry(decided, self._house.clock.now()))
         return one
-
-    def _alert(self, trials: list[Trial]) -> None:
-        """Candidates that failed and still have calls are alerts; others are not."""
-        house, now = self._house, self._house.clock.now()
-        wanted = {_key(one): one for one in self._failing(trials)}
-        with house.undisturbed():
-            ours = {k: a for k, a in house.state.alerts().items() if a.labels["source"] == SOURCE}
-            begun = [_raised(one, now) for key, one in wanted.items() if key not in ours]
-            ended = [
-                replace(alert, state=AlertState.RESOLVED, updated=now)
-                for key, alert in ours.items()
-                if key not in wanted
-            ]
-            if not begun and not ended:
-                return
-            with house.state.transaction() as tx:
-                for alert in (*begun, *ended):
-                    tx.put_alert(alert)
-                    data = {"state": alert.state.value, "labels": dict(alert.labels)}
-                    tx.append(
-                        LedgerEvent(
-                            now, "gate.alerted", SOURCE, alert.fingerprint, alert.reason, data
-                        )
-                    )
-        house.reconsider()
 
     def _failing(self, trials: list[Trial]) -> Iterator[Trial]:
         shapes = {document.name: shape for document, shape in self.gates()}

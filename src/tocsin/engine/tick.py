@@ -319,7 +319,8 @@ def _told_by_lead(change: IncidentChange) -> IncidentChange:
     told = {name: lead[name] for name in LEAD_FACTS if name in lead}
     facts = lead.get("evidence", {})
     budget = {new: facts[old] for old, new in BUDGET_FACTS.items() if old in facts}
-    kept = {**change.after.evidence, **told, **facts, **budget}
+    # What the alert says of itself goes before evidence that happens to be called the same.
+    kept = {**change.after.evidence, **facts, **told, **budget}
     return replace(change, after=replace(change.after, evidence=kept))
 
 

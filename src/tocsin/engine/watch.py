@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import httpx
@@ -22,10 +22,11 @@ import structlog
 
 from tocsin.delivery.http import request
 from tocsin.domain.clock import from_minute
-from tocsin.domain.findings import Alert, AlertState, EffectState, LedgerEvent, fingerprint
+from tocsin.domain.findings import Alert, AlertState, EffectState, fingerprint
 from tocsin.domain.secret import Secret
 from tocsin.engine.drill import Drills
 from tocsin.engine.house import House
+from tocsin.engine.standing import hold
 from tocsin.store import inbox
 from tocsin.store.leases import LeaseLost
 from tocsin.store.ledger import ChainBreak
@@ -106,22 +107,8 @@ class Watch:
         house, now = self._house, self._house.clock.now()
         self._drills.look(now)
         found = self.troubles()
-        wanted = {_key(each): each for each in found}
-        with house.undisturbed():
-            held = {k: a for k, a in house.state.alerts().items() if _is_ours(a)}
-            begun = [_alert(wanted[key], now) for key in wanted.keys() - held.keys()]
-            ended = [
-                replace(held[key], state=AlertState.RESOLVED, updated=now)
-                for key in held.keys() - wanted.keys()
-            ]
-            if not begun and not ended:
-                return found
-            with house.conductor.deciding() as tx:
-                for alert in (*begun, *ended):
-                    tx.put_alert(alert)
-                    tx.append(_entry(alert, now))
-        house.reconsider()
-        for alert in begun:
+        wanted = {_key(each): _alert(each, now) for each in found}
+        for alert in hold(house, SOURCE, wanted, "tocsin.watched"):
             log.error("tocsin_in_trouble", trouble=alert.labels["monitor"], reason=alert.reason)
         return found
 
@@ -218,10 +205,6 @@ def _key(trouble: Trouble) -> str:
     return fingerprint({"source": SOURCE, "key": trouble.name})
 
 
-def _is_ours(alert: Alert) -> bool:
-    return alert.labels.get("source") == SOURCE
-
-
 def _alert(trouble: Trouble, now: datetime) -> Alert:
     labels = {
         "source": SOURCE,
@@ -241,8 +224,3 @@ def _alert(trouble: Trouble, now: datetime) -> Alert:
         reason=trouble.reason,
         last_breach=now,
     )
-
-
-def _entry(alert: Alert, now: datetime) -> LedgerEvent:
-    data = {"state": alert.state.value, "labels": dict(alert.labels)}
-    return LedgerEvent(now, "tocsin.watched", SOURCE, alert.fingerprint, alert.reason, data)
