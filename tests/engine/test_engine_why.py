@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 import sqlalchemy as sa
 from tick_build import CONFIG, T0, Clockwork
 
+from tocsin.engine.rederive import rederive
 from tocsin.engine.why import NothingKnown, why
 
 
@@ -121,3 +123,17 @@ def test_a_later_configuration_does_not_change_what_was_decided() -> None:
 def test_a_name_that_is_nothing_is_told(name: str) -> None:
     with pytest.raises(NothingKnown, match="there is no incident and no alert"):
         why(Clockwork().state, name)
+
+
+@pytest.mark.parametrize(("fires", "answer"), [(True, "same"), (False, "differs")])
+def test_a_folded_alert_follows_from_a_cause_that_was_firing(fires: bool, answer: str) -> None:
+    made = paged()
+    (routed,) = [e for e in made.state.ledger_entries() if e.kind == "alert.routed"]
+    held = "inhibition:dependency/openai"
+    folded = replace(routed, kind="alert.suppressed", data={**routed.data, "suppressed_by": held})
+    labels = {"source": "tocsin", "monitor": "dependency/openai", "service": "openai"}
+    cause = replace(routed, kind="alert.firing", subject="cause", data={"labels": labels})
+    found = rederive(folded, made.rules, (), lambda: [cause] if fires else [])
+    assert found.answer == answer, found
+    of_cause = replace(routed, data={**routed.data, "labels": labels})
+    assert rederive(of_cause, made.rules, (), list).answer == "unknown"

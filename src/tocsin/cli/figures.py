@@ -67,11 +67,11 @@ def _show(found: Mapping[str, Any]) -> None:
             continue
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
         for column in (title, "pages", "off-hours", "unwanted", "precision", "answered in"):
-            table.add_column(column)
+            table.add_column(column, overflow="fold", no_wrap=column not in (title, "answered in"))
         for part in parts:
             table.add_row(
                 part["name"], str(part["pages"]), str(part["off_hours"]), str(part["unwanted"]),
-                _precision(part["precision"]), _times(part["to_answer"]),
+                _share(part["precision"]), _mean(part["to_answer"]),
             )  # fmt: skip
         out.print()
         out.print(table)
@@ -85,6 +85,16 @@ def _precision(found: Mapping[str, Any]) -> str:
     bounds = f"{100 * found['low']:.0f} to {100 * found['high']:.0f} %"
     judged = found["judged"]
     return f"{100 * found['share']:.0f} % ({bounds}; {found['real']} of {judged} judged)"
+
+
+def _share(found: Mapping[str, Any]) -> str:
+    if found["share"] is None:
+        return "unknown"
+    return f"{100 * found['share']:.0f} % ({100 * found['low']:.0f} to {100 * found['high']:.0f})"
+
+
+def _mean(found: Mapping[str, Any]) -> str:
+    return "unknown" if found["mean_s"] is None else _span(found["mean_s"])
 
 
 def _times(found: Mapping[str, Any]) -> str:

@@ -27,6 +27,8 @@ STATES = (*DECISIONS, "alert.firing", "alert.stale", "alert.resolved", "alert.pe
           "alert.received", "tocsin.watched")  # fmt: skip
 _COMPARED = ("tier", "route", "receivers", "policy", "digest", "run", "suppressed_by", "trail")
 
+_FOLDED = f"inhibition:{PREFIX}"
+
 Answer = Literal["same", "differs", "unknown"]
 
 
@@ -75,6 +77,9 @@ def rederive(
             " what was decided about each of those can be derived again"
         )
         return Rederived("unknown", why)
+    if _is_cause(data["labels"]):
+        why = "a common cause is told as the alerts are that it explains; derive those"
+        return Rederived("unknown", why)
     at = from_us(entry.at_us)
     found = classify(rules.router.rules, data["labels"], data["facts"])
     seen: dict[str, Mapping[str, str | float]] = {entry.subject: {**found.labels, **found.facts}}
@@ -84,12 +89,16 @@ def rederive(
     muted = quiet.muted.get(entry.subject, "")
     recorded = str(data["suppressed_by"])
     notes = ""
-    if recorded.startswith("inhibition:") and not muted and _lingers(history(), entry):
+    is_rule = recorded.startswith("inhibition:") and not recorded.startswith(_FOLDED)
+    if is_rule and not muted and _lingers(history(), entry):
         muted = recorded
         notes = "; what inhibited it had just ended and still explained it"
     if not muted and _was_explained(rules, history, entry, recorded):
         muted = recorded
         notes = "; what explains it was firing, and its service uses that"
+    elif recorded.startswith(_FOLDED) and not muted and _cause_fires(history(), entry):
+        muted = recorded
+        notes = "; it was folded under its cause, which was firing"
     decision = route(rules.router, found, muted)
     tried = (*_classified(rules, data), *_suppressed(muted), *_routes(rules, found, decision))
     differences = tuple(_differences(data, decision))
@@ -123,6 +132,8 @@ def _others(
             continue
         state = str(each.data.get("state") or each.kind.removeprefix("alert."))
         if state in ("firing", "stale"):
+            if _is_cause(each.data["labels"]):
+                continue
             labels[key] = each.data["labels"]
             since.setdefault(key, str(each.data.get("since", "")))
         else:
@@ -135,6 +146,22 @@ def _others(
         found = classify(rules.router.rules, known, {**facts.get(key, {}), **lasting})
         seen[key] = {**found.labels, **found.facts}
     return seen
+
+
+def _is_cause(labels: Mapping[str, str]) -> bool:
+    is_ours = labels.get("source", "") == "tocsin"
+    return is_ours and labels.get("monitor", "").startswith(PREFIX)
+
+
+def _cause_fires(entries: Sequence[LedgerEntry], entry: LedgerEntry) -> bool:
+    """Whether the common cause that `entry` was folded under was firing, or had just been."""
+    name = str(entry.data["suppressed_by"]).removeprefix("inhibition:")
+    return any(
+        each.kind == "alert.firing"
+        and each.at_us <= entry.at_us
+        and each.data["labels"].get("monitor") == name
+        for each in entries
+    )
 
 
 def _lingers(entries: Sequence[LedgerEntry], entry: LedgerEntry) -> bool:
