@@ -15,6 +15,7 @@ from pathlib import Path
 
 from benchmarks import (
     accuracy,
+    alerts,
     detectors,
     drift,
     gates,
@@ -39,6 +40,7 @@ BENCHMARKS = {
     "growth": growth.run,
     "soak": soak.run,
     "paging": paging.run,
+    "alerts": alerts.run,
     "sdk": sdk.run,
     "redaction": redaction.run,
     "gates": gates.run,

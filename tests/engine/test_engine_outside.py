@@ -14,6 +14,7 @@ from outside_build import NOW, Bench, empty
 from tocsin.domain.clock import iso
 from tocsin.domain.errors import IntakeError
 from tocsin.domain.findings import IncidentState
+from tocsin.engine import outside, waiting
 from tocsin.engine.outside import Outside
 from tocsin.store import inbox
 from tocsin.store.telemetry import Telemetry
@@ -185,3 +186,30 @@ def test_the_ledger_tells_who_raised_and_who_ended_it(bench: Bench) -> None:
     entries = [e for e in bench.state.ledger_entries() if e.kind == "alert.received"]
     assert [e.data["state"] for e in entries] == ["firing", "resolved"]
     assert {e.actor for e in entries} == {"source:alertmanager"}
+
+
+def test_a_page_behind_more_than_is_held_goes_first_and_old_news_of_it_changes_nothing(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outside, "MOST_WAITING", 3)
+    monkeypatch.setattr(waiting, "AT_ONCE", 1)
+    decided: list[list[str]] = []
+    reconsider = bench.house.reconsider
+
+    def watched(arrived: Any = (), about: Any = None) -> Any:
+        decided.append([each.labels["monitor"] for each in about])
+        return reconsider(arrived, about)
+
+    monkeypatch.setattr(bench.house, "reconsider", watched)
+    for number in range(6):
+        told = group(alert(f"Low{number}", severity="info"))
+        bench.outside.accept("alertmanager", json.dumps(told).encode())
+    for status in ("resolved", "firing"):
+        told = group(alert("High", status))
+        bench.outside.accept("alertmanager", json.dumps(told).encode())
+    bench.outside.work()
+    assert decided[0] == ["High"]
+    assert sorted(name for names in decided[1:] for name in names) == [f"Low{n}" for n in range(6)]
+    (page,) = [each for each in bench.incidents() if each.tier == 1]
+    assert page.state is IncidentState.TRIGGERED
+    assert bench.outside.work() == 0

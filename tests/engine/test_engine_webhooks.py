@@ -19,7 +19,7 @@ from starlette.testclient import TestClient
 from tocsin.domain.clock import iso
 from tocsin.domain.errors import IntakeError
 from tocsin.domain.findings import IncidentState
-from tocsin.engine.outside import Sender
+from tocsin.engine.waiting import Sender
 from tocsin.intake.alerts.arize import monitor
 from tocsin.store.telemetry import Telemetry
 from tocsin.web.alert_doors import HOOKS, AlertDoors

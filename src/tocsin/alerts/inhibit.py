@@ -63,6 +63,11 @@ def inhibited(
     return {key: tuple(rules_found) for key, rules_found in found.items()}
 
 
+def concerns(rule: Inhibition, labels: Values) -> bool:
+    """Whether an alert may inhibit others by a rule, or be inhibited."""
+    return _holds(rule.source, labels) or _holds(rule.target, labels)
+
+
 def lingering(evidence: Mapping[str, Any], now: datetime) -> str:
     """Which inhibition still explains an alert although its source is over, or "".
 

@@ -53,6 +53,10 @@ class StateTransaction(Protocol):
         """Insert or replace by fingerprint."""
         ...
 
+    def put_alerts(self, alerts: Sequence[Alert]) -> None:
+        """As `put_alert`, many at once."""
+        ...
+
     def put_incident(self, incident: Incident, *, expect_version: int | None) -> None:
         """Insert (None) or compare-and-set from `expect_version`; raises Conflict."""
         ...
@@ -67,6 +71,10 @@ class StateTransaction(Protocol):
 
     def append(self, event: LedgerEvent) -> str:
         """Add to the hash chain; returns the entry's hash."""
+        ...
+
+    def append_all(self, events: Sequence[LedgerEvent]) -> Any:
+        """As `append`, many in their order."""
         ...
 
     def add_digest_item(self, digest: str, at: datetime, fingerprint: str, text: str) -> None:

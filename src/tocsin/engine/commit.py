@@ -27,10 +27,8 @@ def commit(
 ) -> None:
     """Write everything, in the order it was decided. Conflict leaves nothing behind."""
     with state.transaction() as tx:
-        for alert in alerts:
-            tx.put_alert(alert)
-        for event in events:
-            tx.append(event)
+        tx.put_alerts(alerts)
+        tx.append_all(events)
         for change, result in zip(changes, outcomes, strict=True):
             tx.put_incident(change.after, expect_version=change.expect_version)
             _carry_out(tx, result)
@@ -82,8 +80,7 @@ def _carry_out(tx: StateTransaction, result: Outcome) -> None:
     for entry in result.digest_entries:
         at = result.events[0].at
         tx.add_digest_item(entry.digest, at, entry.fingerprint, entry.text)
-    for event in result.events:
-        tx.append(event)
+    tx.append_all(result.events)
 
 
 def _count_spared(tx: StateTransaction, outcomes: Sequence[Outcome]) -> None:

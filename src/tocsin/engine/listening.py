@@ -15,7 +15,8 @@ import structlog
 from tocsin.domain.dependencies import DependencyState, DependencyStatus
 from tocsin.domain.findings import LedgerEvent
 from tocsin.engine.house import House
-from tocsin.engine.outside import Outside, Sender
+from tocsin.engine.outside import Outside
+from tocsin.engine.waiting import Sender
 from tocsin.intake.alerts.incoming import Incoming
 from tocsin.intake.source import Reported
 from tocsin.spec.sources import ConfiguredSource

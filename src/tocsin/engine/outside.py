@@ -16,8 +16,8 @@ import hashlib
 import json
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import datetime
+from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
@@ -28,28 +28,22 @@ from tocsin.domain.findings import Alert, AlertState, LedgerEvent, fingerprint
 from tocsin.engine.hooks import Hook, Hooks
 from tocsin.engine.house import House
 from tocsin.engine.tick import EXPLAINED
+from tocsin.engine.waiting import Labelled, Reading, Sender, Understood, next_ones
 from tocsin.intake.alerts import FORMATS
 from tocsin.intake.alerts.incoming import Incoming, Told
 from tocsin.spec.services import Service
 from tocsin.store import inbox
 from tocsin.store.inbox import Letter
 from tocsin.store.leases import LeaseLost
-from tocsin.store.transaction import Transaction
 
 log = structlog.get_logger(__name__)
+# Alerts that are understood and wait.
+MOST_WAITING = 20_000
+BETWEEN_LOOKS = timedelta(seconds=1)
 _ENDS, _STARTS, _AS_OF = "ends_at", "starts_at", "as_of"
 MOST_EXPLAINED = 20
 # Keeps rows of changes; returns when they are durable. The second argument names them.
 KeepChanges = Callable[[Sequence[Mapping[str, Any]], bytes], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Sender:
-    """Who told something, and what holds where it does not say: of which service, which labels."""
-
-    name: str
-    service: str = ""
-    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 class Outside:
@@ -60,8 +54,10 @@ class Outside:
         self._hooks = Hooks(lambda: house.desired)
         self._keep_changes: KeepChanges | None = None
         self._open_since = house.clock.now()
+        self._looked: datetime | None = None
         self._wake: Callable[[], None] = lambda: None
         self._lock = threading.Lock()
+        self._reading = Reading()
         self._begun: list[str] = []  # fingerprints of alerts that nobody has explained yet
 
     def then(self, wake: Callable[[], None], keep_changes: KeepChanges | None = None) -> None:
@@ -109,9 +105,8 @@ class Outside:
         It is not kept as it came: what is asked for can be asked for again.
         """
         with self._lock:
-            changed = self._take(sender, alerts, at)
-            self._decide(changed)
-        return changed
+            told = Understood(sender, at, tuple(self._labelled(sender, one) for one in alerts))
+            return self._decided(self._take((told,)))
 
     def work(self) -> int:
         """Read everything in the inbox and decide; returns how many alerts changed.
@@ -123,42 +118,99 @@ class Outside:
             return 0  # another process reads what arrived here
         changed = 0
         with self._lock:
-            kept: set[int] = set()  # what cannot be stored now must not hold up what came later
-            while letters := [letter for letter in self._unread() if letter.id not in kept]:
-                for letter in letters:
-                    try:
-                        changed += self._read(letter)
-                    except LeaseLost:
-                        return changed
-                    except Exception:  # tried again the next time
-                        kept.add(letter.id)
-                        log.exception("alert_not_stored", source=letter.source, letter=letter.id)
-            changed += self._expire()
-            self._decide(changed)
+            explained = MOST_EXPLAINED
+            waiting: list[Understood] = []
+            self._reading = Reading()
+            while True:
+                waiting = self._gathered(waiting)
+                if not waiting:
+                    break
+                taken, waiting = next_ones(waiting)
+                try:
+                    is_page = any(each.is_page for each in taken)
+                    begun = self._decided(
+                        self._take_each(taken), MOST_EXPLAINED if is_page else explained
+                    )
+                    changed += begun
+                    explained = max(explained - begun, 0)
+                except LeaseLost:
+                    return changed
+            changed += self._decided(self._expire())
         return changed
+
+    def _decided(self, changed: Sequence[Alert], explained: int = MOST_EXPLAINED) -> int:
+        """How many alerts changed, after it was decided about them, if there are any.
+
+        explained: how many of those that begin are explained; in a storm none waits for that.
+        """
+        begun, self._begun = self._begun[:explained], []
+        if changed:
+            self._house.reconsider(begun, changed)
+            self._wake()
+        return len(changed)
+
+    def _take_each(self, taken: Sequence[Understood]) -> list[Alert]:
+        """Take all of them, or each by itself where one of them cannot be stored."""
+        try:
+            return self._take(taken)
+        except LeaseLost:
+            raise
+        except Exception:  # noqa: BLE001 (which of them it was is found out below)
+            changed: list[Alert] = []
+            for each in taken:
+                try:
+                    changed += self._take((each,))
+                except LeaseLost:
+                    raise
+                except Exception:  # tried again the next time
+                    log.exception("alert_not_stored", source=each.sender.name, letter=each.id)
+            return changed
 
     def refused(self) -> list[Letter]:
         """The latest requests that could not be read."""
         with self._house.state.reading() as tx:
             return list(inbox.refused(tx))
 
-    def _decide(self, changed: int) -> None:
-        """Let what changed be told. In a storm the first alerts are explained, and none waits."""
-        begun, self._begun = self._begun[:MOST_EXPLAINED], []
-        if changed:
-            self._house.reconsider(begun)
-            self._wake()
-
-    def _unread(self) -> list[Letter]:
+    def _unread(self, after: int) -> list[Letter]:
         with self._house.state.reading() as tx:
-            return list(inbox.unread(tx))
+            return list(inbox.unread(tx, after))
 
     def _keep(self, hook: Hook, at: datetime, body: bytes, delivery: str) -> int:
         name, form = hook.configured.name, hook.configured.type
         with self._house.state.transaction() as tx:
             return inbox.put(tx, name, at, body, form=form, delivery=delivery)
 
-    def _read(self, letter: Letter) -> int:
+    def _gathered(self, waiting: list[Understood]) -> list[Understood]:
+        """With what came meanwhile, as much as is held at once; of all behind that, pages.
+
+        What cannot be stored now must not hold up what came later, and is read the next time.
+        """
+        reading = self._reading
+        while sum(len(each.alerts) for each in waiting) < MOST_WAITING:
+            letters = self._unread(reading.held)
+            if not letters:
+                return waiting
+            early = reading.early.keys()
+            waiting += filter(None, (self._tried(each) for each in letters if each.id not in early))
+            reading.held = letters[-1].id
+        reading.seen = max(reading.seen, reading.held)
+        while letters := self._unread(reading.seen):
+            for each in filter(None, map(self._tried, letters)):
+                if each.is_page and all(one.one.state == "firing" for one in each.alerts):
+                    waiting.append(each)
+                    reading.early[each.id] = each.keys
+            reading.seen = letters[-1].id
+        return waiting
+
+    def _tried(self, letter: Letter) -> Understood | None:
+        """What it says; None when that cannot be kept now, and is tried again the next time."""
+        try:
+            return self._understand(letter)
+        except Exception:  # it must not hold up the others
+            log.exception("alert_not_stored", source=letter.source, letter=letter.id)
+            return None
+
+    def _understand(self, letter: Letter) -> Understood:
         sender, read = Sender(letter.source), FORMATS.get(letter.form)
         hook = self._hooks.named(letter.source)
         if hook is not None and hook.configured.type == letter.form:
@@ -170,7 +222,18 @@ class Outside:
         if told.faults:
             log.warning("alert_refused", source=letter.source, letter=letter.id,
                         error=told.faults[0])  # fmt: skip
-        return self._take(sender, told.alerts, letter.at, letter, told.faults)
+        alerts = tuple(self._labelled(sender, one) for one in told.alerts)
+        return Understood(sender, letter.at, alerts, letter, told.faults)
+
+    def _labelled(self, sender: Sender, one: Incoming) -> Labelled:
+        labels = self._labels(sender, one)
+        keys = tuple(
+            fingerprint({"source": sender.name, "key": key}) for key in (one.key, *one.aliases)
+        )
+        facts = {} if one.value is None else {"value": one.value}
+        tier = self._house.rules.alike.classify(labels, facts)[1].tier
+        is_page = one.severity == "page" if tier is None else tier == 1
+        return Labelled(one, labels, keys, is_page)
 
     def _with_changes(self, letter: Letter, sender: Sender, told: Told) -> Told:
         """`told` after those of its changes were kept that are somebody's."""
@@ -189,56 +252,63 @@ class Outside:
             self._keep_changes(rows, _batch(letter))
         return replace(told, faults=tuple(faults))
 
-    def _take(
-        self,
-        sender: Sender,
-        alerts: Iterable[Incoming],
-        at: datetime,
-        letter: Letter | None = None,
-        faults: Sequence[str] = (),
-    ) -> int:
-        """Write what alerts say, and settle the letter they came in, in one transaction."""
-        changed = 0
-        with self._house.undisturbed(), self._house.conductor.deciding() as tx:
-            held = dict(self._house.state.alerts())
-            for one in alerts:
-                for alert in self._alerts(tx, sender, one, at, held):
-                    changed += alert.state is AlertState.FIRING or alert.fingerprint in held
-                    self._put(tx, alert, held.get(alert.fingerprint), letter)
-                    held[alert.fingerprint] = alert
-            if letter is not None:
-                inbox.settle(tx, letter, reason="; ".join(faults)[:1000])
-                inbox.tidy(tx, letter.at)
+    def _take(self, taken: Sequence[Understood]) -> list[Alert]:
+        """Write what alerts say, and settle the letters they came in, in one transaction."""
+        changed, put, events = list[Alert](), dict[str, Alert](), list[LedgerEvent]()
+        with self._house.undisturbed():
+            known = self._house.state.alerts()
+            keys = {key for each in taken for one in each.alerts for key in one.keys}
+            with self._house.conductor.deciding() as tx:
+                held = tx.alerts(keys - known.keys()) | {k: known[k] for k in keys & known.keys()}
+                for each in taken:
+                    for one in each.alerts:
+                        if self._reading.is_overtaken(each.id, one.keys):
+                            continue
+                        for alert in self._alerts(each, one, held):
+                            before = held.get(alert.fingerprint)
+                            was = AlertState.RESOLVED if before is None else before.state
+                            if not (was is alert.state is AlertState.RESOLVED):
+                                changed.append(alert)
+                            put[alert.fingerprint] = held[alert.fingerprint] = alert
+                            line = _events(alert, before, each)
+                            if line and alert.state is AlertState.FIRING:
+                                self._begun.append(alert.fingerprint)
+                            events += line
+                for each in taken:
+                    if each.letter is not None and each.faults:
+                        inbox.settle(tx, [each.id], reason="; ".join(each.faults)[:1000])
+                inbox.settle(tx, [each.id for each in taken if not each.faults])
+                inbox.tidy(tx, taken[-1].at)
+                tx.put_alerts(list(put.values()))
+                tx.append_all(events)
         return changed
 
     def _alerts(
-        self, tx: Transaction, sender: Sender, one: Incoming, at: datetime,
-        held: Mapping[str, Alert],
-    ) -> list[Alert]:  # fmt: skip
+        self, told: Understood, labelled: Labelled, held: Mapping[str, Alert]
+    ) -> list[Alert]:
         """The alerts as they are to be kept: the one that is meant, by every key it has."""
-        keys = [fingerprint({"source": sender.name, "key": key}) for key in (one.key, *one.aliases)]
-        known = [held[k] for k in keys if k in held and held[k].state is not AlertState.RESOLVED]
-        last = known or [last for key in keys if (last := tx.alert(key)) is not None]
-        if one.as_of is not None and any(one.as_of < _as_of(alert) for alert in last):
+        one, keys = labelled.one, labelled.keys
+        last = [held[key] for key in keys if key in held]
+        known = [alert for alert in last if alert.state is not AlertState.RESOLVED]
+        if one.as_of is not None and any(one.as_of < _as_of(alert) for alert in known or last):
             return []  # old news
         if one.state == "firing":
             before = known[0] if known else None
-            return [self._alert(sender, one, at, before.fingerprint if before else keys[0], before)]
+            return [self._alert(told, labelled, before.fingerprint if before else keys[0], before)]
         if not known and one.as_of is not None:
             # Over before anybody heard of it; remembered, so that its beginning comes too late.
             is_known = any(_as_of(alert) == one.as_of for alert in last)
-            return [] if is_known else [self._alert(sender, one, at, keys[0], None)]
+            return [] if is_known else [self._alert(told, labelled, keys[0], None)]
         over = [alert for alert in known if one.ends is None or one.ends >= alert.since]
-        return [self._alert(sender, one, at, alert.fingerprint, alert) for alert in over]
+        return [self._alert(told, labelled, alert.fingerprint, alert) for alert in over]
 
-    def _alert(
-        self, sender: Sender, one: Incoming, at: datetime, key: str, known: Alert | None
-    ) -> Alert:
+    def _alert(self, told: Understood, labelled: Labelled, key: str, known: Alert | None) -> Alert:
+        one, sender, at = labelled.one, told.sender, told.at
         is_over = one.state == "resolved"
         found = {n: v for n, v in known.evidence.items() if n in EXPLAINED} if known else {}
         return Alert(
             fingerprint=key,
-            labels=self._labels(sender, one),
+            labels=labelled.labels,
             state=AlertState.RESOLVED if is_over else AlertState.FIRING,
             since=known.since if known else min(one.starts, at),
             updated=at,
@@ -277,9 +347,12 @@ class Outside:
         found |= {name: text for name, text in texts.items() if text}
         return found | ({"details": dict(one.details)} if one.details else {})
 
-    def _expire(self) -> int:
+    def _expire(self) -> list[Alert]:
         """End alerts whose sender promised to tell again and did not."""
         now = self._house.clock.now()
+        if self._looked is not None and now - self._looked < BETWEEN_LOOKS:
+            return []
+        self._looked = now
         with self._house.undisturbed():
             over = [
                 alert
@@ -287,11 +360,12 @@ class Outside:
                 if _ENDS in alert.evidence and self._expires(alert) <= now
             ]
             if over:
+                ended = [replace(a, state=AlertState.RESOLVED, updated=now) for a in over]
+                events = [_events(a, before, None) for a, before in zip(ended, over, strict=True)]
                 with self._house.conductor.deciding() as tx:
-                    for alert in over:
-                        ended = replace(alert, state=AlertState.RESOLVED, updated=now)
-                        self._put(tx, ended, alert, None)
-        return len(over)
+                    tx.put_alerts(ended)
+                    tx.append_all([event for found in events for event in found])
+        return over
 
     def _expires(self, alert: Alert) -> datetime:
         """When an alert ends that is not told again: its sender had as long as it promised.
@@ -301,30 +375,27 @@ class Outside:
         ends = parse_iso(str(alert.evidence[_ENDS]))
         return max(ends, self._open_since + (ends - alert.updated))
 
-    def _put(
-        self, tx: Transaction, alert: Alert, before: Alert | None, letter: Letter | None
-    ) -> None:
-        tx.put_alert(alert)
-        was = AlertState.RESOLVED if before is None else before.state
-        if was is alert.state:
-            return
-        if alert.state is AlertState.FIRING:
-            self._begun.append(alert.fingerprint)
-        why = "its sender has not told it again" if letter is None else alert.reason
-        tx.append(
-            LedgerEvent(
-                alert.updated,
-                "alert.received",
-                f"source:{alert.labels.get('source', '')}",
-                alert.fingerprint,
-                why,
-                {
-                    "state": alert.state.value,
-                    "labels": dict(alert.labels),
-                    "letter": None if letter is None else letter.id,
-                },
-            )
+
+def _events(alert: Alert, before: Alert | None, told: Understood | None) -> list[LedgerEvent]:
+    """The ledger line of a change of state; nothing where there is none."""
+    was = AlertState.RESOLVED if before is None else before.state
+    if was is alert.state:
+        return []
+    letter = told.letter if told is not None else None
+    return [
+        LedgerEvent(
+            alert.updated,
+            "alert.received",
+            f"source:{alert.labels.get('source', '')}",
+            alert.fingerprint,
+            "its sender has not told it again" if letter is None else alert.reason,
+            {
+                "state": alert.state.value,
+                "labels": dict(alert.labels),
+                "letter": None if letter is None else letter.id,
+            },
         )
+    ]
 
 
 def _understood(letter: Letter, read: Callable[[Any, datetime], Told] | None) -> Told:

@@ -17,9 +17,10 @@ from tocsin.assess.judge import Compiled, compile_monitors
 from tocsin.assess.monitor import ratios, wishes
 from tocsin.assess.page_budget import listening, own_threshold
 from tocsin.engine.feed import Watched
+from tocsin.routing.alike import Alike, alike
 from tocsin.routing.escalation import snapshot
 from tocsin.routing.match import compile_or_unreadable
-from tocsin.routing.policy import RoutingPolicy
+from tocsin.routing.policy import Defaults, RoutingPolicy
 from tocsin.routing.tree import Router, compile_policy
 from tocsin.spec.desired import Desired
 
@@ -36,6 +37,7 @@ class Rules:
     desired: Desired
     monitors: Compiled
     router: Router
+    alike: Alike
     lifecycle: LifecycleConfig
     incidents: IncidentConfig
     silences: tuple[SilenceWindow, ...]
@@ -62,11 +64,13 @@ def compile_desired(desired: Desired) -> Rules:
     """`desired` made ready. Everything that can be wrong with it was said when it was loaded."""
     policy = replace(desired.routing, config=desired.digest)
     defaults = policy.defaults
-    flap, common = defaults.flap, defaults.common_cause
+    router = compile_policy(policy)
+    common = defaults.common_cause
     return Rules(
         desired=desired,
         monitors=compile_monitors(map(listening, desired.monitors)),
-        router=compile_policy(policy),
+        router=router,
+        alike=alike(router),
         lifecycle=LifecycleConfig(
             identity=defaults.identity,
             pending={
@@ -75,15 +79,7 @@ def compile_desired(desired: Desired) -> Rules:
                 if isinstance(monitor.method, BudgetRuleConfig)
             },
         ),
-        incidents=IncidentConfig(
-            group_by=defaults.group_by,
-            group_wait=defaults.group_wait,
-            group_interval=defaults.group_interval,
-            repeat_interval=defaults.repeat_interval,
-            cooldown=defaults.cooldown,
-            flap_changes=flap.changes if flap else 0,
-            **({"flap_within": flap.within} if flap else {}),
-        ),
+        incidents=_incidents(defaults),
         silences=tuple(
             SilenceWindow(
                 silence.name,
@@ -117,4 +113,17 @@ def compile_desired(desired: Desired) -> Rules:
             for monitor in desired.monitors
             if (own := own_threshold(monitor)) is not None
         },
+    )
+
+
+def _incidents(defaults: Defaults) -> IncidentConfig:
+    flap = defaults.flap
+    return IncidentConfig(
+        group_by=defaults.group_by,
+        group_wait=defaults.group_wait,
+        group_interval=defaults.group_interval,
+        repeat_interval=defaults.repeat_interval,
+        cooldown=defaults.cooldown,
+        flap_changes=flap.changes if flap else 0,
+        **({"flap_within": flap.within} if flap else {}),
     )

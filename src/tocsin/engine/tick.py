@@ -15,13 +15,13 @@ from datetime import datetime, timedelta
 from tocsin.alerts.causes import causes, fold_children, is_parent
 from tocsin.alerts.changes import IncidentChange
 from tocsin.alerts.freeze import freeze_events
-from tocsin.alerts.grouping import Routed
+from tocsin.alerts.grouping import Routed, grouped
 from tocsin.alerts.holding import RuleChange, rule_changes
 from tocsin.alerts.incidents import fold_incidents
 from tocsin.alerts.inhibit import MARK as INHIBITED
-from tocsin.alerts.inhibit import lingering
+from tocsin.alerts.inhibit import concerns, lingering
 from tocsin.alerts.lifecycle import AlertChange, AlertChanges, fold
-from tocsin.alerts.silence import suppressions
+from tocsin.alerts.silence import Suppressions, suppressions
 from tocsin.assess.judge import judge
 from tocsin.assess.window import Window
 from tocsin.domain.clock import iso, to_minute
@@ -33,9 +33,8 @@ from tocsin.engine.budgets import Budgets
 from tocsin.engine.commit import commit
 from tocsin.engine.feed import Feed
 from tocsin.engine.rules import Rules
-from tocsin.routing.classify import Classified, classify, facts_of
+from tocsin.routing.classify import facts_of
 from tocsin.routing.outcome import Happening, Outcome, alert_event, believing, outcome
-from tocsin.routing.tree import route
 
 MessagesAbout = Callable[[str], Sequence[tuple[str, str]]]
 Explain = Callable[[Alert, datetime], Alert]
@@ -130,15 +129,20 @@ def settle(
     now: datetime,
     explain: Explain = lambda alert, _: alert,
     arrived: Collection[str] = (),
+    about: Sequence[Alert] | None = None,
 ) -> Decided:
     """Decide about `verdicts` and commit it; see `decide`.
 
-    Raises Conflict if people change the same incidents faster than five attempts.
+    about: without verdicts, the alerts that changed; what they cannot bear on is left alone. None
+    looks at everything. Raises Conflict if people change the same incidents faster than five
+    attempts.
     """
     for attempt in range(ATTEMPTS):
-        incidents = state.incidents(live_only=False)
+        incidents, alerts = state.incidents(live_only=False), state.alerts()
+        if about is not None:
+            alerts, incidents = concerned(rules, about, alerts, incidents, now)
         decided = decide(
-            rules, verdicts, state.alerts(), incidents, now, explain, state.messages_about,
+            rules, verdicts, alerts, incidents, now, explain, state.messages_about,
             state.dependencies(), arrived,
         )  # fmt: skip
         try:
@@ -150,6 +154,32 @@ def settle(
             if attempt == ATTEMPTS - 1:
                 raise
     raise AssertionError("unreachable")
+
+
+def concerned(
+    rules: Rules,
+    about: Sequence[Alert],
+    alerts: Mapping[str, Alert],
+    incidents: Mapping[str, Incident],
+    now: datetime,
+) -> tuple[Mapping[str, Alert], Mapping[str, Incident]]:
+    """The alerts and incidents that those which changed may bear on: their groups, whole.
+
+    Everything, where an alert may bear on others than its own group: by inhibition, or as one of
+    several with one cause.
+    """
+    names = {alert.fingerprint for alert in about}
+    firing = {k: a for k in names if (a := alerts.get(k)) is not None and a.state != "pending"}
+    group_by = rules.incidents.group_by
+    keys = set(grouped(route_all(rules, firing, now), group_by))
+    keys |= {_group_of(alert) for alert in about if alert.incident_id}
+    near = {k: alert for k, alert in alerts.items() if k in names or _group_of(alert) in keys}
+    if any(_bears_on_others(rules, alert, now) for alert in (*about, *near.values())):
+        return alerts, incidents
+    moves = "for" in rules.alike.numbers  # a rule may give an alert another group in time
+    if moves and not keys.issuperset(grouped(route_all(rules, near, now), group_by)):
+        return alerts, incidents
+    return near, {key: incident for key, incident in incidents.items() if key in keys}
 
 
 def decide(
@@ -240,20 +270,22 @@ def route_all(rules: Rules, firing: Mapping[str, Alert], now: datetime) -> list[
     """Every firing alert with its decision: classify, suppress, route, fold under its cause."""
     parents = [alert for alert in firing.values() if is_parent(alert)]
     firing = {key: alert for key, alert in firing.items() if not is_parent(alert)}
-    classified: dict[str, Classified] = {}
+    classified = {}
     for key, alert in firing.items():
         facts = facts_of(alert, (now - alert.since).total_seconds())
-        classified[key] = classify(rules.router.rules, alert.labels, facts)
-    seen: dict[str, Mapping[str, str | float]] = {
-        key: {**found.labels, **found.facts} for key, found in classified.items()
-    }
-    quiet = suppressions(seen, rules.silences, rules.inhibitions, now)
+        classified[key] = rules.alike.classify(alert.labels, facts)
+    quiet = Suppressions()
+    if rules.silences or rules.inhibitions:
+        seen: dict[str, Mapping[str, str | float]] = {
+            key: {**found.labels, **found.facts} for key, (_, found) in classified.items()
+        }
+        quiet = suppressions(seen, rules.silences, rules.inhibitions, now)
     routed = []
     for key, alert in firing.items():
         muted = quiet.muted.get(key, "")
         noted = _noted(alert, muted, quiet.notes.get(key, ""), now)
         by = muted or lingering(noted.evidence, now)
-        routed.append(Routed(noted, route(rules.router, classified[key], by)))
+        routed.append(Routed(noted, rules.alike.route(*classified[key], by)))
     if rules.causes is None or not parents:
         return routed
 
@@ -303,6 +335,23 @@ def alert_events(decided: Decided) -> tuple[LedgerEvent, ...]:
         for change in decided.alert_changes
     )
     return told + freeze_events(decided.alert_changes, decided.now)
+
+
+def _bears_on_others(rules: Rules, alert: Alert, now: datetime) -> bool:
+    """Whether an alert may explain alerts of other groups, or be explained by them."""
+    if is_parent(alert) or rules.used.by.get(alert.labels.get("service", "")):
+        return True
+    if not rules.inhibitions:
+        return False
+    facts = facts_of(alert, (now - alert.since).total_seconds())
+    found = rules.alike.classify(alert.labels, facts)[1]
+    values: Mapping[str, str | float] = {**found.labels, **found.facts}
+    return any(concerns(rule, values) for rule in rules.inhibitions)
+
+
+def _group_of(alert: Alert) -> str:
+    """The group of the incident it was last part of."""
+    return alert.incident_id.rpartition("-")[0]
 
 
 def _still_explained(alert: Alert, before: Mapping[str, Alert]) -> Alert:

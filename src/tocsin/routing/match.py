@@ -18,6 +18,7 @@ import math
 import operator
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,6 +78,18 @@ def compile_or_unreadable(condition: Mapping[str, Any]) -> Matcher | Unreadable:
         return compile_condition(condition)
     except MatchError as error:
         return Unreadable(str(error))
+
+
+def bounds(condition: Mapping[str, Any], name: str) -> set[float]:
+    """The numbers that `condition` holds the value called `name` against."""
+    found = set()
+    wanted = condition.get(name, ())
+    for option in wanted if isinstance(wanted, list | tuple) else (wanted,):
+        text = as_label(option) if isinstance(option, bool | int | float) else str(option)
+        comparison = _COMPARISON.fullmatch(text)
+        with suppress(MatchError):
+            found.add(quantity(comparison[2] if comparison else text.removeprefix("!")))
+    return found
 
 
 def quantity(text: str) -> float:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -50,9 +50,10 @@ class Database:
         self._watching = threading.Lock()
 
     @contextmanager
-    def write(self) -> Iterator[sa.Connection]:
+    def write(self, committed: Callable[[], None] = lambda: None) -> Iterator[sa.Connection]:
         """One atomic write: commits on normal exit, rolls back on an exception.
 
+        committed: called after the commit, before another thread of this process may write.
         Raises StoreError when a transaction of this thread is already open.
         """
         if self._open is not None:
@@ -67,6 +68,7 @@ class Database:
                     yield writer
                 finally:
                     self._local.connection = None
+            committed()
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -56,10 +56,14 @@ def put(
     return int(done.inserted_primary_key[0])
 
 
-def unread(tx: Transaction) -> Sequence[Letter]:
-    """The oldest requests that nobody has read yet, a few hundred at a time."""
+def unread(tx: Transaction, after: int = 0) -> Sequence[Letter]:
+    """The oldest requests that nobody has read yet, a few hundred at a time.
+
+    after: the number of the last of those before.
+    """
     table = tables.inbox
-    query = sa.select(table).where(table.c.state == "new").order_by(table.c.id).limit(_AT_ONCE)
+    new = sa.and_(table.c.state == "new", table.c.id > after)
+    query = sa.select(table).where(new).order_by(table.c.id).limit(_AT_ONCE)
     return [_letter(row) for row in tx.connection.execute(query).mappings()]
 
 
@@ -72,11 +76,11 @@ def refused(tx: Transaction, limit: int = 100) -> Sequence[Letter]:
     return [_letter(row) for row in tx.connection.execute(query).mappings()]
 
 
-def settle(tx: Transaction, letter: Letter, *, reason: str = "") -> None:
-    """Say what became of a request: done, or refused for a reason."""
+def settle(tx: Transaction, numbers: Collection[int], *, reason: str = "") -> None:
+    """Say what became of requests: done, or refused for a reason."""
     tx.connection.execute(
         sa.update(tables.inbox)
-        .where(tables.inbox.c.id == letter.id)
+        .where(tables.inbox.c.id.in_(numbers))
         .values(state="refused" if reason else "done", reason=clean(reason))
     )
 

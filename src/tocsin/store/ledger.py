@@ -68,8 +68,13 @@ def jsonable(value: Any) -> Any:
     Characters that PostgreSQL refuses in text (NUL, lone surrogates) become U+FFFD. An object of an
     unknown class becomes its text, so that an odd value never loses the entry it is part of.
     """
-    if value is None or isinstance(value, bool):
+    kind = type(value)
+    if kind is str:
+        return clean(value)
+    if value is None or kind is bool or kind is int:
         return value
+    if kind is dict:
+        return {clean(str(name)): jsonable(item) for name, item in value.items()}
     if isinstance(value, Enum):
         return jsonable(value.value)
     if isinstance(value, str):

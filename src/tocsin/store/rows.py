@@ -153,7 +153,7 @@ def alert_row(alert: Alert) -> dict[str, Any]:
     }
 
 
-def alert_of(row: Row) -> Alert:
+def alert_of(row: Row | Mapping[str, Any]) -> Alert:
     """The alert of a row."""
     body = row["body"]
     return Alert(

@@ -20,6 +20,8 @@ from tocsin.store.reading import StateReader
 from tocsin.store.rows import alert_of, incident_of, to_us
 from tocsin.store.transaction import Transaction
 
+_ALERTS = "findings/alerts"
+
 
 class StateStore(StateReader):
     """Implements `domain.ports.State` and `delivery.effects.Outbox`; safe to share by threads.
@@ -53,12 +55,11 @@ class StateStore(StateReader):
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
         """Commits on normal exit, rolls back on an exception. Does not nest."""
-        with self._database.write() as connection:
+        written: list[tuple[Transaction, int | None]] = []
+        with self._database.write(lambda: self._keep(*written[0])) as connection:
             tx = Transaction(connection)
-            try:
-                yield tx
-            finally:
-                self._forget(tx.touched)
+            written.append((tx, self._database.version()))
+            yield tx
 
     # --- domain.ports.State ---
 
@@ -99,8 +100,12 @@ class StateStore(StateReader):
 
     def set_meta(self, name: str, value: Any) -> None:
         """Store a small durable value; within this thread's transaction if one is open."""
-        with self._database.write_or_join() as connection:
-            Transaction(connection).set_meta(name, value)
+        if self._database.is_writing:
+            with self._database.write_or_join() as connection:
+                Transaction(connection).set_meta(name, value)
+        else:
+            with self.transaction() as tx:
+                tx.set_meta(name, value)
 
     # --- what people do ---
 
@@ -219,6 +224,21 @@ class StateStore(StateReader):
                 held = self._remembered[key] = (version, read())
         return held[1]
 
-    def _forget(self, topics: set[str]) -> None:
-        for key in [key for key in self._remembered if key.split("/")[0] in topics]:
-            self._remembered.pop(key, None)
+    def _keep(self, tx: Transaction, before: int | None) -> None:
+        """Carry over what is remembered across a commit: alerts with those that it wrote.
+
+        before: the version at the transaction's beginning. Nobody else has written since, so that
+        what was remembered of it is what the commit changed.
+        """
+        after = self._database.version()
+        for key, (version, value) in list(self._remembered.items()):
+            if version != before or (key.split("/")[0] in tx.touched and key != _ALERTS):
+                if key.split("/")[0] in tx.touched:
+                    self._remembered.pop(key, None)
+                continue
+            if key == _ALERTS and tx.alerts_put:
+                value = {**value, **tx.alerts_put}
+                for name, alert in tx.alerts_put.items():
+                    if alert.state is AlertState.RESOLVED:
+                        del value[name]
+            self._remembered[key] = (after, value)

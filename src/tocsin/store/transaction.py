@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -34,6 +34,7 @@ from tocsin.store.rows import (
 
 _HEAD = "ledger.head"
 _DOCUMENT_KEY = ("api_version", "kind", "name")
+_AT_ONCE = 500  # fingerprints in one question
 _OPEN_STATES = (EffectState.READY.value, EffectState.LEASED.value)
 
 
@@ -41,32 +42,43 @@ class Transaction:
     """Implements `domain.ports.StateTransaction`, and what delivery and the web need besides.
 
     touched: which of "findings" and "effects" were written, for whoever keeps copies of them.
+    alerts_put: the alerts that were written, by fingerprint.
     """
 
     def __init__(self, connection: sa.Connection) -> None:
         self.connection = connection
         self.touched: set[str] = set()
+        self.alerts_put: dict[str, Alert] = {}
         self._head: Head | None = None
 
     # --- findings ---
 
     def put_alert(self, alert: Alert) -> None:
         """Insert or replace by fingerprint."""
+        self.put_alerts((alert,))
+
+    def put_alerts(self, alerts: Sequence[Alert]) -> None:
+        """As `put_alert`, many at once."""
+        if not alerts:
+            return
         self.touched.add("findings")
-        row = alert_row(alert)
-        statement = self._insert(tables.alert).values(row)
+        rows = {alert.fingerprint: alert_row(alert) for alert in alerts}
+        self.alerts_put |= {name: alert_of(row) for name, row in rows.items()}
+        statement = self._insert(tables.alert)
+        changed = {c.name: statement.excluded[c.name] for c in tables.alert.c if not c.primary_key}
         self.connection.execute(
-            statement.on_conflict_do_update(
-                index_elements=["fingerprint"],
-                set_={name: statement.excluded[name] for name in row if name != "fingerprint"},
-            )
+            statement.on_conflict_do_update(index_elements=["fingerprint"], set_=changed),
+            list(rows.values()),
         )
 
-    def alert(self, fingerprint: str) -> Alert | None:
-        """An alert, also one that is over; None if there never was one."""
-        query = sa.select(tables.alert).where(tables.alert.c.fingerprint == fingerprint)
-        row = self.connection.execute(query).mappings().first()
-        return None if row is None else alert_of(row)
+    def alerts(self, fingerprints: Collection[str]) -> dict[str, Alert]:
+        """Those of them that there are, or were, by fingerprint."""
+        names, found = list(fingerprints), dict[str, Alert]()
+        for start in range(0, len(names), _AT_ONCE):
+            wanted = tables.alert.c.fingerprint.in_(names[start : start + _AT_ONCE])
+            rows = self.connection.execute(sa.select(tables.alert).where(wanted)).mappings()
+            found |= {row["fingerprint"]: alert_of(row) for row in rows}
+        return found
 
     def put_incident(self, incident: Incident, *, expect_version: int | None) -> None:
         """Insert (None), or replace the version that `expect_version` names; raises Conflict.
@@ -295,12 +307,21 @@ class Transaction:
 
     def append(self, event: LedgerEvent) -> str:
         """Add to the hash chain; returns the entry's hash."""
+        return self.append_all((event,)).hash
+
+    def append_all(self, events: Sequence[LedgerEvent]) -> Head:
+        """Add to the hash chain, in this order; returns where it ends."""
         head = self._head or self.ledger_head()
-        entry = seal(event, head, to_us(event.at))
-        self.connection.execute(sa.insert(tables.ledger).values(entry_row(entry)))
-        self._head = Head(entry.seq, entry.hash)
-        self.set_meta(_HEAD, {"seq": entry.seq, "hash": entry.hash})
-        return entry.hash
+        rows = []
+        for event in events:
+            entry = seal(event, head, to_us(event.at))
+            head = Head(entry.seq, entry.hash)
+            rows.append(entry_row(entry))
+        if rows:
+            self.connection.execute(sa.insert(tables.ledger), rows)
+            self._head = head
+            self.set_meta(_HEAD, {"seq": head.seq, "hash": head.hash})
+        return head
 
     def ledger_head(self) -> Head:
         """Where the chain ends, as recorded apart from the chain itself."""

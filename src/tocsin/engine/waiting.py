@@ -1,0 +1,99 @@
+"""Alerts of others that are understood and wait: which go first, and which come too late."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from tocsin.intake.alerts.incoming import Incoming
+from tocsin.store.inbox import Letter
+
+# How many alerts are taken in one transaction: the more that wait, the more.
+AT_ONCE, MOST_AT_ONCE = 1_000, 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """Who told something, and what holds where it does not say: of which service, which labels."""
+
+    name: str
+    service: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """An alert with its labels, the fingerprints it may go by, and whether it asks for a page."""
+
+    one: Incoming
+    labels: Mapping[str, str]
+    keys: tuple[str, ...]
+    is_page: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Understood:
+    """What somebody told at once; letter: how it came, unless somebody was asked."""
+
+    sender: Sender
+    at: datetime
+    alerts: tuple[Labelled, ...]
+    letter: Letter | None = None
+    faults: Sequence[str] = ()
+
+    @property
+    def id(self) -> int:
+        """Of its letter, 0 without one."""
+        return 0 if self.letter is None else self.letter.id
+
+    @property
+    def is_page(self) -> bool:
+        """Whether somebody may have to be woken."""
+        return any(each.is_page for each in self.alerts)
+
+    @property
+    def keys(self) -> set[str]:
+        """Of all its alerts."""
+        return {key for each in self.alerts for key in each.keys}
+
+
+@dataclass(slots=True)
+class Reading:
+    """How far the inbox was read. held, seen: the last letter that is held, or was looked at for
+    pages. early: letters that were taken before their turn, with the keys of their alerts."""
+
+    held: int = 0
+    seen: int = 0
+    early: dict[int, set[str]] = field(default_factory=dict)
+
+    def is_overtaken(self, number: int, keys: Sequence[str]) -> bool:
+        """Whether something newer was told already of the alert with these keys."""
+        return number > 0 and any(
+            number < later and not told.isdisjoint(keys) for later, told in self.early.items()
+        )
+
+
+def next_ones(waiting: Sequence[Understood]) -> tuple[list[Understood], list[Understood]]:
+    """What to take now, and what then still waits, both in the order they came.
+
+    A page goes before everything else, with what came earlier about the same alerts: what is told
+    of one alert keeps its order. Otherwise the oldest go first, more of them the more there are.
+    """
+    urgent: set[int] = set()
+    keys: set[str] = set()
+    for place in range(len(waiting) - 1, -1, -1):
+        each = waiting[place]
+        if each.is_page or not keys.isdisjoint(each.keys):
+            urgent.add(place)
+            keys |= each.keys
+    if not urgent:
+        total = sum(len(each.alerts) for each in waiting)
+        wanted, count = min(max(AT_ONCE, total // 4), MOST_AT_ONCE), 0
+        for place, each in enumerate(waiting):
+            urgent.add(place)
+            count += len(each.alerts)
+            if count >= wanted:
+                break
+    taken = [each for place, each in enumerate(waiting) if place in urgent]
+    return taken, [each for place, each in enumerate(waiting) if place not in urgent]

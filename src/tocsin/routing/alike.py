@@ -1,0 +1,107 @@
+"""Alerts that no rule can tell apart are decided once: what makes a storm of them cheap.
+
+Rules look at some labels and hold some facts against some numbers. Two alerts with the same values
+of those labels, and with facts on the same sides of those numbers, go the same way through every
+rule and route. The other labels are carried along as they are.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from tocsin.domain.findings import Decision, Labels
+from tocsin.routing.classify import FACTS, Classified, Facts, classify
+from tocsin.routing.match import bounds
+from tocsin.routing.policy import Route
+from tocsin.routing.tree import Router, route
+
+# What the router itself looks at.
+_ALWAYS = ("tier", "severity", "paging", "regulated", "service")
+_MOST = 20_000
+
+Likeness = tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Alike:
+    """A router that remembers. Decides as `classify` and `route` do, only faster.
+
+    labels: names that any rule looks at or sets. numbers: for each fact, what it is held against.
+    """
+
+    router: Router
+    labels: tuple[str, ...]
+    numbers: Mapping[str, tuple[float, ...]]
+    _classified: dict[Likeness, tuple[Classified, Labels]] = field(default_factory=dict, repr=False)
+    _decided: dict[Likeness, tuple[Decision, Labels]] = field(default_factory=dict, repr=False)
+
+    def classify(self, labels: Labels, facts: Facts) -> tuple[Likeness, Classified]:
+        """See `routing.classify`; and what the alert is like."""
+        like = self._like(labels, facts)
+        known = self._classified.get(like)
+        if known is None:
+            found = classify(self.router.rules, labels, facts)
+            known = found, _added(labels, found.labels)
+            _remember(self._classified, like, known)
+        found, added = known
+        told = {name: text for name, text in labels.items() if text != ""}
+        labelled = {**told, **added}
+        return like, Classified(labelled, facts, found.matched, found.faults, found.tier_from)
+
+    def route(self, like: Likeness, alert: Classified, suppression: str = "") -> Decision:
+        """See `routing.tree.route`. like: of the alert, from `classify`."""
+        key = (*like, suppression)
+        known = self._decided.get(key)
+        if known is None:
+            decision = route(self.router, alert, suppression)
+            known = decision, _added(alert.labels, decision.labels)
+            _remember(self._decided, key, known)
+        decision, added = known
+        return replace(decision, labels={**alert.labels, **added})
+
+    def _like(self, labels: Labels, facts: Facts) -> Likeness:
+        sides = (
+            (bisect_left(against, facts[name]), bisect_right(against, facts[name]))
+            if name in facts
+            else None
+            for name, against in self.numbers.items()
+        )
+        return (*(labels.get(name, "") for name in self.labels), *sides)
+
+
+def alike(router: Router) -> Alike:
+    """`router` with a memory."""
+    rules = [rule.source for rule in router.rules]
+    nodes = list(_routes(router.policy.routes))
+    conditions = [rule.when for rule in rules] + [node.when for node in nodes]
+    names = {name for condition in conditions for name in condition}
+    names |= {name for rule in rules for name in rule.set}
+    names |= {name for node in nodes for name in node.labels}
+    numbers = {
+        fact: tuple(sorted(set().union(*(bounds(condition, fact) for condition in conditions))))
+        for fact in FACTS
+        if fact in names
+    }
+    return Alike(router, tuple(sorted({*names, *_ALWAYS})), numbers)
+
+
+# --- private -----------------------------------------------------------------------------------
+
+
+def _routes(nodes: tuple[Route, ...]) -> Iterator[Route]:
+    for node in nodes:
+        yield node
+        yield from _routes(node.routes)
+
+
+def _added(before: Labels, after: Labels) -> Labels:
+    return {name: text for name, text in after.items() if before.get(name) != text}
+
+
+def _remember(memory: dict[Likeness, Any], key: Likeness, found: Any) -> None:
+    if len(memory) >= _MOST:
+        memory.clear()
+    memory[key] = found

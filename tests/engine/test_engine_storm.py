@@ -1,0 +1,187 @@
+"""Many alerts at once: in order, pages first, and decided as if each had come alone."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tocsin.domain.errors import StoreError
+from tocsin.domain.findings import Alert, AlertState, Incident
+from tocsin.engine.rules import compile_desired
+from tocsin.engine.tick import settle
+from tocsin.engine.waiting import AT_ONCE, Labelled, Sender, Understood, next_ones
+from tocsin.intake.alerts.incoming import Incoming
+from tocsin.spec.desired import load_text
+from tocsin.store.inbox import Letter
+from tocsin.store.state import StateStore
+
+NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
+CONFIG = """
+apiVersion: tocsin/v1
+kind: Receiver
+metadata: {name: pager}
+spec: {type: pagerduty, routing_key: {secret: KEY}}
+---
+apiVersion: tocsin/v1
+kind: Receiver
+metadata: {name: board}
+spec: {type: slack, channel: "#ops", token: {secret: KEY}}
+---
+apiVersion: tocsin/v1
+kind: Routing
+metadata: {name: main}
+spec:
+  defaults:
+    unmatched: {tier: 2, receivers: [board]}
+    on_rule_error: {tier: 1, receivers: [board]}
+  classify:
+    - {if: {severity: page}, set: {tier: 1}}
+    - {if: {severity: ticket, for: ">=3m"}, set: {tier: 2, late: "yes"}}
+  routes:
+    - {name: page, if: {tier: 1}, receivers: [pager]}
+    - {name: tell, receivers: [board]}
+"""
+INHIBIT = """
+  inhibit: [{source: {signal: down}, target: {signal: slow}, equal: [service]}]
+"""
+
+
+# --- which go first -------------------------------------------------------------------------------
+
+
+def told(number: int, *names: str, page: bool = False, count: int = 1) -> Understood:
+    alerts = [
+        Labelled(Incoming(name, name, "firing", {}, NOW), {}, (f"{name}",), page)
+        for name in names
+        for _ in range(count)
+    ]
+    letter = Letter(number, "prometheus", NOW, "new", "", b"", "prometheus")
+    return Understood(Sender("prometheus"), NOW, tuple(alerts), letter)
+
+
+def taken(*waiting: Understood) -> list[list[int]]:
+    rounds, left = [], list(waiting)
+    while left:
+        now, left = next_ones(left)
+        rounds.append([each.id for each in now])
+    return rounds
+
+
+def test_a_page_goes_before_what_came_earlier() -> None:
+    assert taken(told(1, "a"), told(2, "b"), told(3, "c", page=True)) == [[3], [1, 2]]
+
+
+def test_what_is_told_of_one_alert_keeps_its_order() -> None:
+    waiting = [told(1, "x"), told(2, "a", "x"), told(3, "b"), told(4, "a", "p", page=True)]
+    assert taken(*waiting) == [[1, 2, 4], [3]]
+
+
+def test_the_oldest_go_first_many_at_a_time() -> None:
+    waiting = [told(n, f"s{n}", count=AT_ONCE // 2) for n in range(1, 4)]
+    assert taken(*waiting) == [[1, 2], [3]]
+
+
+# --- deciding about a part ------------------------------------------------------------------------
+
+
+def seen(store: StateStore) -> Mapping[str, Any]:
+    def shape(i: Incident) -> Any:
+        return i.state, i.alerts, i.tier, i.suppressed_by, i.receivers, i.route, i.version
+
+    effects = {(e.key, e.state) for e in store.list_effects(10_000)}
+    return {"effects": effects} | {i.id: shape(i) for i in store.list_incidents(1000)}
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_deciding_about_what_changed_is_deciding_about_everything(seed: int) -> None:
+    """What time alone changes elsewhere is seen to every minute."""
+    rules = compile_desired(load_text(CONFIG))
+    rng, now = random.Random(seed), NOW
+    whole, part = StateStore.open(":memory:"), StateStore.open(":memory:")
+    for _ in range(60):
+        now += timedelta(seconds=rng.choice([1, 20, 240]))
+        changed = [changed_alert(rng, now, part) for n in range(rng.randint(1, 4))]
+        for store in (whole, part):
+            with store.transaction() as tx:
+                tx.put_alerts(changed)
+        everything = settle(rules, None, whole, now)
+        some = settle(rules, None, part, now, about=changed)
+        groups = {whole.incident(i).group_key for i in incidents_of(whole, changed)}  # type: ignore[union-attr]
+        theirs = [c for c in everything.incident_changes if c.after.group_key in groups]
+        assert list(some.incident_changes) == theirs
+        for store in (whole, part):
+            while not settle(rules, None, store, now).is_empty:
+                pass
+        assert seen(whole) == seen(part)
+    whole.close()
+    part.close()
+
+
+def test_where_alerts_bear_on_each_other_everything_is_decided() -> None:
+    rules = compile_desired(load_text(CONFIG.rstrip() + INHIBIT))
+    store, slow = StateStore.open(":memory:"), alert("a0", "slow")
+    with store.transaction() as tx:
+        tx.put_alert(slow)
+    settle(rules, None, store, NOW, about=[slow])
+    down = alert("a1", "down")
+    with store.transaction() as tx:
+        tx.put_alert(down)
+    settle(rules, None, store, NOW, about=[down])
+    quiet = {i.labels["signal"]: i.suppressed_by for i in store.incidents().values()}
+    assert quiet == {"slow": "inhibition:inhibit[1]", "down": ""}
+    store.close()
+
+
+def alert(key: str, signal: str) -> Alert:
+    labels = {"source": "test", "service": "s", "signal": signal, "severity": "page"}
+    return Alert(key, labels, AlertState.FIRING, NOW, NOW, "page", reason="x")
+
+
+def incidents_of(store: StateStore, changed: list[Alert]) -> set[str]:
+    with store.reading() as tx:
+        stored = tx.alerts([alert.fingerprint for alert in changed])
+    return {alert.incident_id for alert in stored.values() if alert.incident_id}
+
+
+def changed_alert(rng: random.Random, now: datetime, store: StateStore) -> Alert:
+    number = rng.randrange(16)
+    key = f"a{number}"
+    known = store.alerts().get(key)
+    labels = {
+        "source": "test", "service": f"s{number % 3}", "signal": ["slow", "down"][number % 2],
+        "severity": rng.choice(["page", "ticket"]), "pod": str(number),
+    }  # fmt: skip
+    if known is not None and rng.random() < 0.5:
+        return Alert(key, known.labels, AlertState.RESOLVED, known.since, now, known.severity,
+                     incident_id=known.incident_id)  # fmt: skip
+    since, incident = (known.since, known.incident_id) if known else (now, "")
+    return Alert(key, labels, AlertState.FIRING, since, now, labels["severity"], reason="x",
+                 incident_id=incident)  # fmt: skip
+
+
+# --- what is remembered ---------------------------------------------------------------------------
+
+
+def test_what_is_remembered_of_alerts_is_what_is_stored(tmp_path: Path) -> None:
+    store, rng, now = StateStore.open(tmp_path / "state.db"), random.Random(5), NOW
+    for number in range(40):
+        now += timedelta(seconds=1)
+        changed = [changed_alert(rng, now, store) for _ in range(3)]
+        with store.transaction() as tx:
+            tx.put_alerts(changed)
+        if number % 7 == 0:
+            store.set_meta("other", number)
+        fresh = StateStore.open(tmp_path / "state.db")
+        assert store.alerts() == fresh.alerts()
+        fresh.close()
+        if number % 10 == 0:
+            with suppress(StoreError), store.transaction() as tx:
+                tx.put_alert(changed[0])
+                raise StoreError("it is taken back")
+    store.close()
