@@ -9,7 +9,7 @@ import shutil
 import ssl
 import sys
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +89,41 @@ def test_a_clock_that_leaps_ahead_tells_everybody_once_and_loses_nobody() -> Non
     assert world.receivers["primary"].told == ["trigger"]
     assert world.receivers["secondary"].told == ["trigger"]
     assert found.policy == POLICY
+
+
+def test_a_clock_that_is_set_back_keeps_nobody_waiting() -> None:
+    """It ran an hour ahead; what was timed by it comes when it was meant to."""
+    world = World()
+    ahead = T0 + timedelta(hours=1)
+    world.clock.set(ahead)
+    world.open()
+    with world.store.transaction() as tx:
+        tx.add_effect(NewEffect("d", "digest", "daily", "", "trigger", ahead, 3, {}))
+
+    class Settable:
+        at = ahead
+
+        def now(self) -> datetime:
+            return self.at
+
+    clock = Settable()
+    channels: Mapping[str, Channel] = world.receivers
+    courier = Courier(world.store, channels, httpx.AsyncClient(), clock, rng=random.Random(1))
+
+    async def story() -> None:
+        await courier._mind_the_clock()
+        clock.at = T0
+        await courier._mind_the_clock()
+        await courier._mind_the_clock()
+        await courier.drain(T0)
+        assert world.receivers["primary"].told == ["trigger"]
+        await courier.drain(T0 + timedelta(minutes=15))
+        assert world.receivers["secondary"].told == ["trigger"]
+
+    asyncio.run(story())
+    (digest,) = world.store.effects("")
+    assert digest.due == ahead, "eight in the morning is still eight in the morning"
+    assert "delivery.clock_set_back" in world.kinds()
 
 
 @pytest.mark.parametrize("share", [0.3, 0.9, 1.0])

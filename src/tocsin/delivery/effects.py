@@ -87,6 +87,7 @@ class OutboxTransaction(StateTransaction, Protocol):
         due: datetime | None = None,
         remote_ref: Mapping[str, Any] | None = None,
     ) -> bool: ...
+    def bring_forward(self, kinds: Sequence[str], by: timedelta) -> int: ...
     def record_attempt(
         self,
         effect: Any,
@@ -319,6 +320,18 @@ def log(tx: OutboxTransaction, effect: DueEffect, kind: str, reason: str, now: d
             },
         )
     )
+
+
+def bring_forward(outbox: Outbox, by: timedelta, now: datetime) -> None:
+    """The clock was set back: messages and timers come when they were meant to, not `by` later.
+
+    Digests stay: eight in the morning is still eight in the morning.
+    """
+    with outbox.transaction() as tx:
+        count = tx.bring_forward(("notify", "escalate"), by)
+        reason = f"the clock was set back by {by}: {count} messages and timers follow it"
+        data = {"seconds": by.total_seconds(), "effects": count}
+        tx.append(LedgerEvent(now, "delivery.clock_set_back", ACTOR, "clock", reason, data))
 
 
 # --- private -----------------------------------------------------------------------------------

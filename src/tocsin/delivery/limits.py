@@ -8,12 +8,16 @@ this way still ages, and goes to the fallback receiver when it is too old.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+
+from tocsin.domain.clock import Clock, monotonic_s
 
 FAILURES_TO_OPEN = 5
 FIRST_PAUSE = timedelta(seconds=15)
 LONGEST_PAUSE = timedelta(minutes=2)
+LEAST_STEP = timedelta(seconds=5)
 
 
 @dataclass(slots=True)
@@ -72,3 +76,21 @@ class Breaker:
         if self.failures >= FAILURES_TO_OPEN:
             self.open_until = now + self.pause
             self.pause = min(2 * self.pause, LONGEST_PAUSE)
+
+
+@dataclass(slots=True)
+class Steadiness:
+    """Whether a clock was set back, told by one that never is."""
+
+    clock: Clock
+    monotonic: Callable[[], float] = monotonic_s
+    _last: tuple[datetime, float] | None = None
+
+    def set_back(self) -> timedelta:
+        """By how much since the last time it was asked; nothing for less than five seconds."""
+        last, self._last = self._last, (self.clock.now(), self.monotonic())
+        if last is None:
+            return timedelta(0)
+        passed = timedelta(seconds=self._last[1] - last[1])
+        by = passed - (self._last[0] - last[0])
+        return by if by >= LEAST_STEP else timedelta(0)

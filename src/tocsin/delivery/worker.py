@@ -28,7 +28,8 @@ import structlog
 
 from tocsin.delivery.channel import Channel, Reconciling
 from tocsin.delivery.claiming import OTHERS, PAGES, Claimer, CourierLimits
-from tocsin.delivery.effects import Claimed, Outbox, Persistence, conclude
+from tocsin.delivery.effects import Claimed, Outbox, Persistence, bring_forward, conclude
+from tocsin.delivery.limits import Steadiness
 from tocsin.delivery.message import Message, render, render_digest, render_drill
 from tocsin.delivery.outcome import Ambiguous, Delivered, Outcome, Rejected, Retry
 from tocsin.domain.clock import Clock
@@ -64,7 +65,8 @@ class Courier:
 
     receivers: name -> channel; exchange it with `use` when the configuration changes. fallbacks:
     who is paged when a page cannot be delivered. links_base: address of the web interface. worker:
-    a name that tells this process from others. offload: run transactions in a thread, so that
+    a name that tells this process from others. sets_times: whether it is this process's clock that
+    effects are timed by. offload: run transactions in a thread, so that
     waiting for the disk does not hold up sends; without it they run in place, which is faster.
     """
 
@@ -79,6 +81,7 @@ class Courier:
         links_base: str = "",
         fallbacks: Sequence[str] = (),
         worker: str = "courier",
+        sets_times: Callable[[], bool] = lambda: True,
         limits: CourierLimits | None = None,
         persistence: Persistence | None = None,
         offload: bool = False,
@@ -91,6 +94,8 @@ class Courier:
         self._links_base = links_base
         self._fallbacks = tuple(fallbacks)
         self._worker = worker
+        self._sets_times = sets_times
+        self._steadiness = Steadiness(clock)
         self._limits = limits or CourierLimits()
         self._persistence = persistence or Persistence()
         self._offload = offload
@@ -147,6 +152,7 @@ class Courier:
         self._wake.clear()
         before, started = self.totals.settled, 0
         try:
+            await self._mind_the_clock()
             async for batch in self._claim(self._clock.now(), self.totals):
                 started += len(batch)
                 for claim in batch:  # at once: a page must not wait until digests are claimed
@@ -157,6 +163,14 @@ class Courier:
             _log.error("delivery.claim_failed", error=str(error), kind=type(error).__name__)
             return self._limits.error_pause_s
         return 0.0 if started or self.totals.settled != before else self._limits.poll_s
+
+    async def _mind_the_clock(self) -> None:
+        """What was timed by a clock that ran ahead is not to wait until this one is there too."""
+        by = self._steadiness.set_back()
+        if by and self._sets_times():
+            now = self._clock.now()
+            await self._store(lambda: bring_forward(self._outbox, by, now))
+            _log.warning("delivery.clock_set_back", seconds=by.total_seconds())
 
     async def _fly(self, claim: Claimed) -> None:
         try:

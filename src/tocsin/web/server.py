@@ -218,6 +218,7 @@ def courier_for(
         links_base=settings.base_url,
         fallbacks=house.rules.policy.defaults.unmatched.receivers,
         worker=house.conductor.name,
+        sets_times=lambda: house.conductor.conducts,
         offload=offload,
     )
 
