@@ -374,7 +374,7 @@ def test_a_wrong_environment_variable_is_named(tmp_path: Path) -> None:
         (
             ("serve", "--port", "0", "--config", "{secretive}"),
             {"TOCSIN_SECRETS_COMMAND": "/nonexistent/command"},
-            "TOCSIN_SECRETS_COMMAND cannot be run for URL: FileNotFoundError",
+            "TOCSIN_SECRETS_COMMAND cannot be run for TOCSIN_LEDGER_KEY: FileNotFoundError",
         ),
     ],
 )
