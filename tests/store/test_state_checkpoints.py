@@ -160,7 +160,9 @@ def test_what_is_no_export_is_told_with_its_line(exported: Rows, line: str, says
         read([], "export")
 
 
-@pytest.mark.parametrize("text", ["", "tocsin-ledger-public:AAAA", KEY.text])
+@pytest.mark.parametrize(
+    "text", ["", "tocsin-ledger-public:AAAA", KEY.text], ids=["empty", "short", "private"]
+)
 def test_a_key_that_is_none_is_not_repeated(text: str) -> None:
     with pytest.raises(StoreError, match="no key that begins") as caught:
         VerifyingKey.of(text)

@@ -18,7 +18,7 @@ from tocsin.domain.expressions import Condition, Expression, Field, fields
 
 Column = Literal[
     "duration_ms", "ttft_ms", "cost_usd", "input_tokens", "output_tokens", "failed", "error",
-    "truncated", "feedback_negative", "empty_result", "condition", "charge",
+    "truncated", "feedback_negative", "empty_result", "condition", "charge", "metric",
 ]  # fmt: skip
 
 
@@ -53,6 +53,25 @@ class Charge:
         return "ms" if self.value.type == "duration" else _UNITS.get(self.value.name, "")
 
 
+Taken = Literal["last", "highest", "lowest", "mean", "rate", "p50", "p95", "p99"]
+Across = Literal["sum", "highest", "lowest", "mean"]
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A metric that a service reports, as one number a minute.
+
+    take: of the points of a series: a level's last, highest, lowest or mean, a counter's increase
+    per second, or a quantile of a histogram. across: how series are put together. labels: that a
+    series must have, of its own or of its resource, (name, value).
+    """
+
+    name: str
+    take: Taken = "last"
+    across: Across = "sum"
+    labels: tuple[tuple[str, str], ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Ratio:
     """A share of calls: which calls count (`total`), and which of those are bad.
@@ -64,7 +83,8 @@ class Ratio:
     instead of 1, a number; the counts are sums of it in thousandths, and a call whose weight is
     unknown or not above 0 does not count. charge: what is summed up when `column` says so; `bad` is
     then the sum of the charges and `total` that of as many shares as there were calls with a known
-    value, both in units of 1 / SHARE.
+    value, both in units of 1 / SHARE. metric: what is read when `column` says so; `bad` is then its
+    value and `total` 1 in each minute that has one, both in units of 1 / SHARE.
     """
 
     column: Column
@@ -75,21 +95,29 @@ class Ratio:
     condition: Condition | None = None
     weight: Expression | None = None
     charge: Charge | None = None
+    metric: Metric | None = None
 
     def __post_init__(self) -> None:
         if (self.column == "condition") != (self.condition is not None):
             raise ValueError("a ratio of column `condition` has one, and no other has")
         if (self.column == "charge") != (self.charge is not None):
             raise ValueError("a ratio of column `charge` has one, and no other has")
+        if (self.column == "metric") != (self.metric is not None):
+            raise ValueError("a ratio of column `metric` has one, and no other has")
+
+    @property
+    def has_values(self) -> bool:
+        """Whether numbers are summed up instead of calls counted."""
+        return self.charge is not None or self.metric is not None
 
     @property
     def unit(self) -> int:
         """What one call counts as."""
-        return SHARE if self.charge is not None else 1
+        return SHARE if self.has_values else 1
 
     def amount(self, counted: int) -> float:
         """A sum of its counts as people have it: calls, or what calls were charged."""
-        return counted / SHARE if self.charge is not None else counted
+        return counted / SHARE if self.has_values else counted
 
     @property
     def scores(self) -> frozenset[str]:

@@ -121,7 +121,7 @@ class Witness:
         composite, what the component counts that did most of it), else what its signal is."""
         monitor = self._monitors.get(alert.labels.get("monitor", ""))
         if monitor is not None and monitor.ratio is not None:
-            if monitor.ratio.charge is None:
+            if not monitor.ratio.has_values:
                 return service, monitor.ratio
             return service, SIGNAL_MEASURES.get(monitor.labels.get("slo_metric", ""))
         objective = self._objective(alert)

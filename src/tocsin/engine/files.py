@@ -241,6 +241,8 @@ class CallsFile:
     def _ratio(self, ratio: Ratio) -> tuple[Mask, Mask]:
         """Which calls count and which are bad, as `store.minutes` has it in SQL."""
         everything = np.ones(self.minute.shape, np.bool_)
+        if ratio.metric is not None:
+            return ~everything, ~everything
         if ratio.charge is not None:
             return np.isfinite(self._value(ratio.charge.value)), everything
         if ratio.condition is not None:

@@ -13,7 +13,7 @@ from tocsin.domain.expressions import (
     fields,
     negated,
 )
-from tocsin.domain.series import Charge, Column, Ratio
+from tocsin.domain.series import Charge, Column, Metric, Ratio
 from tocsin.indicators.catalogue import Indicator, IndicatorError
 from tocsin.indicators.language.parser import parse
 
@@ -101,6 +101,14 @@ def averaged(value: str, kind: str = "llm", model: str = "") -> Indicator:
     metric = {"latency_p95": "latency", "token_usage": "tokens"}.get(signal, signal)
     named = f"{_short(value)} of {model or kind} calls"
     return Indicator(named, ratio, signal, metric, named[0].upper() + named[1:])
+
+
+def of_metric(metric: Metric) -> Indicator:
+    """What a metric says each minute."""
+    labels = "".join(f" {name}={value}" for name, value in metric.labels)
+    across = "" if metric.across == "sum" else f", {metric.across} of all series"
+    name = f"{metric.name}{labels} ({metric.take}{across})"
+    return Indicator(name, Ratio("metric", metric=metric), "custom", metric.name, name)
 
 
 def ratio_of(condition: Condition, kind: str = "llm") -> Ratio:

@@ -15,6 +15,7 @@ from tocsin.assess.detectors import DETECTORS
 from tocsin.assess.gauges.kind import GaugeConfig
 from tocsin.assess.monitor import DetectorConfig, Severity
 from tocsin.domain.errors import Problem
+from tocsin.domain.series import Across, Metric, Taken
 from tocsin.indicators.catalogue import (
     AVAILABILITY,
     NAMES,
@@ -22,12 +23,12 @@ from tocsin.indicators.catalogue import (
     IndicatorError,
     indicator_from,
 )
-from tocsin.indicators.custom import averaged
+from tocsin.indicators.custom import averaged, of_metric
 from tocsin.indicators.language.faults import ExpressionError
 from tocsin.spec.explain import suggest
 from tocsin.spec.indicators import CallKind, Named
 from tocsin.spec.segments import SegmentsShape
-from tocsin.spec.shape import OneOrMany, Shape, fit, model_of
+from tocsin.spec.shape import OneOrMany, Shape, Text, fit, model_of
 from tocsin.spec.yaml import Located, Place
 
 _NEEDS = {"share": "counts", "volume": "counts", "mean": "value", "sum": "value"}
@@ -71,6 +72,30 @@ class UseShape(Shape):
             return None, [located.problem((*place, "use"), str(error))]
 
 
+class MetricShape(Shape):
+    """One number a minute of a metric, from OTLP or from a page that a Source scrapes."""
+
+    name: Annotated[Text, Field(description="such as `vllm:num_requests_waiting`")]
+    take: Annotated[
+        Taken,
+        Field(
+            description="of a level last, highest, lowest, mean; of a counter rate (per"
+            " second); of a histogram p50, p95, p99"
+        ),
+    ] = "last"
+    across: Annotated[Across, Field(description="how series, such as pods, are put together")] = (
+        "sum"
+    )
+    labels: Annotated[
+        dict[str, str], Field(description="that a series must have, of its own or its resource")
+    ] = Field(default_factory=dict)
+
+    def build(self) -> Indicator:
+        """The same, as monitors read it."""
+        labels = tuple(sorted(self.labels.items()))
+        return of_metric(Metric(self.name, self.take, self.across, labels))
+
+
 class DetectorShape(Shape):
     """Something unusual that somebody should be told about."""
 
@@ -93,6 +118,10 @@ class DetectorShape(Shape):
     ] = ""
     kind: Annotated[CallKind, Field(description="kind of the calls that have the value")] = "llm"
     model: Annotated[str, Field(description="only calls of this model have it")] = ""
+    metric: Annotated[
+        MetricShape | None,
+        Field(description="a metric that the service reports, instead of its calls"),
+    ] = None
     severity: Severity = "ticket"
     signal: Annotated[
         str, Field(description="what routing calls it; by default that of the indicator")
@@ -115,6 +144,9 @@ class DetectorShape(Shape):
         needs: str = kind.needs
         if issubclass(kind, GaugeConfig):
             needs = _NEEDS.get(self.measure(kind), "pace")
+        if self.metric is not None:
+            self._check_metric(kind)
+            return self
         self._check_value(needs)
         if needs == "counts" and self.indicator is None and self.unnamed() is None:
             raise ValueError(f"{self.use} judges counts: add indicator: {{use: availability}}")
@@ -125,6 +157,14 @@ class DetectorShape(Shape):
         if needs == "samples" and self.indicator is not None:
             raise ValueError(f"{self.use} compares calls by their features: remove indicator")
         return self
+
+    def _check_metric(self, kind: type[DetectorConfig]) -> None:
+        if not issubclass(kind, GaugeConfig) or kind.measured() == "volume":
+            raise ValueError(f"{self.use} does not judge the values of a metric")
+        if self.measure(kind) != "mean":
+            raise ValueError("a metric has its own take: remove measure")
+        if self.indicator is not None or self.value or self.model or self.kind != "llm":
+            raise ValueError("a metric is not of calls: remove indicator, value, kind and model")
 
     def _check_value(self, needs: str) -> None:
         if needs != "value" and (self.value or self.model or self.kind != "llm"):
@@ -142,7 +182,9 @@ class DetectorShape(Shape):
 
     def unnamed(self) -> Indicator | None:
         """The indicator that is meant where none is named: a volume is that of all LLM calls, and
-        means and sums are of the value."""
+        means and sums are of the value, and a metric is one by itself."""
+        if self.metric is not None:
+            return self.metric.build()
         if self.value:
             return averaged(self.value, self.kind, self.model)
         kind = DETECTORS[self.use].config
@@ -151,12 +193,16 @@ class DetectorShape(Shape):
 
     def measure(self, kind: type[GaugeConfig]) -> str:
         """What a detector of gauges measures, by its settings or by default."""
-        return str(self.settings.get("measure", kind.measured()))
+        default = "mean" if self.metric is not None else kind.measured()
+        return str(self.settings.get("measure", default))
 
     def config(self, located: Located) -> tuple[DetectorConfig | None, list[Problem]]:
         """The typed settings, or what is wrong with them."""
         place: Place = ("spec", "with")
-        return fit(DETECTORS[self.use].config, self.settings, located, place)
+        settings = self.settings
+        if self.metric is not None:  # each minute that has a value is one
+            settings = {"measure": "mean", "min_calls": 1, **settings}
+        return fit(DETECTORS[self.use].config, settings, located, place)
 
 
 def settings_schemas() -> Mapping[str, Mapping[str, Any]]:

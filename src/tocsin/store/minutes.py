@@ -34,11 +34,12 @@ import numpy.typing as npt
 
 from tocsin.domain.buckets import LATENCY, PACE, Scale
 from tocsin.domain.errors import StoreError
-from tocsin.domain.series import EACH, Change, HourBlock, MinuteBlock, Ratio, SeriesId
+from tocsin.domain.series import EACH, SHARE, Change, HourBlock, MinuteBlock, Ratio, SeriesId
 from tocsin.store import scores
 from tocsin.store.clickhouse import DATABASE, ClickHouse, literal
 from tocsin.store.conditions import count_conditions
 from tocsin.store.marginals import count_each
+from tocsin.store.metric_minutes import MOST_VALUE, metric_minutes
 from tocsin.store.minute_sql import SPLIT, between, ended_between, lookup, places_of, step_of
 from tocsin.store.schema import ANSWERED, DOCUMENTS, ENDED
 
@@ -117,6 +118,7 @@ class MinuteReader:
             (self._measured, lambda ratio: ratio.column in MEASURED),
             (self._feedback, lambda ratio: ratio.column == "feedback_negative"),
             (self._conditions, lambda ratio: ratio.column in ("condition", "charge")),
+            (self._metrics, lambda ratio: ratio.metric is not None),
         ]
         for read, belongs in sources:
             chosen = [(i, item[0], item[1]) for i, item in enumerate(series) if belongs(item[1])]
@@ -231,6 +233,22 @@ class MinuteReader:
         ):
             total[rows[sid], at] = counted
             bad[rows[sid], at] = bad_ones
+
+    def _metrics(
+        self, chosen: list[tuple[int, SeriesId, Ratio]], window: Mapping[str, int],
+        bad: _Counts, total: _Counts,
+    ) -> None:  # fmt: skip
+        """Numbers of metrics, by the minute; they are no counts and have no hours."""
+        if window["grain"] != MINUTE:
+            return
+        for i, sid, ratio in chosen:
+            assert ratio.metric is not None  # noqa: S101 (it was chosen by that)
+            values = metric_minutes(
+                self._engine, sid.service, ratio.metric, window["start"], window["stop"]
+            )
+            known = np.isfinite(values)
+            bad[i, known] = np.round(SHARE * np.clip(values[known], -MOST_VALUE, MOST_VALUE))
+            total[i, known] = SHARE
 
     def _add(self, sql: str, parameters: Mapping[str, Any], bad: _Counts, total: _Counts) -> None:
         key, minute, counted, bad_ones = self._engine.arrays(sql, parameters)
