@@ -150,3 +150,10 @@ def test_people_name_features_of_their_own(store: Telemetry) -> None:
         assert (top_k, none) == (call % 4, None)
         assert score == (call / N if call % 4 == 0 else None)
         assert (vector is None) == (call % 5 == 0)
+
+
+def test_what_sends_telemetry_can_be_sampled(store: Telemetry) -> None:
+    found = taken(store, "schema", "instrumentation").columns
+    vector = VECTOR.replace(".0.", ".#.")
+    assert set(found["schema"]) == {f"{vector} llm.prompt_template.template top_k"}
+    assert set(found["instrumentation"]) == {" "}

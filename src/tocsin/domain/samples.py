@@ -28,6 +28,8 @@ FEATURES: Mapping[str, FeatureKind] = {
     "release": "category",
     "output_format": "category",  # json, code, list, heading, prose
     "refusal": "category",  # yes, no
+    "schema": "category",  # which attributes there are
+    "instrumentation": "category",  # scope and version
     "embedding": "embedding",
 }
 # And what people name themselves: `dimension:tenant`, `attribute:llm.prompt_template.template`,

@@ -37,6 +37,15 @@ _FORMAT = (
     " position(text, '```') > 0, 'code', match(text, '(?m)^\\s*([-*]|\\d+\\.)\\s'), 'list',"
     " match(text, '(?m)^#+ '), 'heading', 'prose')"
 ).replace("{{", "{").replace("text", f"({_TEXT})")  # fmt: skip
+# Names of attributes, places in flattened ones written #. Long lists are told apart by a digest.
+_NAMES = (
+    "arrayStringConcat(arraySort(arrayDistinct(arrayMap("
+    "k -> replaceRegexpAll(k, '[.][0-9]+', '.#'), mapKeys(calls.attrs)))), ' ')"
+)
+_SCHEMA = (
+    "arrayMap(names -> if(length(names) <= 120, names, concat(substring(names, 1, 100), '... ',"
+    f" substring(lower(hex(sipHash64(names))), 1, 8))), [{_NAMES}])[1]"
+)
 _PLAIN: Mapping[str, str] = {
     "input_tokens": "if(calls.usage_known = 1, toFloat64(calls.input_tokens), NULL)",
     "output_tokens": f"if(calls.usage_known = 1 AND {ANSWERED}, toFloat64(calls.output_tokens),"
@@ -54,6 +63,9 @@ _PLAIN: Mapping[str, str] = {
     "refusal": f"if(isNull({_TEXT}), NULL, if(match(assumeNotNull({_TEXT}),"
                " {refusal:String}), 'yes', 'no'))",
     "error_class": "toString(calls.error_class)",
+    "schema": _SCHEMA,
+    "instrumentation": "concat(toString(calls.scope), ' ',"
+                       " toString(calls.res['otel.scope.version']))",
     **{name: f"nullIf(toString(calls.{name}), '')"
        for name in ("model", "response_model", "finish_reason", "prompt_version", "release")},
 }  # fmt: skip
