@@ -36,7 +36,7 @@ def promtool(*words: str | Path, stdin: str | None = None) -> subprocess.Complet
 
 def check_rules(path: Path) -> None:
     """`promtool check rules`, without a word of complaint."""
-    done = promtool("check", "rules", path)
+    done = promtool("check", "rules", "--lint-fatal", path)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

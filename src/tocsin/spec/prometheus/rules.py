@@ -219,7 +219,8 @@ def _plain_group(monitor: Monitor) -> Data:
         {
             "alert": "TocsinErrorBudgetBurn",
             "expr": expr,
-            "labels": {"severity": severity},
+            # The expression has `mine` anyway; to promtool, one name and labels are one rule.
+            "labels": mine | {"severity": severity},
             "annotations": {
                 "summary": f"{_literal(monitor.title)}: the error budget burns too fast"
             },
