@@ -123,3 +123,5 @@ def test_a_correction_of_the_past_restates_and_shows_both(world: World) -> None:
     assert after.remaining > told.remaining
     page = world.web.get("/objectives", headers={"accept": "text/html"}).text
     assert "without 2 h corrected by old-outage" in page
+    alone = world.web.get("/objectives/by-quarter", headers={"accept": "text/html"}).text
+    assert "2 h of it are corrected by old-outage; without that " in alone

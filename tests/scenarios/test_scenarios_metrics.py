@@ -184,6 +184,7 @@ def test_a_terminal_says_what_the_server_says(world: World) -> None:
         table = slo("list", "--service", "chat", "--url", url).stdout
         assert "chat-availability" in table.splitlines()[1], "least budget first"
         assert "page" in table
+        assert "…" not in table, "names are to be copied"
         shown = json.loads(
             slo("show", "chat-availability", "--url", url, "--output", "json").stdout
         )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
+from rich.measure import Measurement
 from rich.table import Table
 
 from tocsin.cli.terminal import ConfigDir, DataDir, Output, Url, logs, out, told
@@ -231,7 +232,10 @@ def _show_all(views: list[View]) -> None:
             target(view), found_text(view), share(view["budget_left"]),
             f"{max(burns):.3g}x" if burns else "?", ", ".join(view["rules"]),
         )  # fmt: skip
-    out.print(table)
+    # Names are to be copied: in a narrow terminal lines run on, and no cell is cut short.
+    unbounded = out.options.update(max_width=1000)
+    table.width = Measurement.get(out, unbounded, table).maximum
+    out.print(table, crop=False, soft_wrap=True)
 
 
 def _show(view: View) -> None:

@@ -36,11 +36,25 @@ def sentences(view: View) -> Iterator[str]:
             else f"{view['bad']:,} of {view['total']:,} were bad: {share(view['sli'])} good"
         )
         yield f"{found}, {proven}; {share(view['budget_left'])} of the budget is left."
+    if view["corrections"]:
+        yield _correction_sentence(view)
     for severity, reason in view["rules"].items():
         yield f"The {severity} rule holds: {reason}."
     for burn in view["burns"]:
         yield _step_sentence(burn, _asked(burn, mean, budget), set(view["rules"]))
     yield from (f"Never or hardly: {sentence}." for sentence in view["unreachable"])
+
+
+def _correction_sentence(view: View) -> str:
+    from tocsin.assess.wording import span
+
+    # A mean without its corrections is not held, only what was left of its budget.
+    good = "" if view["mean"] else f"{share(view['sli_uncorrected'])} good and "
+    return (
+        f"{span(view['corrected_minutes'])} of it are corrected by"
+        f" {', '.join(view['corrections'])}; without that"
+        f" {good}{share(view['budget_left_uncorrected'])} of the budget left."
+    )
 
 
 def _asked(burn: View, mean: View | None, budget: float) -> str:
