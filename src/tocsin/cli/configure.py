@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 
 def lint(
-    files: Annotated[list[Path], typer.Argument(help="files or directories of YAML or JSON")],
+    files: Annotated[
+        list[Path], typer.Argument(help="files of YAML or JSON, or directories of YAML")
+    ],
     strict: Annotated[
         bool, typer.Option(help="hold OpenSLO against its reference validator, word for word")
     ] = False,
