@@ -203,8 +203,7 @@ class PeriodCounts:
     def sums(self, end: int, width: int, rows: Rows | None = None) -> Counts:
         """Counts [(bad, total), row] of minutes [end - width, end), of all rows or of some.
 
-        A width beyond `reach` starts at the first whole hour inside the window, unless it starts
-        at one of the boundaries.
+        A width beyond `reach` starts at `first_counted`.
         """
         if width <= self.reach:
             return self.ring.sums(end, width, rows)
@@ -220,6 +219,14 @@ class PeriodCounts:
             known = self._at_hour[hour % len(self._at_hour)]
         counts: Counts = until_end - known[:, some]
         return counts
+
+    def first_counted(self, end: int, width: int) -> int:
+        """The first minute of [end - width, end) that `sums` counts: of a width beyond `reach` the
+        first whole hour inside of it, unless it starts at one of the boundaries."""
+        first = end - width
+        if width <= self.reach or first in self._at_boundary:
+            return first
+        return -(-first // MINUTES_PER_HOUR) * MINUTES_PER_HOUR
 
     def hourly(self, end: int, width: int, row: int) -> Counts:
         """Counts [hour, (bad, total)] of one row in every whole hour of [end - width, end)."""

@@ -141,7 +141,7 @@ class House:
             self._late: set[int] = set()  # hours of late calls that wait to be read again
             self._owed = Owed()
             self._feed = Feed(source, rules.watched, start=resume, reread=self._reread)
-            self.standing = Standing(resume - 1, {})
+            self.standing = _first_look(rules, window, resume - 1)
             self.tally.begin(window, rules.monitors.monitors)
 
     @property
@@ -448,6 +448,14 @@ class House:
             end = min(begin + RECALL_STEP, start // 60)
             minutes = history.minutes(fine, (), begin * 60, end * 60) if fine else None
             window.recall(history.hours(long, begin, end), minutes)
+
+
+def _first_look(rules: Rules, window: Window, minute: int) -> Standing:
+    """What a tick would find in what was read back: it is shown until the first one, and decides
+    nothing."""
+    if window.start is None:
+        return Standing(minute, {})
+    return Standing(minute, {v.monitor: v for v in judge(rules.monitors, window, minute)})
 
 
 def settled(answer: Incident | Refused) -> Incident:

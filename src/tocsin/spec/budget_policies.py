@@ -14,7 +14,7 @@ from tocsin.assess.budget_rules import BudgetCondition, Tell
 from tocsin.assess.ledger import WEEK
 from tocsin.routing.tree import ALSO
 from tocsin.spec.explain import suggest
-from tocsin.spec.objectives import Selector
+from tocsin.spec.objectives import Chosen, Selector
 from tocsin.spec.shape import Duration, Name, OneOrMany, Shape, Text, read_duration
 
 RATE = "6h"  # a forecast without one goes by the last six hours
@@ -192,7 +192,7 @@ class ErrorBudgetPolicyShape(Shape):
     `forecast`.
     """
 
-    slos: Selector = Selector()
+    slos: Chosen = Selector()
     preset: Annotated[
         str, AfterValidator(_check_preset),
         WithJsonSchema({"type": "string", "enum": sorted(PRESETS)}),

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import BeforeValidator, Field, PlainValidator, WithJsonSchema, model_validator
+from pydantic import Field, PlainValidator, WithJsonSchema, model_validator
 
 from tocsin.assess.accounts import Correction, Effect
 from tocsin.assess.recurrence import Recurrence, parse_rule
 from tocsin.domain.clock import to_minute
 from tocsin.spec.lengths import Window
-from tocsin.spec.objectives import Selector
+from tocsin.spec.objectives import Chosen
 from tocsin.spec.shape import Shape, Text, Zone
 
 Category = Literal[
@@ -29,16 +29,11 @@ def _read_instant(text: object) -> datetime:
         raise ValueError(f"must be a time such as 2026-01-06T02:00:00Z, not {text!r}") from None
 
 
-def _as_names(value: Any) -> Any:
-    return {"names": value} if isinstance(value, str | list) else value
-
-
 Instant = Annotated[
     datetime,
     PlainValidator(_read_instant),
     WithJsonSchema({"type": "string", "examples": ["2026-01-06T02:00:00Z"]}),
 ]
-Chosen = Annotated[Selector, BeforeValidator(_as_names)]
 
 
 class BudgetCorrectionShape(Shape):

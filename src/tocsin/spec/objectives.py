@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from tocsin.assess.burn import presets
 from tocsin.assess.ledger import MAX_PERIOD
@@ -251,6 +251,14 @@ class Selector(Shape):
         )
 
 
+def _as_names(value: Any) -> Any:
+    return {"names": value} if isinstance(value, str | list) else value
+
+
+# A selector, or names alone.
+Chosen = Annotated[Selector, BeforeValidator(_as_names)]
+
+
 class GuardsShape(Shape):
     """What a burn alert must prove beyond its ratio."""
 
@@ -301,7 +309,7 @@ class SilenceShape(Shape):
 class BurnRatePolicyShape(Shape):
     """How fast a budget may burn before somebody is told. SLOs without one use `auto`."""
 
-    slos: Selector = Selector()
+    slos: Chosen = Selector()
     preset: Literal["auto", "1h", "24h", "7d", "28d", "30d", "90d"] = "auto"
     guards: GuardsShape = GuardsShape()
     steps: Annotated[

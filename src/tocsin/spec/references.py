@@ -46,9 +46,10 @@ _REFERENCES: Mapping[str, Mapping[str, str]] = {
     "SLI": _SLI,
     "AlertPolicy": _ALERTING,
     "CompositeSLO": {"service": "Service", "good.*.slo": "SLO", "components.*.slo": "SLO"},
-    "BurnRatePolicy": {"slos.names": _PROMISE},
+    "BurnRatePolicy": {"slos": _PROMISE, "slos.names": _PROMISE},
     "BudgetCorrection": {"slos": _PROMISE, "slos.names": _PROMISE},
     "ErrorBudgetPolicy": {
+        "slos": _PROMISE,
         "slos.names": _PROMISE,
         "rules.*.actions.*.to": "Receiver",
         "rules.*.actions.*.ticket": "Receiver",
