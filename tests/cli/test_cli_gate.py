@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -134,6 +135,8 @@ def test_an_arm_may_be_written_with_what_tells_it(gate: Path) -> None:
 
 def test_without_a_file_a_server_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TOCSIN_URL", raising=False)
+    # Of this very process, where other tests read what is logged.
+    monkeypatch.setattr(sys.modules["tocsin.cli.gate"], "logs", lambda _: None)
     ask = ["gate", "check", "promotion"]
     assert "running server (--url) or over a file" in CliRunner().invoke(app, ask).output
     away = CliRunner().invoke(app, [*ask, "--url", "http://127.0.0.1:9"])

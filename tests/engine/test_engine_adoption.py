@@ -72,6 +72,7 @@ def span(number: int) -> list[bytes]:
     for key, value in texts.items():
         made.attributes.add(key=key).value.string_value = value
     made.attributes.add(key="gen_ai.usage.input_tokens").value.int_value = 1
+    made.attributes.add(key="gen_ai.usage.output_tokens").value.int_value = 0
     body = request.SerializeToString()
     return [envelope_head("", int(NOW.timestamp()) * 10**9, len(body)), body]
 

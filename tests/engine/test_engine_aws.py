@@ -235,7 +235,7 @@ def test_bedrocks_invocation_log_becomes_calls_without_what_was_said(
     assert (second["error_class"], second["duration_us"], second["usage_known"]) == (
         "rate_limit",
         0,
-        1,
+        0,  # it told its input alone: half of a usage is unknown
     )
     logs = made.rows(f"SELECT body, attrs FROM tocsin.logs WHERE service = '{made.name}'")
     assert [row["body"] for row in logs] == ["no JSON at all"]

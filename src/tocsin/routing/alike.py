@@ -16,10 +16,10 @@ from tocsin.domain.findings import Decision, Labels
 from tocsin.routing.classify import FACTS, Classified, Facts, classify
 from tocsin.routing.match import bounds
 from tocsin.routing.policy import Route
-from tocsin.routing.tree import Router, route
+from tocsin.routing.tree import ALSO, Router, route
 
 # What the router itself looks at.
-_ALWAYS = ("tier", "severity", "paging", "regulated", "service")
+_ALWAYS = ("tier", "severity", "paging", "regulated", "service", "source")
 _MOST = 20_000
 
 Likeness = tuple[Any, ...]
@@ -69,7 +69,9 @@ class Alike:
             else None
             for name, against in self.numbers.items()
         )
-        return (*(labels.get(name, "") for name in self.labels), *sides)
+        # Whom an objective's alert policy or a budget's rule wants told as well; by severity too.
+        also = tuple(sorted(item for item in labels.items() if item[0].startswith(ALSO)))
+        return (*(labels.get(name, "") for name in self.labels), *sides, also)
 
 
 def alike(router: Router) -> Alike:

@@ -27,7 +27,16 @@ from tocsin.routing.tree import compile_policy, route
     routes_at(2),
     classify_rules,
     st.lists(
-        st.tuples(labels_given, facts_given, st.sampled_from(["", "silence:s"])),
+        st.tuples(
+            labels_given,
+            facts_given,
+            st.sampled_from(["", "silence:s"]),
+            st.dictionaries(
+                st.sampled_from(["also", "also_page", "also_ticket", "source"]),
+                st.sampled_from(["mail", "chat", "tocsin"]),
+                max_size=2,
+            ),
+        ),
         min_size=2,
         max_size=12,
     ),
@@ -36,13 +45,13 @@ from tocsin.routing.tree import compile_policy, route
 def test_it_decides_as_if_each_alert_were_the_first(
     routes: tuple[Route, ...],
     rules: tuple[ClassifyRule, ...],
-    alerts: list[tuple[dict[str, str], dict[str, float], str]],
+    alerts: list[tuple[dict[str, str], dict[str, float], str, dict[str, str]]],
     mode: Any,
 ) -> None:
     router = compile_policy(replace(policy(), routes=routes, classify=rules, default_mode=mode))
     remembering = alike(router)
-    for number, (labels, facts, by) in enumerate(alerts):
-        told = {**labels, "pod": f"p{number}"}
+    for number, (labels, facts, by, own) in enumerate(alerts):
+        told = {**labels, **own, "pod": f"p{number}"}
         plain = classify(router.rules, told, facts)
         like, found = remembering.classify(told, facts)
         assert found == plain
