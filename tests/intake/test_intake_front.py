@@ -60,7 +60,7 @@ def status_message(body: bytes) -> str:
 
 
 def test_an_accepted_request_is_answered_with_an_export_response(tocsin: Bench) -> None:
-    answer = tocsin.post("/v1/traces", span_request(service="no-gzip").SerializeToString(), PB)
+    answer = tocsin.post("/v1/traces", span_request(service="plain").SerializeToString(), PB)
     assert (answer.status_code, answer.headers["content-type"]) == (200, PROTOBUF)
     assert ExportTraceServiceResponse.FromString(answer.content) == ExportTraceServiceResponse()
     assert count(tocsin, "plain") == 1

@@ -45,7 +45,7 @@ def _found(house: House, incident: Incident, effects: Sequence[StoredEffect]) ->
     paged = [e for e in told if house.rules.policy.is_pager(e.receiver)]
     return Found(
         id=incident.id,
-        services=frozenset({incident.labels.get("service", "")}),
+        services=_services(incident),
         opened=incident.opened,
         tier=min([incident.tier, *(e.lane for e in told)]),
         first_message=_first(told),
@@ -53,6 +53,14 @@ def _found(house: House, incident: Incident, effects: Sequence[StoredEffect]) ->
         title=incident.title,
         signal=incident.labels.get("signal", ""),
     )
+
+
+def _services(incident: Incident) -> frozenset[str]:
+    """What it is about; of a dependency that failed the services that it took along."""
+    explained = incident.evidence.get("services")
+    if isinstance(explained, list | tuple) and explained:
+        return frozenset(map(str, explained))
+    return frozenset({incident.labels.get("service", "")})
 
 
 def _first(effects: Sequence[StoredEffect]) -> datetime | None:
