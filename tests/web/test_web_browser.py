@@ -19,6 +19,7 @@ from tocsin.web.app import create_app
 from tocsin.web.auth import AuthPolicy
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+from selenium.common.exceptions import StaleElementReferenceException  # noqa: E402
 from selenium.webdriver.common.action_chains import ActionChains  # noqa: E402
 from selenium.webdriver.common.by import By  # noqa: E402
 from selenium.webdriver.common.keys import Keys  # noqa: E402
@@ -98,7 +99,11 @@ def prefer(browser: object, theme: str) -> None:
 
 
 def wait(browser: object, condition: Callable[[object], object], seconds: float = 20) -> object:
-    return WebDriverWait(browser, seconds, poll_frequency=0.05).until(condition)
+    # A page that replaces itself may do so between finding an element and reading it.
+    ignored = [StaleElementReferenceException]
+    return WebDriverWait(browser, seconds, poll_frequency=0.05, ignored_exceptions=ignored).until(
+        condition
+    )
 
 
 def complaints(browser: object, *, expected_status: int = 0) -> list[str]:
