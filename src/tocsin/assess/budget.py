@@ -63,8 +63,9 @@ class Uncorrected:
 class ObjectiveStatus:
     """Everything there is to say about one objective at one minute.
 
-    period: epoch minutes [from, to) of the budget as it is counted, `to` of a calendar's in the
-    future; one that rolls over more than three days begins at a whole hour.
+    period: epoch minutes [from, to) of the budget, `to` of a calendar's in the future.
+    counted_from: the first minute of it that counts: of one that rolls over more than three days
+    the first whole hour.
     period_name: how people call it. is_calendar: whether it begins anew some day.
     covered_minutes: how much of what has passed of it is held. counts_in: calls, or slices of time;
     coverage: how many of the slices were judged. sli: share of the good ones in it, None without
@@ -81,6 +82,7 @@ class ObjectiveStatus:
     metric: str
     target: float
     period: tuple[int, int]
+    counted_from: int
     period_name: str
     is_calendar: bool
     covered_minutes: int
@@ -142,7 +144,8 @@ def objective_status(window: Window, monitor: Monitor, minute: int) -> Objective
         title=monitor.title,
         metric=objective.metric,
         target=objective.target,
-        period=period if objective.calendar else (ledger.raw.first_counted(end, elapsed), end),
+        period=period,
+        counted_from=period[0] if objective.calendar else ledger.raw.first_counted(end, elapsed),
         period_name=str(objective.calendar or span(objective.window_minutes)),
         is_calendar=objective.calendar is not None,
         covered_minutes=covered,

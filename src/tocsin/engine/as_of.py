@@ -230,7 +230,7 @@ def _rewritten(then: Monitor, now: Monitor) -> tuple[str, ...]:
 def _incomplete(house: House, status: ObjectiveStatus) -> str:
     """Why raw rows do not reach back to the beginning of the period, or ""."""
     first = house.telemetry.reads.first_minute()
-    begin = from_minute(max(status.period[0], first or 0))
+    begin = from_minute(max(status.counted_from, first or 0))
     kept = datetime.fromtimestamp(house.telemetry.keeping.complete_since(), UTC)
     if begin >= kept:
         return ""

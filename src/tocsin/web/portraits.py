@@ -69,7 +69,7 @@ def objective_view(status: ObjectiveStatus, verdict: Verdict | None) -> Objectiv
         ),
         reason=reason,
         standing=status.standing,
-        period_from=from_minute(status.period[0]),
+        period_from=from_minute(status.counted_from),
         period_to=from_minute(status.period[1]),
         budget_left_projected=status.remaining_projected if status.is_calendar else None,
         exhausted_in_minutes=status.minutes_to_exhaustion,
