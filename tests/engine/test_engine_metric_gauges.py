@@ -23,10 +23,16 @@ queue{pod="b"} %d
 # TYPE done_total counter
 done_total %d
 # TYPE wait_seconds histogram
-wait_seconds_bucket{le="1"} %d
-wait_seconds_bucket{le="+Inf"} %d
-wait_seconds_count %d
-wait_seconds_sum 9
+wait_seconds_bucket{pod="a",le="1"} %d
+wait_seconds_bucket{pod="a",le="10"} %d
+wait_seconds_bucket{pod="a",le="+Inf"} %d
+wait_seconds_count{pod="a"} %d
+wait_seconds_sum{pod="a"} 9
+wait_seconds_bucket{pod="b",le="1"} 0
+wait_seconds_bucket{pod="b",le="10"} %d
+wait_seconds_bucket{pod="b",le="+Inf"} %d
+wait_seconds_count{pod="b"} %d
+wait_seconds_sum{pod="b"} 9
 """
 DETECTOR = """
 apiVersion: tocsin/v1
@@ -56,7 +62,7 @@ def test_a_metric_is_a_number_a_minute_and_a_detector_judges_it(tmp_path: Path) 
     def page(*_: object) -> Answer:
         nonlocal count
         count += 1
-        return Answer(PAGE % (count, 10, 6 * count, count, 2 * count, 2 * count))
+        return Answer(PAGE % (count, 10, 6 * count, *[4 * count] * 4, *[count] * 3))
 
     with pages(page) as server, yard(tmp_path) as place:
         place.use(f"type: prometheus\ntargets: ['{server.url}/metrics']\nallow_private: true")
@@ -70,7 +76,9 @@ def test_a_metric_is_a_number_a_minute_and_a_detector_judges_it(tmp_path: Path) 
         assert told(place, Metric("queue", "mean", labels=(("pod", "a"),)))[0] == 1.5
         rates = told(place, Metric("done_total", "rate"))[1:3]
         assert rates == pytest.approx([0.4, 0.4])
+        # Four of five waited up to a second, whichever pod they waited at.
         assert 0 < told(place, Metric("wait_seconds", "p50"))[1] <= 1
+        assert 1 < told(place, Metric("wait_seconds", "p95"))[1] <= 10
         assert np.isnan(told(place, Metric("queue", "p95"))).all()
         assert np.isnan(told(place, Metric("nothing"))).all()
 

@@ -39,7 +39,7 @@ from tocsin.store import scores
 from tocsin.store.clickhouse import DATABASE, ClickHouse, literal
 from tocsin.store.conditions import count_conditions
 from tocsin.store.marginals import count_each
-from tocsin.store.metric_minutes import MOST_VALUE, metric_minutes
+from tocsin.store.metric_values import MOST_VALUE, metric_minutes
 from tocsin.store.minute_sql import SPLIT, between, ended_between, lookup, places_of, step_of
 from tocsin.store.schema import ANSWERED, DOCUMENTS, ENDED
 

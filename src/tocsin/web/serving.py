@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import reduce
 
 import numpy as np
 import numpy.typing as npt
 
 from tocsin.domain.clock import from_minute, to_minute
+from tocsin.domain.series import Across, Taken
 from tocsin.engine.sources import TargetStatus
-from tocsin.indicators.distributions import added
 from tocsin.indicators.serving import SERVING, ServingMetric
+from tocsin.store.metric_values import together
 from tocsin.store.metrics import MetricReader, MetricSeries, Reading
 from tocsin.web.views import ChartView, Series
 
 Floats = npt.NDArray[np.float64]
 
+# What a chart takes of each series, and how it puts them together.
+_TAKEN: Mapping[str, tuple[Taken, Across]] = {
+    "total": ("highest", "sum"),
+    "highest": ("highest", "highest"),
+    "rate": ("rate", "sum"),
+    "p95": ("p95", "sum"),
+}
 MOST_STEPS = 1500
 _USUAL_STEPS = 360
 
@@ -151,52 +158,11 @@ def unread(sources: Iterable[TargetStatus], service: str) -> tuple[str, ...]:
 
 def combined(wanted: ServingMetric, series: Sequence[MetricSeries], steps: int) -> Floats:
     """What all series of a metric say together, step by step; NaN where none says anything."""
-    values = _TAKEN[wanted.taken](series, steps)
+    values = together(series, *_TAKEN[wanted.taken], steps)
     return np.asarray(values * wanted.factor, dtype=np.float64)
 
 
 # --- private -----------------------------------------------------------------------------------
-
-
-def _total(series: Sequence[MetricSeries], steps: int) -> Floats:
-    return _added([each.highest for each in series], steps)
-
-
-def _highest(series: Sequence[MetricSeries], steps: int) -> Floats:
-    levels = [each.highest for each in series]
-    return np.asarray(reduce(np.fmax, levels, np.full(steps, np.nan)), dtype=np.float64)
-
-
-def _rate(series: Sequence[MetricSeries], steps: int) -> Floats:
-    return _added([each.rate_per_s for each in series], steps)
-
-
-def _p95(series: Sequence[MetricSeries], steps: int) -> Floats:
-    values = np.full(steps, np.nan)
-    for step in range(steps):
-        held = [s.distributions[step] for s in series if s.distributions and s.count[step] > 0]
-        whole = reduce(added, held[1:], held[0]) if held else None
-        found = whole.quantile(0.95) if whole else None
-        if found is not None and math.isfinite(found.value):
-            values[step] = found.value
-    return values
-
-
-_TAKEN: Mapping[str, Callable[[Sequence[MetricSeries], int], Floats]] = {
-    "total": _total,
-    "highest": _highest,
-    "rate": _rate,
-    "p95": _p95,
-}
-
-
-def _added(levels: Sequence[Floats], steps: int) -> Floats:
-    """Sums over what is known; unknown where nothing is."""
-    if not levels:
-        return np.full(steps, np.nan)
-    stacked = np.stack(levels)
-    known = np.isfinite(stacked).any(axis=0)
-    return np.where(known, np.nansum(stacked, axis=0), np.nan)
 
 
 def _series(series: MetricSeries) -> MetricSeriesResource:
