@@ -7,7 +7,8 @@ weighted. Two things make the difference between a number and a misleading one:
   whole at the worst *critical* component plus so many points, which is continuous and monotone.
 - What is missing is not healthy. Weights are renormalised over what is there, `coverage` says how
   much that is; too little of it, or a required component away, and there is no score. A component
-  that was bad when it vanished is carried, so that losing a bad sensor never improves the score.
+  that was bad when it vanished is carried for a while, and after that there is no score until it is
+  back, so that losing a bad sensor never improves the state.
 
 The mean of intervals treats components as independent: the half widths add in quadrature, lower
 and upper ones apart. Caps and minima are applied to both ends, which is conservative.
@@ -152,6 +153,9 @@ def health(
     weights = {one.metric: one.weight for one in config.components}
     coverage = sum(weights[p.metric] for p in present) / declared if declared else 0.0
     state, reason = _standing(config, parts, coverage, readings)
+    outlived = _outlived(config, held, before or {})
+    if outlived and not state:
+        state, reason = "unknown", outlived
     if state:
         return Health(None, state, coverage, parts, reason=reason)
     score, capped_by = _whole(config, [(p, p.score or 0.0) for p in present])
@@ -174,23 +178,48 @@ def carried(
 ) -> dict[str, Reading]:
     """What counts of every component: what was read now, or what stands in for it.
 
-    A component that vanished while it scored below the warning keeps its last value as long as that
-    is not older than `max_age_minutes`, whatever the policy: renormalising may not improve a state.
+    Under `carry` that is its last value, and under `renormalize` too when it scored below the
+    warning: renormalising may not improve a state. For no longer than `max_age_minutes`, and never
+    for what is required.
     """
     found: dict[str, Reading] = {}
     for one in config.components:
-        now = readings.get(one.metric)
+        now, last = readings.get(one.metric), before.get(one.metric)
         if now is not None and now.is_known:
             found[one.metric] = now
-            continue
-        last = before.get(one.metric)
-        if not one.curve or last is None or last.value is None or not last.is_known:
-            continue
-        is_fresh = last.age_minutes <= config.max_age_minutes
-        was_bad = normalised(one.curve, last.value) < config.warning
-        if is_fresh and (was_bad or config.missing == "carry"):
-            found[one.metric] = last
+        elif last is not None and last.age_minutes <= config.max_age_minutes:
+            may_stand_in = config.missing == "carry" or _was_bad(config, one, last)
+            if may_stand_in and one.curve and last.is_known and not one.required:
+                found[one.metric] = last
     return found
+
+
+def _was_bad(config: HealthConfig, one: Component, last: Reading) -> bool:
+    """Whether losing this component would make the rest look better under `renormalize`."""
+    if config.missing not in ("renormalize", "carry") or not one.curve or one.weight == 0:
+        return False
+    if last.value is None or not last.is_known:
+        return False
+    return normalised(one.curve, last.value) < config.warning
+
+
+def _outlived(
+    config: HealthConfig, held: Mapping[str, Reading], before: Mapping[str, Reading]
+) -> str:
+    """Why there is no score although enough is there: what vanished was bad, and for too long."""
+    gone = [
+        one.metric
+        for one in config.components
+        if one.metric not in held
+        and one.metric in before
+        and _was_bad(config, one, before[one.metric])
+    ]
+    if not gone:
+        return ""
+    return (
+        f"missing for more than {config.max_age_minutes} min, and below the warning when last "
+        f"measured: {', '.join(gone)}"
+    )
 
 
 def _parts(
@@ -237,7 +266,7 @@ def _part(
         contribution=share * (score or 0.0),
         lost=share * (100.0 - score) if score is not None else 0.0,
         critical=one.critical,
-        reason=why or ("carried: it scored below the warning when it vanished" * is_carried),
+        reason=why or ("carried: its last value stands in while it is missing" * is_carried),
         carried=is_carried,
     )
 
@@ -255,8 +284,10 @@ def _standing(
     config: HealthConfig, parts: Sequence[Part], coverage: float, readings: Mapping[str, Reading]
 ) -> tuple[State | None, str]:
     """Why there is no score, if there is none."""
-    counted = [r.events for r in readings.values() if r.events is not None]
-    if counted and len(counted) == len(readings) and not any(counted):
+    mine = [readings[one.metric] for one in config.components if one.metric in readings]
+    counted = [reading.events for reading in mine if reading.events is not None]
+    is_told = any(reading.events is None and reading.is_known for reading in mine)
+    if counted and not any(counted) and not is_told:
         return "idle", "no calls: nothing to judge"
     by_metric = {part.metric: part for part in parts}
     away = [

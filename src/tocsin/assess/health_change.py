@@ -13,7 +13,7 @@ from itertools import combinations
 
 from tocsin.assess.health import FLOOR, Health, HealthConfig, Reading, carried, health
 
-# Shapley's value asks for every subset of components; beyond this the binding one takes the rest.
+# Shapley's value asks for every subset of components; beyond this the binding one has the rest.
 MOST_SHARED = 10
 
 
@@ -40,12 +40,15 @@ def attribution(
     w (s' - s); geometric means by the logarithmic mean of both scores times w ln(s'/s); where a
     cap, a minimum or a missing component makes terms depend on one another, by Shapley's value.
     """
+    started, ended = health(before, old).score, health(after, new, old).score
+    if started is None or ended is None:
+        when = "before" if started is None else "now"
+        return Attribution(None, reason=f"there is no score {when} to compare with")
     new = {**new, **carried(after, new, old)}
-    started = _points(before, old)
+    # With little left under the new formula: whatever was measured, so that the terms still add up.
     moved_config = _points(after, old)
-    ended = _points(after, new)
-    if started is None or ended is None or moved_config is None:
-        return Attribution(None, reason="there is no score before and after to compare")
+    if moved_config is None:
+        return Attribution(ended - started, config=ended - started)
     terms = _terms(after, old, new, moved_config, ended)
     return Attribution(ended - started, terms, moved_config - started)
 
@@ -87,8 +90,22 @@ def _terms(
     moved = [one.metric for one in config.components if old.get(one.metric) != new.get(one.metric)]
     none = {one.metric: 0.0 for one in config.components}
     if len(moved) > MOST_SHARED:
-        return none | {_binding(config, last): ended - started}
+        return _with_residual(config, first, last, ended - started)
     return none | _shapley(config, old, new, moved)
+
+
+def _with_residual(
+    config: HealthConfig, first: Health, last: Health, change: float
+) -> dict[str, float]:
+    """Too many to share among: each what it does to the weighted sum, and the binding component
+    what is left."""
+    terms = {
+        a.metric: b.contribution - a.contribution
+        for a, b in zip(first.parts, last.parts, strict=True)
+    }
+    binding = _binding(config, last)
+    terms[binding] += change - sum(terms.values())
+    return terms
 
 
 def _log_mean(a: float, b: float) -> float:

@@ -138,6 +138,9 @@ def _as_aggregation(value: Any) -> Any:
 class HealthScoreShape(Shape):
     """One number from 0 to 100 for the health of a service, from weighted metrics."""
 
+    display_name: Annotated[
+        str, Field(description="as in metadata, which goes before it where both are given")
+    ] = ""
     description: str = ""
     service: Annotated[
         str, Field(description="whose it is; without one only `tocsin score` computes it")
@@ -178,6 +181,10 @@ class HealthScoreShape(Shape):
     def minutes(self) -> int:
         """The window in whole minutes."""
         return _minutes(self.window)
+
+    def title(self, name: str, shown: str) -> str:
+        """What people call it. name, shown: the name and the displayName of its metadata."""
+        return shown or self.display_name or name
 
     def build(self) -> HealthConfig:
         """The score ready to be computed."""

@@ -16,7 +16,7 @@ from tocsin.spec.health import HealthScoreShape
 from tocsin.spec.single import only
 from tocsin.spec.yaml import Located, Place, dump, parse
 
-_FIELDS = ("value", "low", "high", "events")
+_FIELDS = ("value", "low", "high", "events", "age_minutes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +39,13 @@ def read_scorecard(path: Path, name: str = "") -> Scorecard:
         seen=_as_document,
     )  # fmt: skip
     spec: HealthScoreShape = document.spec
-    title = document.metadata.display_name or document.name
+    title = spec.title(document.name, document.metadata.display_name)
     return Scorecard(document.name, title, spec.build(), tuple(spec.remarks()))
 
 
 def read_readings(path: Path) -> dict[str, Reading]:
     """Values by metric from a JSON or YAML file: {metric: number | null | {value, low, high,
-    events}}, also under a key `values`. SpecError with everything that is wrong."""
+    events, age_minutes}}, also under a key `values`. SpecError with everything that is wrong."""
     try:
         text = path.read_text()
     except (OSError, UnicodeDecodeError) as error:
@@ -91,11 +91,14 @@ def _reading(given: Any) -> Reading:
         if unknown:
             raise ValueError(f"unknown field {unknown[0]!r}; known: {', '.join(_FIELDS)}")
         numbers = {name: _number(given.get(name)) for name in _FIELDS}
-        events = numbers["events"]
-        low, high = numbers["low"], numbers["high"]
+        events, age = numbers["events"], numbers["age_minutes"] or 0.0
+        value, low, high = numbers["value"], numbers["low"], numbers["high"]
         if low is not None and high is not None and low > high:
             raise ValueError(f"low {low:g} lies above high {high:g}")
-        return Reading(numbers["value"], low, high, None if events is None else int(events))
+        for name, number in (("events", events), ("age_minutes", age)):
+            if number is not None and number < 0:
+                raise ValueError(f"{name} is 0 or more, not {number:g}")
+        return Reading(value, low, high, None if events is None else int(events), age)
     return Reading(_number(given))
 
 

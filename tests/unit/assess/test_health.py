@@ -14,6 +14,7 @@ from tocsin.assess.health_change import attribution
 from tocsin.assess.health_state import HealthTrack, follow
 
 IDENTITY = ((0.0, 0.0), (100.0, 100.0))
+WELL = HealthTrack("ok", "ok", "ok")
 WEIGHTS = (0.4, 0.25, 0.15, 0.1, 0.1)
 FIVE = HealthConfig(
     tuple(Component(f"m{i}", w, IDENTITY) for i, w in enumerate(WEIGHTS)), headroom=None
@@ -159,8 +160,7 @@ def test_losing_a_bad_sensor_never_improves_the_state(
 
 def test_a_state_is_entered_after_a_while_and_left_well_above() -> None:
     config = replace(FIVE, components=(Component("m0", 1, IDENTITY),))
-    track = HealthTrack()
-    told = []
+    track, told = WELL, []
     for value in [70] * 5 + [82] * 12 + [86] * 10 + [50] * 5:
         track = follow(config, track, health(config, read(value)))
         told.append(track.state)
@@ -171,13 +171,59 @@ def test_a_state_is_entered_after_a_while_and_left_well_above() -> None:
 def test_an_uncertain_score_waits_before_it_alarms() -> None:
     config = replace(FIVE, components=(Component("m0", 1, IDENTITY),), enter_minutes=1)
     wide = {"m0": Reading(75, 60, 90)}
-    assert follow(config, HealthTrack(), health(config, wide)).state == "ok"
+    assert follow(config, WELL, health(config, wide)).state == "ok"
     narrow = {"m0": Reading(75, 72, 78)}
-    assert follow(config, HealthTrack(), health(config, narrow)).state == "warning"
+    assert follow(config, WELL, health(config, narrow)).state == "warning"
 
 
-def test_unknown_holds_at_once_and_ends_at_once() -> None:
+def test_not_knowing_neither_ends_a_state_nor_begins_one() -> None:
     config = replace(FIVE, components=(Component("m0", 1, IDENTITY),))
-    track = follow(config, HealthTrack("warning", "warning"), health(config, {}))
-    assert track.state == "unknown"
-    assert follow(config, track, health(config, read(95))).state == "ok"
+    track, told = HealthTrack("warning", "warning", "warning"), []
+    for value in [None, 95, 95, None, *[95] * 10, None, *[30] * 5]:
+        track = follow(config, track, health(config, read(value)))
+        told.append(track.state)
+    assert told == ["unknown", "warning", "warning", "unknown", *["warning"] * 9, "ok", "unknown",
+                    *["ok"] * 4, "critical"]  # fmt: skip
+
+
+def test_the_first_state_is_found_and_not_presumed() -> None:
+    config = replace(FIVE, components=(Component("m0", 1, IDENTITY),))
+    track, told = HealthTrack(), []
+    for value in [30] * 5:
+        track = follow(config, track, health(config, read(value)))
+        told.append(track.state)
+    assert told == ["unknown"] * 4 + ["critical"]
+
+
+def test_a_vanished_component_stands_in_for_no_longer_than_it_may() -> None:
+    light = replace(
+        FIVE, components=(*FIVE.components[1:], replace(FIVE.components[0], weight=0.1))
+    )
+    before, now = read(10, 95, 95, 95, 95), read(None, 95, 95, 95, 95)
+    assert health(light, now, before).score == health(light, before).score
+    old = {"m0": replace(before["m0"], age_minutes=31)}
+    assert (health(light, now, old).state, health(light, now, old).score) == ("unknown", None)
+    well = {"m0": Reading(95, age_minutes=31)}
+    assert health(light, now, well).state == "ok"
+    # A policy says what a missing component counts: the worst is 0, whatever was read before.
+    assert health(replace(light, missing="worst"), now, before).parts[-1].score == 0
+    needed = replace(light.components[-1], required=True)
+    required = replace(light, components=(*light.components[:-1], needed))
+    assert health(required, now, before).state == "unknown"
+
+
+def test_no_score_before_or_now_leaves_no_change_to_explain() -> None:
+    for old, new in ((read(90, 90), read(90, 90, 90, 90, 90)), (read(90, 90, 90, 90, 90), {})):
+        assert attribution(FIVE, FIVE, old, new).change is None
+
+
+def test_beyond_ten_components_the_binding_one_has_the_residual() -> None:
+    many = tuple(Component(f"m{i}", 1, IDENTITY, critical=i == 0) for i in range(12))
+    config = HealthConfig(many)
+    old = {f"m{i}": Reading(100.0) for i in range(12)}
+    new = {f"m{i}": Reading(0.0 if i == 0 else 88.0) for i in range(12)}
+    found = attribution(config, config, old, new)
+    assert found.change == pytest.approx(-80)
+    assert sum(found.terms.values()) == pytest.approx(-80)
+    assert found.terms["m1"] == pytest.approx(-1.0)
+    assert found.terms["m0"] == pytest.approx(-69.0)
