@@ -324,7 +324,14 @@ class Statuspage(Service):
             Route(base, self.create, methods=["POST"]),
             Route(base, self.find, methods=["GET"]),
             Route(f"{base}/{{id}}", self.patch, methods=["PATCH"]),
+            Route(f"{base}/{{id}}", self.show, methods=["GET"]),
         ]
+
+    async def show(self, request: Request) -> Response:
+        if request.headers.get("authorization") != f"OAuth {STATUSPAGE_KEY}":
+            return JSONResponse({"error": "Could not authenticate"}, 401)
+        found = [each for each in self.incidents if each["id"] == request.path_params["id"]]
+        return JSONResponse(found[0]) if found else JSONResponse({"error": "Not found"}, 404)
 
     def _refused(self, request: Request, incident: Mapping[str, Any], *, is_new: bool) -> Any:
         if request.headers.get("authorization") != f"OAuth {STATUSPAGE_KEY}":

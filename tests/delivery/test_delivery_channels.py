@@ -42,6 +42,7 @@ from tocsin.delivery.channel import Channel, Reconciling
 from tocsin.delivery.channels import CHANNELS
 from tocsin.delivery.channels.opsgenie import alias_of
 from tocsin.delivery.http import client
+from tocsin.delivery.limits import FAILURES_TO_OPEN
 from tocsin.delivery.message import Message
 from tocsin.delivery.outcome import Ambiguous, Delivered, Outcome, Rejected, Retry
 from tocsin.domain.findings import EffectState
@@ -502,6 +503,61 @@ def test_an_incident_lives_through_its_states_at_the_service(case: Case) -> None
             assert len(roots) == 1
             assert "Resolved" in roots[0].body["text"]
             assert len(posted) == 3, "each later message is a reply in the thread"
+
+    run(case, story)
+
+
+def world_of(channel: Channel, http: httpx.AsyncClient, incidents: int) -> World:
+    """So many pages to one receiver, and a fallback that takes everything."""
+    world = World(fallbacks=("fallback",))
+    world.courier.use({**world.receivers, "primary": channel}, ("fallback",))
+    world.courier._http = http
+    for number in range(incidents):
+        found = incident(id=f"support/{number}-1", group_key=f"support/{number}")
+        world.open(found, receivers=["primary"])
+    return world
+
+
+def test_a_service_is_asked_no_faster_than_it_takes(case: Case) -> None:
+    async def story(channel: Channel, place: Loopback, http: httpx.AsyncClient) -> None:
+        world = world_of(channel, http, 3)
+        bucket = world.courier._claimer.desk("primary").bucket
+        bucket.tokens, bucket.as_of = 2.0, T0
+        assert (await world.courier.drain(T0)).delivered == 2
+        assert (await world.courier.drain(T0)).delivered == 0
+        refilled = timedelta(seconds=1 / channel.rate_per_s)
+        assert (await world.courier.drain(T0 + 0.9 * refilled)).delivered == 0
+        assert (await world.courier.drain(T0 + 1.1 * refilled)).delivered == 1
+
+    run(case, story)
+
+
+def test_a_service_that_keeps_failing_is_left_alone_then_tried_once(case: Case) -> None:
+    async def story(channel: Channel, place: Loopback, http: httpx.AsyncClient) -> None:
+        world = world_of(channel, http, FAILURES_TO_OPEN)
+        place.faults.extend([Fault(503)] * FAILURES_TO_OPEN)
+        await world.courier.drain(T0)
+        await world.courier.drain(T0 + timedelta(seconds=14))
+        assert len(place.requests) == FAILURES_TO_OPEN
+        place.faults.append(Fault(503))
+        await world.courier.drain(T0 + timedelta(seconds=16))
+        assert len(place.requests) == FAILURES_TO_OPEN + 1, "one try, and it failed"
+        report = await world.courier.drain(T0 + timedelta(seconds=60))
+        assert report.delivered == FAILURES_TO_OPEN
+        assert not world.receivers["fallback"].seen
+
+    run(case, story)
+
+
+def test_a_page_that_the_service_refuses_goes_to_the_fallback(case: Case) -> None:
+    async def story(channel: Channel, place: Loopback, http: httpx.AsyncClient) -> None:
+        world = world_of(channel, http, 1)
+        place.faults.append(Fault(403, body=" ".join(case.secrets)))
+        report = await world.courier.drain(T0)
+        assert (report.dead, report.delivered) == (1, 1)
+        (told,) = world.receivers["fallback"].seen
+        assert told.note.startswith("primary could not be reached (HTTP 403")
+        assert not any(secret in told.note for secret in case.secrets)
 
     run(case, story)
 

@@ -384,7 +384,7 @@ def test_linear_errors_are_in_the_body(status: int, code: str, expected: type[An
 # --- what people did there ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["jira", "servicenow", "linear"])
+@pytest.mark.parametrize("name", ["jira", "servicenow", "linear", "statuspage"])
 def test_a_tracker_is_asked_what_people_did(name: str) -> None:
     async def story(channel: Channel, place: Loopback, http: httpx.AsyncClient) -> None:
         first = await channel.send(message(), http)
@@ -392,10 +392,11 @@ def test_a_tracker_is_asked_what_people_did(name: str) -> None:
         assert isinstance(channel, Polling)
         reference = first.remote_ref
         assert await channel.poll(reference, T0, http) is None
+        who = f"{name}:Ana" if name != "statuspage" else "statuspage:somebody"
         set_state(place, name, started=True)
-        assert await channel.poll(reference, T0, http) == Answer("acknowledge", f"{name}:Ana")
+        assert await channel.poll(reference, T0, http) == Answer("acknowledge", who)
         set_state(place, name, started=False)
-        assert await channel.poll(reference, T0, http) == Answer("resolve", f"{name}:Ana")
+        assert await channel.poll(reference, T0, http) == Answer("resolve", who)
         for fault in (
             Fault(500),
             Fault(200, {}, "<html>"),
@@ -411,7 +412,9 @@ def test_a_tracker_is_asked_what_people_did(name: str) -> None:
 
 def set_state(place: Loopback, name: str, *, started: bool) -> None:
     services = place.services
-    if name == "jira":
+    if name == "statuspage":
+        services.statuspage.incidents[0]["status"] = "monitoring" if started else "postmortem"
+    elif name == "jira":
         services.jira.issues["OPS-1"] |= {"status": "21" if started else "31", "assignee": "Ana"}
     elif name == "servicenow":
         (record,) = services.servicenow.records.values()

@@ -175,9 +175,16 @@ class Tracker:
     is_idempotent = True
     rate_per_s = 1.0
     Config = None
+    answers = True
 
     def __init__(self) -> None:
         self.answer: Answer | None = None
+
+    def name_of(self, incident_id: str) -> str:
+        return incident_id
+
+    def read(self, headers: Any, body: bytes, now: Any) -> list[Answer]:
+        return [] if self.answer is None else [replace(self.answer, subject=body.decode(), id="w")]
 
     async def send(self, message: Message, http: httpx.AsyncClient) -> Outcome:
         return Delivered({"key": "OPS-1"})
@@ -224,6 +231,7 @@ def test_a_ticket_that_we_closed_does_not_end_an_incident_that_came_back(tmp_pat
             tx.put_incident(back, expect_version=over.version)
         tracker.answer = Answer("resolve", "jira:Tocsin")
         assert asyncio.run(made.answers.poll(made.http)) == 0
+        assert made.answers.take("slack", {}, page.id.encode()) == 0, "nor told of it hours later"
         assert incident(made, page).state is IncidentState.TRIGGERED
 
 

@@ -4,7 +4,8 @@ An answer counts once. The id of each that was seen is kept, whether it changed 
 that neither a replayed request nor a ticket that is merely *still* in progress can silence an
 incident that went on to escalate. An acknowledgement counts while somebody is called for, the end
 while the incident is live; anything else only goes to the log. A ticket that we closed ourselves
-is never read as the end of an incident that came back.
+is never read as the end of an incident that came back, neither when it is asked for nor when its
+service tells us hours later.
 """
 
 from __future__ import annotations
@@ -156,6 +157,9 @@ class Answers:
         if not wanted:
             log.info("answer_too_late", receiver=receiver, incident=incident.id)
             return False
+        if answer.action == "resolve" and self._was_closed_by_us(receiver, incident):
+            log.info("answer_is_our_own", receiver=receiver, incident=incident.id)
+            return False
         if answer.action == "acknowledge":
             result = self._house.acknowledge(incident.id, answer.actor)
         else:
@@ -164,6 +168,15 @@ class Answers:
             return False
         self._wake()
         return True
+
+    def _was_closed_by_us(self, receiver: str, incident: Incident) -> bool:
+        """Whether the last thing that the receiver took was the end."""
+        done = [
+            effect.action
+            for effect in self._house.state.effects(incident.id)
+            if effect.receiver == receiver and effect.state is EffectState.DONE
+        ]
+        return done[-1:] == ["resolve"]
 
     def _was_seen(self, event: str) -> bool:
         return event in (self._house.state.get_meta(SEEN) or ())

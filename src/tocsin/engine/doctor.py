@@ -239,11 +239,11 @@ def _receivers(settings: Settings) -> Iterator[Finding]:
         channel = CHANNELS[receiver.type](receiver.config)
         grade, fix = Grade.OK, ""
         how = "somebody acknowledges in Tocsin"
-        if isinstance(channel, Answering):
+        if isinstance(channel, Answering) and channel.answers:
             how = f"answers at {settings.base_url}/callbacks/{name}"
-            if not channel.answers:
-                how = "nothing comes back from it"
-                grade, fix = Grade.NOTE, "docs/guides/receivers.md, Answers come back"
         elif isinstance(channel, Polling):
             how = "asked for answers every 30 s"
+        elif isinstance(channel, Answering):
+            how = "nothing comes back from it"
+            grade, fix = Grade.NOTE, "docs/guides/receivers.md, Answers come back"
         yield Finding(f"receiver {name}", grade, f"{receiver.type}, {how}", fix)

@@ -9,10 +9,11 @@ people write into the issue is never overwritten: news are comments.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 from urllib.parse import quote
 
 import httpx
@@ -22,12 +23,19 @@ from tocsin.delivery.http import basic, call, json_object
 from tocsin.delivery.message import Message, truncate
 from tocsin.delivery.outcome import Ambiguous, Delivered, Outcome
 from tocsin.domain.secret import Secret, secret
+from tocsin.net.proof import check_hmac, keys
 
 LONGEST_SUMMARY = 255
 LONGEST_TEXT = 30_000
 PROPERTY = "tocsin"
+LABEL = "tocsin-"
 # How long the search index may lag behind.
 INDEX_LAG = timedelta(seconds=30)
+# By the category of a status, which is the same whatever a project calls its statuses.
+_ANSWERS: Mapping[str, Literal["acknowledge", "resolve"]] = {
+    "indeterminate": "acknowledge",
+    "done": "resolve",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +45,9 @@ class JiraConfig:
 
     priorities: names for critical, warning and info, e.g. {critical: Highest}. resolve: whether the
     end of an incident moves its issue to a status of the category Done; false leaves it to people.
-    done: the name of that status when there are several.
+    done: the name of that status when there are several. webhook_secret: of a webhook of Jira that
+    tells us at once what people did; without it Jira is asked. previous_webhook_secret: the one
+    before, while it is being replaced.
     """
 
     url: str
@@ -49,9 +59,14 @@ class JiraConfig:
     priorities: dict[str, str] = field(default_factory=dict)
     resolve: bool = True
     done: str = ""
+    webhook_secret: Secret | None = None
+    previous_webhook_secret: Secret | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "token", secret(self.token))
+        for name in ("webhook_secret", "previous_webhook_secret"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, secret(getattr(self, name)))
         if not self.project.replace("_", "").isalnum():
             raise ValueError("project: the key of a project, e.g. OPS")
         if any(" " in label for label in self.labels):
@@ -110,9 +125,40 @@ class Jira:
         fields = (found or {}).get("fields") or {}
         category = ((fields.get("status") or {}).get("statusCategory") or {}).get("key")
         who = (fields.get("assignee") or {}).get("displayName") or "somebody"
-        if category == "done":
-            return Answer("resolve", f"jira:{who}")
-        return Answer("acknowledge", f"jira:{who}") if category == "indeterminate" else None
+        action = _ANSWERS.get(str(category))
+        return Answer(action, f"jira:{who}") if action else None
+
+    @property
+    def answers(self) -> bool:
+        """Whether a webhook is configured."""
+        return self.config.webhook_secret is not None
+
+    def name_of(self, incident_id: str) -> str:
+        """The label of the incident's issue, which the webhook shows."""
+        return label_of(incident_id)
+
+    def read(self, headers: Mapping[str, str], body: bytes, now: datetime) -> Sequence[Answer]:
+        """A webhook `jira:issue_updated` whose changelog moves the status.
+
+        https://developer.atlassian.com/cloud/jira/platform/webhooks/: signed in `X-Hub-Signature`
+        as `sha256=<hex>` (WebSub); a webhook that is told again keeps its identifier.
+        """
+        secrets = keys(self.config.webhook_secret, self.config.previous_webhook_secret)
+        check_hmac(secrets, body, [headers.get("x-hub-signature", "").removeprefix("sha256=")])
+        event = json.loads(body)
+        moved = [c for c in event.get("changelog", {}).get("items", ()) if c["field"] == "status"]
+        fields = event.get("issue", {}).get("fields", {})
+        category = ((fields.get("status") or {}).get("statusCategory") or {}).get("key")
+        action = _ANSWERS.get(str(category))
+        if event["webhookEvent"] != "jira:issue_updated" or not moved or action is None:
+            return ()
+        who = f"jira:{(event.get('user') or {}).get('displayName') or 'somebody'}"
+        told = f"{event['issue']['key']}:{event['changelog']['id']}"
+        return tuple(
+            Answer(action, who, label, told)
+            for label in fields.get("labels", ())
+            if label.startswith(LABEL)
+        )
 
     async def _create(self, message: Message, http: httpx.AsyncClient) -> Outcome:
         fields: dict[str, Any] = {
@@ -180,7 +226,7 @@ class Jira:
 
 def label_of(subject: str) -> str:
     """The label that no other incident's issue has."""
-    return f"tocsin-{hashlib.sha256(subject.encode()).hexdigest()[:20]}"
+    return f"{LABEL}{hashlib.sha256(subject.encode()).hexdigest()[:20]}"
 
 
 # --- private -----------------------------------------------------------------------------------

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 from uuid import UUID
 
 import httpx
@@ -22,10 +22,17 @@ from tocsin.delivery.http import json_object, refusal, request
 from tocsin.delivery.message import Message, truncate
 from tocsin.delivery.outcome import Ambiguous, Delivered, Outcome, Rejected, Retry
 from tocsin.domain.secret import Secret, scrub, secret
+from tocsin.net.proof import check_hmac, check_time, keys
 
 LONGEST_TITLE = 255
 LONGEST_TEXT = 20_000
 _SAID = "Linear: "
+# By the type of a workflow state, which is the same whatever a team calls its states.
+_ANSWERS: Mapping[str, Literal["acknowledge", "resolve"]] = {
+    "started": "acknowledge",
+    "completed": "resolve",
+    "canceled": "resolve",
+}
 _PRIORITIES = {"critical": 1, "warning": 2, "info": 4}
 
 _CREATE = "mutation($input: IssueCreateInput!) { issueCreate(input: $input) { success } }"
@@ -47,17 +54,24 @@ class LinearConfig:
     """api_key: of a member of the team. team_id: its UUID (in Linear: Cmd K, Copy model UUID).
 
     label_ids: put on new issues. resolve: whether the end of an incident moves its issue to the
-    first completed state; false leaves it to people. url: only to be changed for tests.
+    first completed state; false leaves it to people. webhook_secret: of a webhook of Linear that
+    tells us at once what people did; without it Linear is asked. previous_webhook_secret: the one
+    before, while it is being replaced. url: only to be changed for tests.
     """
 
     api_key: Secret
     team_id: str
     label_ids: tuple[str, ...] = ()
     resolve: bool = True
+    webhook_secret: Secret | None = None
+    previous_webhook_secret: Secret | None = None
     url: str = "https://api.linear.app/graphql"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "api_key", secret(self.api_key))
+        for name in ("webhook_secret", "previous_webhook_secret"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, secret(getattr(self, name)))
         try:
             UUID(self.team_id)
         except ValueError:
@@ -79,7 +93,7 @@ class Linear:
         """The issue, or a comment on it; the end of the incident completes it too."""
         known = str((message.thread or {}).get("id", ""))
         if not known:
-            issue = identity(f"{self.config.team_id}:{message.subject}")
+            issue = self.name_of(message.subject)
             made = await self._make(_CREATE, _ISSUE, self._issue(message, issue), message.at, http)
             return Delivered({"id": issue}) if isinstance(made, dict) else made
         if message.action == "resolve" and self.config.resolve:
@@ -105,9 +119,35 @@ class Linear:
         issue = (found.get("issue") if isinstance(found, dict) else None) or {}
         kind = (issue.get("state") or {}).get("type")
         who = (issue.get("assignee") or {}).get("displayName") or "somebody"
-        if kind in {"completed", "canceled"}:
-            return Answer("resolve", f"linear:{who}")
-        return Answer("acknowledge", f"linear:{who}") if kind == "started" else None
+        action = _ANSWERS.get(str(kind))
+        return Answer(action, f"linear:{who}") if action else None
+
+    @property
+    def answers(self) -> bool:
+        """Whether a webhook is configured."""
+        return self.config.webhook_secret is not None
+
+    def name_of(self, incident_id: str) -> str:
+        """The id of the incident's issue."""
+        return identity(f"{self.config.team_id}:{incident_id}")
+
+    def read(self, headers: Mapping[str, str], body: bytes, now: datetime) -> Sequence[Answer]:
+        """A webhook about an issue whose state was changed by a person.
+
+        https://linear.app/developers/webhooks: `Linear-Signature` is the HMAC of the body, which
+        says when it was sent (`webhookTimestamp`, milliseconds); `updatedFrom` holds what changed.
+        """
+        secrets = keys(self.config.webhook_secret, self.config.previous_webhook_secret)
+        check_hmac(secrets, body, [headers.get("linear-signature", "")])
+        event = json.loads(body)
+        check_time(str(int(event["webhookTimestamp"]) // 1000), now)
+        issue, actor = event.get("data", {}), event.get("actor") or {}
+        action = _ANSWERS.get(str((issue.get("state") or {}).get("type")))
+        is_move = event["type"] == "Issue" and "stateId" in event.get("updatedFrom", {})
+        if not is_move or action is None or actor.get("type", "user") != "user":
+            return ()
+        who = f"linear:{actor.get('name') or 'somebody'}"
+        return (Answer(action, who, str(issue["id"]), f"{issue['id']}:{issue['updatedAt']}"),)
 
     def _issue(self, message: Message, name: str) -> dict[str, Any]:
         issue: dict[str, Any] = {

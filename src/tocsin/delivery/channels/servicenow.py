@@ -8,10 +8,11 @@ is no JSON is the page of an instance that hibernates: nothing was accepted.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 from urllib.parse import quote
 
 import httpx
@@ -21,11 +22,17 @@ from tocsin.delivery.http import basic, call, json_object
 from tocsin.delivery.message import Message, truncate
 from tocsin.delivery.outcome import Ambiguous, Delivered, Outcome, Retry
 from tocsin.domain.secret import Secret, secret
+from tocsin.net.proof import check_bearer, keys
 
 LONGEST_SHORT = 160
 LONGEST_TEXT = 4_000
 _URGENCY = {"critical": "1", "warning": "2", "info": "3"}
 IN_PROGRESS, RESOLVED, CLOSED = "2", "6", "7"
+_ANSWERS: Mapping[str, Literal["acknowledge", "resolve"]] = {
+    IN_PROGRESS: "acknowledge",
+    RESOLVED: "resolve",
+    CLOSED: "resolve",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +41,10 @@ class ServiceNowConfig:
     with the role itil or sn_incident_write.
 
     fields: more fields of a new record, e.g. {category: software}. resolve: whether the end of an
-    incident resolves its record, with close_code; false leaves it to people.
+    incident resolves its record, with close_code; false leaves it to people. callback_token: what a
+    business rule sends as `Authorization: Bearer …` when it tells us at once what people did;
+    without it ServiceNow is asked. previous_callback_token: the one before, while it is being
+    replaced.
     """
 
     url: str
@@ -46,9 +56,11 @@ class ServiceNowConfig:
     fields: dict[str, str] = field(default_factory=dict)
     resolve: bool = True
     close_code: str = "Solution provided"
+    callback_token: Secret | None = None
+    previous_callback_token: Secret | None = None
 
     def __post_init__(self) -> None:
-        for name in ("password", "token"):
+        for name in ("password", "token", "callback_token", "previous_callback_token"):
             value = getattr(self, name)
             if value is not None:
                 object.__setattr__(self, name, secret(value))
@@ -118,9 +130,30 @@ class ServiceNow:
             return None
         state = (record.get("state") or {}).get("value")
         who = (record.get("assigned_to") or {}).get("display_value") or "somebody"
-        if state in {RESOLVED, CLOSED}:
-            return Answer("resolve", f"servicenow:{who}")
-        return Answer("acknowledge", f"servicenow:{who}") if state == IN_PROGRESS else None
+        action = _ANSWERS.get(str(state))
+        return Answer(action, f"servicenow:{who}") if action else None
+
+    @property
+    def answers(self) -> bool:
+        """Whether a business rule is configured."""
+        return self.config.callback_token is not None
+
+    def name_of(self, incident_id: str) -> str:
+        """The record's correlation id."""
+        return correlation_id(incident_id)
+
+    def read(self, headers: Mapping[str, str], body: bytes, now: datetime) -> Sequence[Answer]:
+        """The request of the business rule that the guide gives: {correlation_id, state, user, at}.
+
+        ServiceNow signs nothing by itself: a header with a shared token proves it.
+        """
+        check_bearer(keys(self.config.callback_token, self.config.previous_callback_token), headers)
+        event = json.loads(body)
+        action, name = _ANSWERS.get(str(event["state"])), str(event["correlation_id"])
+        if action is None:
+            return ()
+        who = f"servicenow:{event.get('user') or 'somebody'}"
+        return (Answer(action, who, name, f"{name}:{event['state']}:{event.get('at', '')}"),)
 
     def _record(self, message: Message) -> dict[str, str]:
         urgency = _URGENCY.get(message.severity, "3")

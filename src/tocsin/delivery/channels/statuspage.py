@@ -7,12 +7,15 @@ One request a second; the answer to more is 420 or 429.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, ClassVar, Literal
 from urllib.parse import quote
 
 import httpx
 
+from tocsin.delivery.answers import Answer
 from tocsin.delivery.http import call, json_object
 from tocsin.delivery.message import Message, truncate
 from tocsin.delivery.outcome import Ambiguous, Delivered, Outcome, Rejected
@@ -25,6 +28,12 @@ _STATES = {
     "trigger": "investigating",
     "acknowledge": "identified",
     "resolve": "resolved",
+}
+_ANSWERS: Mapping[str, Literal["acknowledge", "resolve"]] = {
+    "identified": "acknowledge",
+    "monitoring": "acknowledge",
+    "resolved": "resolve",
+    "postmortem": "resolve",
 }
 
 
@@ -81,7 +90,8 @@ class Statuspage:
         state = _STATES.get(message.action, "investigating")
         path = f"/{quote(known, safe='')}" if known else ""
         body = {"incident": self._incident(message, state, is_new=not known)}
-        response = await self._call(http, "PATCH" if known else "POST", path, message, body)
+        method = "PATCH" if known else "POST"
+        response = await self._call(http, method, path, message.at, body)
         if not isinstance(response, httpx.Response):
             return response
         made = (json_object(response) or {}).get("id") or known
@@ -91,7 +101,7 @@ class Statuspage:
 
     async def reconcile(self, message: Message, http: httpx.AsyncClient) -> Delivered | None:
         """Look for the effect's key in what the page's newest incidents say of themselves."""
-        response = await self._call(http, "GET", "", message, None)
+        response = await self._call(http, "GET", "", message.at, None)
         try:
             found = response.json() if isinstance(response, httpx.Response) else []
         except ValueError:
@@ -101,14 +111,28 @@ class Statuspage:
                 return Delivered({"id": str(each.get("id", ""))})
         return None
 
+    async def poll(
+        self, reference: Mapping[str, Any], at: datetime, http: httpx.AsyncClient
+    ) -> Answer | None:
+        """What a person made of the public incident: identified or monitoring is acknowledged.
+
+        The page does not say who. Its webhooks go to subscribers and are not signed: not taken.
+        """
+        if not reference.get("id"):
+            return None
+        response = await self._call(http, "GET", f"/{quote(str(reference['id']), safe='')}", at)
+        found = json_object(response) if isinstance(response, httpx.Response) else None
+        action = _ANSWERS.get(str((found or {}).get("status")))
+        return Answer(action, "statuspage:somebody") if action else None
+
     async def _call(
-        self, http: httpx.AsyncClient, method: str, path: str, message: Message, body: Any
+        self, http: httpx.AsyncClient, method: str, path: str, at: datetime, body: Any = None
     ) -> httpx.Response | Outcome:
         return await call(
             http,
             method,
             self._resource + path,
-            at=message.at,
+            at=at,
             secrets=[self.config.api_key],
             headers={"Authorization": f"OAuth {self.config.api_key.reveal()}"},
             body=body,
