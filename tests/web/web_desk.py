@@ -15,12 +15,13 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from tocsin.assess.calibration import Agreement, Estimate
 from tocsin.assess.masked import Fairness, Gap
 from tocsin.assess.means import MeanNow
 from tocsin.assess.page_budget import Calibration
 from tocsin.assess.precision import Precision
 from tocsin.assess.prospects import Outlook, Prospect
-from tocsin.assess.quality import Estimate, QualityStanding
+from tocsin.assess.quality import QualityStanding
 from tocsin.assess.segments import SegmentsConfig, standings
 from tocsin.domain.errors import Conflict
 from tocsin.domain.findings import IncidentState
@@ -285,7 +286,7 @@ QUALITY = (
     QualityStanding("quality/faithful", "Support: Faithful answers", "support", 0.95,
                     "inconclusive", 0.901, Estimate(0.931, 0.902, 0.958), 2000, 1640.0, 200, 50,
                     "93 % of the answers are good (90 % to 96 %; the judge says 90 %): whether that"
-                    " is 95 % is not certain"),
+                    " is 95 % is not certain", Agreement(0.66, 0.55, 0.76, 0.95, 0.75), 0.01),
     QualityStanding("quality/tone", "Support: Friendly answers", "support", 0.9, "uncalibrated",
                     0.88, None, 610, 610.0, 12, 50,
                     "people labelled 12 of the judged answers in 7 d, 50 are needed to know how"

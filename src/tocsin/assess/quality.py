@@ -4,8 +4,8 @@ A judge's pass rate is not the share of good answers: one that overlooks 5 % of 
 lets a quarter of the bad ones pass reports 90.1 % where 93 % are good, and a naive interval around
 that covers the truth almost never. Some answers are therefore labelled by a person as well. Among
 those that the judge passed, and among those that it failed, people's labels say how often it is
-right; the whole is put together from the two (post-stratification). Without people's labels nothing
-is known about the judge, and nobody is paged.
+right; the whole is put together from the two (`tocsin.assess.calibration`). Without people's labels
+nothing is known about the judge, and nobody is paged; nor is it when the judge fails to answer.
 """
 
 from __future__ import annotations
@@ -17,25 +17,26 @@ from typing import ClassVar, Literal, Protocol
 import numpy as np
 
 from tocsin.assess.burn import span
+from tocsin.assess.calibration import (
+    Agreement,
+    Calibration,
+    Estimate,
+    Sample,
+    agreement,
+    even,
+    post_stratified,
+    rogan_gladen,
+)
 from tocsin.assess.monitor import DetectorConfig, Monitor
 from tocsin.assess.ring import MINUTES_PER_HOUR, PeriodCounts, Rows
 from tocsin.assess.wording import percent
 from tocsin.domain.findings import Judgement, Verdict
 from tocsin.domain.series import MinuteBlock, Ratio, SeriesId
 
-State = Literal["met", "breached", "inconclusive", "uncalibrated", "no_data"]
+State = Literal["met", "breached", "inconclusive", "uncalibrated", "failing", "no_data"]
 
-DRAWS = 2000
 MAX_SETTLE = 3 * 24 * MINUTES_PER_HOUR
 MAX_REACH = 30 * 24 * MINUTES_PER_HOUR
-
-
-@dataclass(frozen=True, slots=True)
-class Calibration:
-    """A labelled set: (passed, all) of its good answers, (failed, all) of its bad ones."""
-
-    sensitivity: tuple[int, int]
-    specificity: tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +44,9 @@ class QualityConfig(DetectorConfig):
     """A quality objective. target: share of good answers. window_minutes: of the judged answers.
     labels_minutes, min_labels: how many answers of how long a time people must have labelled.
     settle_minutes: younger answers are left out, since labels come late and bad ones come first.
-    calibration: what is known of the judge from elsewhere; then no labels are asked for. parts:
-    what is counted beside the judged answers, in the order of `SERIES`.
+    calibration: what is known of the judge from elsewhere; then no labels are asked for.
+    most_unanswered: share of the answers chosen to be judged that may be left without a verdict.
+    parts: what is counted beside the judged answers, series named by one of `PARTS` each.
     """
 
     kind: ClassVar[str] = "quality"
@@ -56,6 +58,7 @@ class QualityConfig(DetectorConfig):
     min_labels: int = 50
     settle_minutes: int = 0
     calibration: Calibration | None = None
+    most_unanswered: float = 0.1
     parts: tuple[tuple[SeriesId, Ratio], ...] = ()
 
     def __post_init__(self) -> None:
@@ -74,85 +77,21 @@ class QualityConfig(DetectorConfig):
 
 
 # What is counted beside the judged answers: how many there were, each as one; the squares of their
-# weights; and those that people labelled, which the judge passed and which it failed.
-SERIES = ("judged", "squares", "passed", "failed")
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """What is known of a judge's sample. passed: share of judged answers that the judge passes,
-    weighted by the inverse of the probability of being judged (Hajek). size: how many equally
-    weighted answers would say as much (Kish). human_passed, human_failed: (good, all) as people see
-    them, of what the judge passed and of what it failed.
-    """
-
-    passed: float
-    size: float
-    human_passed: tuple[int, int]
-    human_failed: tuple[int, int]
-
-    @property
-    def labels(self) -> int:
-        """How many answers people labelled."""
-        return self.human_passed[1] + self.human_failed[1]
-
-
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """A share of good answers with its 95 % interval."""
-
-    share: float
-    low: float
-    high: float
-
-
-def post_stratified(sample: Sample, draws: int = DRAWS, seed: int = 20) -> Estimate:
-    """The share of good answers: pass rate x how often a pass is right + the other way round.
-
-    Each of the three factors has Jeffreys' posterior, Beta(k + 1/2, n - k + 1/2); the interval is
-    that of their product by Monte Carlo with a fixed seed, so that the same counts always say the
-    same. It holds when people's labels are a random sample within what the judge passed and within
-    what it failed, whatever the two rates are: label more of the failed ones.
-    """
-    rng = np.random.default_rng(seed)
-
-    def beta(good: float, total: float) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-        return rng.beta(good + 0.5, max(total - good, 0.0) + 0.5, draws)
-
-    passed = beta(sample.passed * sample.size, sample.size)
-    right, missed = beta(*sample.human_passed), beta(*sample.human_failed)
-    theta = passed * right + (1.0 - passed) * missed
-    low, high = np.quantile(theta, (0.025, 0.975))
-    return Estimate(float(theta.mean()), float(low), float(high))
-
-
-def rogan_gladen(
-    sample: Sample, known: Calibration, draws: int = DRAWS, seed: int = 20
-) -> Estimate:
-    """The share of good answers when a labelled set from elsewhere says how the judge errs:
-    (pass rate + specificity - 1) / (sensitivity + specificity - 1), within 0 and 1.
-
-    All three vary as in `post_stratified`. It holds as long as the judge errs on live answers as it
-    did on that set, which nothing here can check.
-
-    Rogan and Gladen, "Estimating prevalence from the results of a screening test", American Journal
-    of Epidemiology 107 (1978).
-    """
-    rng = np.random.default_rng(seed)
-    good = sample.passed * sample.size
-    passed = rng.beta(good + 0.5, max(sample.size - good, 0.0) + 0.5, draws)
-    (k, n), (j, m) = known.sensitivity, known.specificity
-    sensitivity = rng.beta(k + 0.5, n - k + 0.5, draws)
-    specificity = rng.beta(j + 0.5, m - j + 0.5, draws)
-    power = np.maximum(sensitivity + specificity - 1.0, 1e-6)
-    theta = np.clip((passed + specificity - 1.0) / power, 0.0, 1.0)
-    low, high = np.quantile(theta, (0.025, 0.975))
-    return Estimate(float(np.median(theta)), float(low), float(high))
+# weights; those that people labelled, which the judge passed and which it failed, each as one; the
+# weights of these and their squares, where labels were not chosen evenly; and what was chosen to be
+# judged, of which bad is what has no verdict.
+PARTS = (
+    "judged", "squares", "passed", "failed", "passed_weight", "passed_squares", "failed_weight",
+    "failed_squares", "chosen",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class QualityStanding:
-    """Where a quality objective stands. judge: the judge's own pass rate. size: see `Sample`."""
+    """Where a quality objective stands. judge: the judge's own pass rate. size: see `Sample`.
+    agreement: of judge and people, with enough labels. unanswered: share of the chosen answers that
+    the judge gave no verdict on; None when it is not counted.
+    """
 
     monitor: str
     title: str
@@ -166,6 +105,8 @@ class QualityStanding:
     labels: int
     labels_needed: int
     reason: str
+    agreement: Agreement | None = None
+    unanswered: float | None = None
 
 
 class QualityCounts:
@@ -208,20 +149,26 @@ class QualityCounts:
         counts = np.stack([block.bad[given], block.total[given]]).transpose(2, 0, 1)
         return self._held.restate(block.start // MINUTES_PER_HOUR, rows, counts)
 
-    def sample(self, monitor: Monitor, config: QualityConfig, minute: int) -> tuple[Sample, int]:
-        """What is known at `minute`, and how many answers were judged."""
+    def sample(self, monitor: Monitor, config: QualityConfig, minute: int) -> _Counted:
+        """What is known at `minute`."""
         end = minute + 1 - config.settle_minutes
+        names = ["", *(_part(series) for series, _ in config.parts)]
         series = [monitor.series, *dict(config.parts)]
         rows: Rows = np.array([self._row[one] for one in series if one], np.intp)
-        window = self._held.sums(end, config.window_minutes, rows)
-        labelled = self._held.sums(end, config.labels_minutes, rows)
-        bad, weight = (float(n) for n in window[:, 0])
-        judged, squares = int(window[1, 1]), float(window[1, 2])
-        # Sums of weights come in thousandths, and so do those of their squares.
-        size = weight * weight / 1000.0 / squares if squares > 0 else 0.0
-        passed = 1.0 - bad / weight if weight > 0 else 0.0
-        people = [(int(n - k), int(n)) for k, n in labelled[:, 3:].T]
-        return Sample(passed, size, people[0], people[1]), judged
+        window = dict(zip(names, self._held.sums(end, config.window_minutes, rows).T, strict=True))
+        labels = dict(zip(names, self._held.sums(end, config.labels_minutes, rows).T, strict=True))
+        bad, weight = (float(n) for n in window[""])
+        size = even(0.0, weight, 1000.0 * float(window["squares"][1]))[1]
+        people = [_labelled(labels, side) for side in ("passed", "failed")]
+        sample = Sample(
+            passed=1.0 - bad / weight if weight > 0 else 0.0,
+            size=size,
+            human_passed=people[0],
+            human_failed=people[1],
+            labels=int(labels["passed"][1] + labels["failed"][1]),
+        )
+        missing, chosen = (float(n) for n in window.get("chosen", (0, 0)))
+        return _Counted(sample, int(window["judged"][1]), missing / chosen if chosen > 0 else None)
 
     def _rows_of(self, series: Sequence[SeriesId]) -> tuple[Rows, Rows]:
         held = [(self._row[s], at) for at, s in enumerate(series) if s in self._row]
@@ -234,24 +181,53 @@ def quality(counts: QualityCounts, monitor: Monitor, minute: int) -> QualityStan
     config = monitor.method
     if not isinstance(config, QualityConfig):
         raise TypeError(f"{monitor.name} is no quality objective")
-    sample, judged = counts.sample(monitor, config, minute)
-    estimate = None
+    counted = counts.sample(monitor, config, minute)
+    sample, judged = counted.sample, counted.judged
+    estimate = agreed = None
     if judged and config.calibration is not None:
         estimate = rogan_gladen(sample, config.calibration)
     elif judged and sample.labels >= config.min_labels:
-        estimate = post_stratified(sample)
-    state, reason = _standing(config, sample, judged, estimate)
+        estimate, agreed = post_stratified(sample), agreement(sample)
+    state, reason = _standing(config, counted, estimate)
     return QualityStanding(
         monitor.name, monitor.title, monitor.service, config.target, state,
         sample.passed if judged else None, estimate, judged, sample.size, sample.labels,
-        config.min_labels, reason,
+        config.min_labels, reason, agreed, counted.unanswered,
     )  # fmt: skip
 
 
+@dataclass(frozen=True, slots=True)
+class _Counted:
+    """A sample, how many answers were judged, and the share of the chosen ones that were not."""
+
+    sample: Sample
+    judged: int
+    unanswered: float | None
+
+
+def _part(series: SeriesId) -> str:
+    return series.indicator.rpartition("/")[2]
+
+
+def _labelled(sums: Mapping[str, Rows], side: str) -> tuple[float, float]:
+    """(good, all) of the labels on one side. Weights come in thousandths, and so do squares."""
+    bad, total = (float(n) for n in sums[side])
+    if f"{side}_weight" not in sums:
+        return total - bad, total
+    bad, weight = (float(n) for n in sums[f"{side}_weight"])
+    return even(weight - bad, weight, 1000.0 * float(sums[f"{side}_squares"][1]))
+
+
 def _standing(
-    config: QualityConfig, sample: Sample, judged: int, estimate: Estimate | None
+    config: QualityConfig, counted: _Counted, estimate: Estimate | None
 ) -> tuple[State, str]:
-    if not judged:
+    sample = counted.sample
+    if (counted.unanswered or 0.0) > config.most_unanswered:
+        return "failing", (
+            f"the judge gave no verdict on {percent(counted.unanswered or 0.0)} of the answers that"
+            f" were chosen in {span(config.window_minutes)}: the others may not be like them"
+        )
+    if not counted.judged:
         return "no_data", f"no answer of the last {span(config.window_minutes)} was judged"
     if estimate is None:
         return "uncalibrated", (

@@ -7,8 +7,9 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, model_validator
 
+from tocsin.assess.calibration import Calibration
 from tocsin.assess.monitor import Monitor, Severity
-from tocsin.assess.quality import Calibration, QualityConfig
+from tocsin.assess.quality import QualityConfig
 from tocsin.domain.expressions import Apply, Condition, Constant, Expression, negated
 from tocsin.domain.series import Ratio, SeriesId
 from tocsin.indicators.language.faults import ExpressionError

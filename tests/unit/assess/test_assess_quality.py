@@ -5,16 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tocsin.assess.judge import compile_monitors, judge
-from tocsin.assess.monitor import Monitor
-from tocsin.assess.quality import (
+from tocsin.assess.calibration import (
     Calibration,
-    QualityConfig,
     Sample,
     post_stratified,
-    quality,
     rogan_gladen,
 )
+from tocsin.assess.judge import compile_monitors, judge
+from tocsin.assess.monitor import Monitor
+from tocsin.assess.quality import QualityConfig, quality
 from tocsin.assess.window import Window
 from tocsin.domain.expressions import Condition, Constant
 from tocsin.domain.findings import Judgement, Verdict
@@ -137,14 +136,14 @@ def said(
     return judge(compile_monitors([watched]), window, width - 1), window, watched
 
 
-def even(bad: int, total: int) -> dict[str, tuple[int, int]]:
+def evenly(bad: int, total: int) -> dict[str, tuple[int, int]]:
     thousandths = (1000 * bad, 1000 * total)
     return {"judge": thousandths, "judged": (bad, total), "squares": thousandths}
 
 
 def test_without_labels_of_people_nothing_breaches() -> None:
     """Half of the answers fail, and still nobody knows whether the judge is right."""
-    counts = even(500, 1000) | {"passed": (1, 20), "failed": (18, 20)}
+    counts = evenly(500, 1000) | {"passed": (1, 20), "failed": (18, 20)}
     (verdict,), window, watched = said(counts, config())
     assert verdict.judgement is Judgement.UNKNOWN
     assert verdict.evidence["state"] == "uncalibrated"
@@ -164,7 +163,7 @@ def test_without_labels_of_people_nothing_breaches() -> None:
 def test_it_breaches_when_the_whole_interval_is_below_the_target(
     bad: int, passed: tuple[int, int], failed: tuple[int, int], state: str
 ) -> None:
-    counts = even(bad, 1000) | {"passed": passed, "failed": failed}
+    counts = evenly(bad, 1000) | {"passed": passed, "failed": failed}
     verdicts, window, watched = said(counts, config())
     found = quality(window.quality, watched, 59)
     assert found.state == state
@@ -180,7 +179,7 @@ def test_it_breaches_when_the_whole_interval_is_below_the_target(
 def test_nothing_judged_is_no_data_and_what_has_not_settled_is_left_out() -> None:
     (verdict,), *_ = said({}, config())
     assert verdict.evidence["state"] == "no_data"
-    counts = even(300, 1000) | {"passed": (1, 60), "failed": (38, 40)}
+    counts = evenly(300, 1000) | {"passed": (1, 60), "failed": (38, 40)}
     waiting = config(settle_minutes=60)
     (early,), *_ = said(counts, waiting)
     assert early.evidence["state"] == "no_data"
@@ -189,7 +188,7 @@ def test_nothing_judged_is_no_data_and_what_has_not_settled_is_left_out() -> Non
 
 
 def test_late_labels_restate_the_hour_of_their_calls() -> None:
-    counts = even(300, 1000)
+    counts = evenly(300, 1000)
     (before,), window, watched = said(counts, config(), late=240)
     assert before.evidence["state"] == "uncalibrated"
     block = np.zeros((2, 5, 60), np.int64)
@@ -197,6 +196,45 @@ def test_late_labels_restate_the_hour_of_their_calls() -> None:
     block[:, :, 10] = np.array([both[name] for name in NAMES]).T
     assert window.restate(MinuteBlock(0, SERIES, block[0], block[1]))
     assert quality(window.quality, watched, 299).state == "breached"
+
+
+def test_a_judge_that_does_not_answer_is_unknown_however_good_the_rest_looks() -> None:
+    """Of the answers chosen a fifth has no verdict; they may be just the long and hard ones."""
+    chosen = SeriesId("chat", "q/chosen")
+    settings = config(parts=(*config().parts, (chosen, TRUE)))
+    watched = monitor(settings)
+    counts = evenly(20, 1000) | {"passed": (0, 200), "failed": (30, 40)}
+    for missing, state in ((50, "met"), (250, "failing")):
+        window = Window([watched])
+        both = [*(counts[name] for name in NAMES), (1000 * missing, 1000 * (1000 + missing))]
+        bad, total = np.zeros((2, 6, 60), np.int64)
+        bad[:, 10], total[:, 10] = np.array(both).T
+        window.advance(MinuteBlock(0, (*SERIES, chosen), bad, total))
+        found = quality(window.quality, watched, 59)
+        assert found.state == state
+        assert found.unanswered == pytest.approx(missing / (1000 + missing))
+        verdicts = judge(compile_monitors([watched]), window, 59)
+        assert [v.judgement for v in verdicts] == ([Judgement.UNKNOWN] if state != "met" else [])
+        assert state == "met" or "gave no verdict on 20 %" in verdicts[0].reason
+
+
+def test_weighted_labels_count_as_many_as_they_are_worth() -> None:
+    """40 labels of weight 1 and 10 of weight 4, all of the latter good: sums are in thousandths."""
+    more = ("passed_weight", "passed_squares", "failed_weight", "failed_squares")
+    series = tuple(SeriesId("chat", f"q/{name}") for name in more)
+    settings = config(parts=(*config().parts, *((one, TRUE) for one in series)))
+    watched = monitor(settings)
+    counts = evenly(100, 1000) | {"passed": (20, 50), "failed": (0, 0)}
+    both = [*(counts[name] for name in NAMES), (20_000, 80_000), (20_000, 200_000), (0, 0), (0, 0)]
+    bad, total = np.zeros((2, 9, 60), np.int64)
+    bad[:, 10], total[:, 10] = np.array(both).T
+    window = Window([watched])
+    window.advance(MinuteBlock(0, (*SERIES, *series), bad, total))
+    counted = window.quality.sample(watched, settings, 59)
+    assert counted.sample.labels == 50
+    good, size = counted.sample.human_passed
+    assert (size, good / size) == pytest.approx((32.0, 0.75))
+    assert quality(window.quality, watched, 59).agreement is not None
 
 
 def test_the_same_counts_always_say_the_same() -> None:
