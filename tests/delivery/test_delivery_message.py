@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from tocsin.delivery.message import render, render_digest, truncate, truncate_bytes
 from tocsin.delivery.slack_blocks import blocks_of
+from tocsin.domain.findings import example_calls
 from tocsin.domain.secret import Secret, scrub
 
 BASE = "https://tocsin.example.org/"
@@ -55,6 +56,21 @@ def test_a_page_answers_the_questions_of_whoever_is_woken() -> None:
     ):
         assert answer in text, answer
     assert found.severity == "critical"
+
+
+def test_calls_that_show_it_are_linked_until_it_is_over() -> None:
+    evidence = {
+        "features": [{"name": "output_tokens", "drifted": True, "examples": ["a1/b1", "a2/b2"]},
+                     {"name": "model", "drifted": False, "examples": ["no/no"]}],
+        "keys": [{"key": "loop", "example": "a3/b3"}, {"key": "other", "example": ""}],
+    }  # fmt: skip
+    assert example_calls(evidence) == ["a1/b1", "a2/b2", "a3/b3"]
+    found = render(incident(evidence=evidence), Occasion(), BASE, at=T0)
+    calls = [href for text, href in found.links if text == "A call that shows it"]
+    assert calls == ["https://tocsin.example.org/calls/a1/b1",
+                     "https://tocsin.example.org/calls/a2/b2"]  # fmt: skip
+    over = render(incident(evidence=evidence), Occasion(action="resolve"), BASE, at=T0)
+    assert not any("/calls/" in href for _, href in over.links)
 
 
 def test_the_alert_that_leads_an_incident_speaks_for_it() -> None:

@@ -56,7 +56,12 @@ def test_longer_answers_open_a_ticket_with_examples(tmp_path: Path) -> None:
         trace, span = told["output_tokens"]["examples"][0].split("/")
         call = made.web.get(f"/api/v1/calls/{trace}/{span}").json()["call"]
         assert call["output_tokens"] > 150
-        assert any(i.labels.get("signal") == "drift" for i in made.state.incidents().values())
+        (incident,) = [
+            i for i in made.state.incidents().values() if i.labels.get("signal") == "drift"
+        ]
+        shown = made.web.get(f"/api/v1/incidents/{incident.id}").json()
+        assert shown["calls_title"] == "Calls that moved it"
+        assert all(call["output_tokens"] > 150 for call in shown["calls"][:3])
         near = made.web.get("/api/v1/objectives/chat-latency").json()["annotations"]
         assert [note["kind"] for note in near] == ["drift"]
         assert near[0]["text"].startswith("output_tokens drifted: median 1")

@@ -12,6 +12,9 @@ from telemetry_build import FOREVER, MINUTE, NOW, SERVICES, Where, clock, ended_
 
 from tocsin.domain.calls import SYSTEM_FAILURES, Call
 from tocsin.domain.errors import StoreError
+from tocsin.domain.expressions import Condition
+from tocsin.domain.series import Ratio
+from tocsin.indicators.language.parser import parse
 from tocsin.store.clickhouse import ClickHouse
 from tocsin.store.reads import Reads, cursor_after
 from tocsin.store.telemetry import Telemetry
@@ -25,14 +28,21 @@ FAILED = np.isin(FRAME["error_class"], sorted(SYSTEM_FAILURES)) | (FRAME["trunca
 
 
 @pytest.fixture(scope="module")
-def reads(tmp_path_factory: pytest.TempPathFactory, place: ClickHouse | None) -> Iterator[Reads]:
+def stored(
+    tmp_path_factory: pytest.TempPathFactory, place: ClickHouse | None
+) -> Iterator[Telemetry]:
     path = tmp_path_factory.mktemp("reads")
     with Telemetry.open(
         path, clock(), retention=FOREVER, dsn=Where.dsn, layout=Where.layout
     ) as made:
         made.add_calls(table(FRAME))
         made.flush()
-        yield made.reads
+        yield made
+
+
+@pytest.fixture
+def reads(stored: Telemetry) -> Reads:
+    return stored.reads
 
 
 def pages(reads: Reads, size: int, **filters: object) -> list[Call]:
@@ -156,3 +166,25 @@ def test_sizes_name_every_table_that_holds_rows(reads: Reads) -> None:
     assert all(size > 0 for _, size in sizes.values())
     assert {"calls_1m", "calls_1h"} <= set(sizes)
     assert reads.first_minute() == START
+
+
+def test_exemplars_are_what_was_counted_what_stands_out_and_what_was_named(
+    stored: Telemetry,
+) -> None:
+    since, until = NOW - timedelta(hours=3), NOW - timedelta(hours=1)
+    edges = [round(at.timestamp() * 1e6) for at in (since, until)]
+    mine = LLM & (FRAME["service"] == "search")
+    mine &= (FRAME["ts"] >= edges[0]) & (FRAME["ts"] < edges[1])
+    reader = stored.exemplars
+    bad = reader.bad("search", Ratio("condition", condition=Condition(parse("failed"))),
+                     since, until, 5)  # fmt: skip
+    rows = np.flatnonzero(mine & FAILED)[::-1][:5]
+    assert [call.span_id for call in bad] == [f"{row:016x}" for row in rows]
+    costs = np.where(mine & (FRAME["cost_known"] == 1), FRAME["cost_usd"], -1.0)
+    most = reader.most("search", parse("cost_usd", None), since, until, 3)
+    expected = [f"{row:016x}" for row in np.argsort(-costs, kind="stable")[:3]]
+    assert [call.span_id for call in most] == expected
+    lowest = reader.most("search", parse("cost_usd", None), since, until, 1, least=True)
+    assert lowest[0].cost_usd == pytest.approx(costs[costs >= 0].min())
+    ids = [f"{call.trace_id}/{call.span_id}" for call in (most[1], bad[0])]
+    assert reader.named([ids[0], "no/such", ids[1]], since, until) == [most[1], bad[0]]

@@ -132,6 +132,21 @@ def test_light_and_dark_are_drawn_and_differ(
     assert seen["light"][1] != seen["dark"][1]
 
 
+def test_a_range_drawn_on_a_chart_is_broken_down_by_what_it_shows(
+    browser: object, served: Callable[[MemoryDesk], str]
+) -> None:
+    size(browser, 1440, 960)
+    browser.get(served(MemoryDesk()) + "/services/support")
+    hit = browser.find_element(By.CSS_SELECTOR, ".plotted .hit")
+    browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", hit)
+    drawn = ActionChains(browser).move_to_element_with_offset(hit, -200, 0).click_and_hold()
+    drawn.move_by_offset(300, 0).release().perform()
+    wait(browser, lambda b: "measure=slow" in b.current_url and "from=" in b.current_url)
+    panel = browser.find_element(By.ID, "breakdown")
+    assert panel.find_elements(By.CSS_SELECTOR, "tbody tr")
+    assert complaints(browser) == []
+
+
 def test_the_toggle_wins_over_the_system_and_lets_it_decide_again(
     browser: object, served: Callable[[MemoryDesk], str]
 ) -> None:

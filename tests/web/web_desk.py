@@ -184,7 +184,7 @@ def latency_chart(name: str, window: Window) -> ChartView:
         title="p95 latency", unit="s", series=Series(start, window.step_s, values),
         low=expected - spread, expected=expected, high=expected + spread, anomalous=anomalous,
         anomalies=anomalies, changes=changes, threshold=4.0 if name == "support" else None,
-        threshold_label="objective 4 s", status=status, tone=tone,
+        threshold_label="objective 4 s", status=status, tone=tone, measure="slow",
     )  # fmt: skip
 
 

@@ -17,9 +17,10 @@ from typing import Any, Protocol
 from urllib.parse import quote
 
 from tocsin.domain.clock import iso, parse_iso
-from tocsin.domain.findings import Incident
+from tocsin.domain.findings import Incident, example_calls
 
 SEVERITIES = {1: "critical", 2: "warning", 3: "info"}
+_MOST_CALLS = 2
 _VERBS = {
     "trigger": "Firing",
     "update": "Update",
@@ -337,7 +338,12 @@ def _links(
     if links_base:
         page = f"{links_base.rstrip('/')}/incidents/{quote(incident.id, safe='')}"
         links.append(("Incident", page))
-        if action == "resolve":
+        if action != "resolve":
+            calls = example_calls(evidence)[:_MOST_CALLS]
+            links += [
+                ("A call that shows it", f"{links_base.rstrip('/')}/calls/{c}") for c in calls
+            ]
+        else:
             links.append(("Was it worth telling you?", f"{page}#act"))
     runbook = _text(evidence.get("runbook"))
     if runbook.startswith(("https://", "http://")):

@@ -205,3 +205,12 @@ def fingerprint(labels: Labels) -> str:
             raw = part.encode()
             digest.update(len(raw).to_bytes(4, "big") + raw)
     return digest.hexdigest()[:16]
+
+
+def example_calls(evidence: Mapping[str, Any]) -> list[str]:
+    """The calls, TRACE/SPAN, that evidence gives as examples of what it found, the best first:
+    of features that drifted, and of keys that use more than the crowd."""
+    drifted = [one for one in evidence.get("features", ()) if one.get("drifted")]
+    named = [name for feature in drifted for name in feature.get("examples", ())]
+    named += [key.get("example", "") for key in evidence.get("keys", ())]
+    return [name for name in dict.fromkeys(map(str, named)) if all(name.partition("/"))]

@@ -32,6 +32,7 @@ from tocsin.store.clickhouse import ClickHouse
 from tocsin.store.costs import Costs
 from tocsin.store.data_quality import DataQuality
 from tocsin.store.digests import DigestMemory
+from tocsin.store.exemplars import ExemplarReader
 from tocsin.store.exports import Exporter
 from tocsin.store.kinds import SegmentKind
 from tocsin.store.layout import ONE_NODE, Layout
@@ -102,10 +103,10 @@ def prepared(
 class Telemetry:
     """Everything about calls, scores and changes. Close it, or use it as a context manager.
 
-    writer: takes records in. reads, slices, metrics: what pages and the API ask. arms: what gates
-    compare. exports: files for others. costs: bills beside the price book. data_quality: what
-    telemetry leaves out. settled: what opening found. placer: finds the calls of scores that came
-    before them.
+    writer: takes records in. reads, slices, exemplars, metrics: what pages and the API ask. arms:
+    what gates compare. exports: files for others. costs: bills beside the price book. data_quality:
+    what telemetry leaves out. settled: what opening found. placer: finds the calls of scores that
+    came before them.
     """
 
     def __init__(
@@ -137,6 +138,7 @@ class Telemetry:
         self._hand_over(opening, inserts)
         self.reads = Reads(engine)
         self.slices = SliceReader(engine)
+        self.exemplars = ExemplarReader(engine)
         self.arms = ArmReader(engine)
         self._samples = SampleReader(engine)
         self.metrics = MetricReader(engine)

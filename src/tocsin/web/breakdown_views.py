@@ -81,15 +81,20 @@ def asked_of(query: Mapping[str, str]) -> Asked | None:
 def view(told: Mapping[str, Any], asked: Asked, now: datetime) -> BreakdownView:
     """An account as the panel shows it."""
     start, stop = _range(asked, now)
-    rows = tuple(_row(part) for part in told["slices"])
-    named = set(told["lines"][-len(rows) :]) if rows else set()
+    rows, lines = slice_rows(told)
     changes = tuple(
         f"{change['at'][11:16]} {change['kind']}: {change['title']}" for change in told["changes"]
     )
-    lines = tuple(line for line in told["lines"] if line not in named)
     return BreakdownView(
         asked.measure, start, stop, rows, lines, str(told["since"] or ""), changes
     )  # fmt: skip
+
+
+def slice_rows(told: Mapping[str, Any]) -> tuple[tuple[SliceRow, ...], tuple[str, ...]]:
+    """The slices of an account, and its lines that tell no slice."""
+    rows = tuple(_row(part) for part in told["slices"])
+    named = set(told["lines"][-len(rows) :]) if rows else set()
+    return rows, tuple(line for line in told["lines"] if line not in named)
 
 
 def refused(asked: Asked, now: datetime, why: str) -> BreakdownView:

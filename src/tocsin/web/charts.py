@@ -103,7 +103,7 @@ def describe(view: ChartView) -> str:
 
 
 def hover_data(view: ChartView) -> dict[str, str]:
-    """`data-` attributes for the hover card: start, step, unit and comma-separated values."""
+    """`data-` attributes for the script: start, step, unit, measure, comma-separated values."""
     data = {
         "data-start": str(int(view.series.start.timestamp())),
         "data-step": str(view.series.step_s),
@@ -111,6 +111,8 @@ def hover_data(view: ChartView) -> dict[str, str]:
         "data-name": view.title,
         "data-values": _csv(view.series.values),
     }
+    if view.measure:
+        data["data-measure"] = view.measure
     if view.low is not None and view.high is not None:
         data["data-low"], data["data-high"] = _csv(view.low), _csv(view.high)
     for index, (name, series) in enumerate(view.extra):

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, TypeVar
 
+from tocsin.domain.calls import Call
 from tocsin.domain.clock import from_minute, iso, to_minute
 from tocsin.domain.findings import Incident
 from tocsin.domain.series import Change, MinuteBlock, Ratio, SeriesId
@@ -33,6 +34,7 @@ from tocsin.web.call_views import CallView
 from tocsin.web.data_quality_views import DataQualityView
 from tocsin.web.desk import IncidentFilter, Missing
 from tocsin.web.detector_reading import DetectorReading
+from tocsin.web.exhibits import calls_behind, failed, slowest
 from tocsin.web.listing import number, paged, passes
 from tocsin.web.objective_detail import ObjectiveDetail
 from tocsin.web.objective_views import ObjectiveView
@@ -60,7 +62,6 @@ T = TypeVar("T")
 
 SPARK_POINTS = 72
 MOST_INCIDENTS = 500
-EXEMPLARS = 8
 BLIND_MINUTES = 5
 RECENT_CHANGES = timedelta(days=7)
 _RANK = {Tone.BAD: 0, Tone.WARN: 1, Tone.UNKNOWN: 2, Tone.OK: 3}
@@ -117,6 +118,7 @@ class LiveDesk:
         mine = [i for i in incidents if i.labels.get("service", "") == name]
         changes = self._changes(name, start, stop)
         title = cards[name].title
+        span = from_minute(start), from_minute(stop)
         configured = self._house.desired.services.get(name)
         return ServiceView(
             card=cards[name],
@@ -133,8 +135,8 @@ class LiveDesk:
             objectives=tuple(view for view in self._objectives() if view.service == name),
             incidents=tuple(self._row(incident) for incident in mine),
             changes=tuple(portraits.change_view(c) for c in reversed(changes)),
-            slowest=self._exemplars(theirs, from_minute(start), slowest=True),
-            failed=self._exemplars(theirs, from_minute(start), slowest=False),
+            slowest=self._rows(slowest(self._house.telemetry.exemplars, theirs, *span)),
+            failed=self._rows(failed(self._house.telemetry.exemplars, theirs, *span)),
             runbook=configured.runbook if configured else "",
             unread=serving.unread(self.sources(), name),
             health=tuple(service_health(self._house, name)),
@@ -192,10 +194,12 @@ class LiveDesk:
             timeline=self._house.state.timeline(incident_id),
             receivers={n: r.type for n, r in self._house.desired.receivers.items()},
             changes=tuple(portraits.change_view(c) for c in changes),
-            calls=self._exemplars(
+            behind=calls_behind(
+                self._house.telemetry.exemplars,
+                incident,
+                self._house.desired.monitors,
                 self._telemetry_name(service),
-                incident.opened - timedelta(minutes=15),
-                slowest=False,
+                stop,
             ),
         )
 
@@ -444,14 +448,8 @@ class LiveDesk:
         rated = {SeriesId(service, "feedback"): Ratio("feedback_negative")}
         return self._house.telemetry.minutes(rated, (), start, stop)
 
-    def _exemplars(self, service: str, since: datetime, *, slowest: bool) -> tuple[CallRow, ...]:
-        reads = self._house.telemetry.reads
-        if slowest:
-            _, calls = reads.calls(500, since=since, service=service, kind="llm")
-            calls = sorted(calls, key=lambda call: -(call.duration_ms or 0.0))
-        else:
-            _, calls = reads.calls(EXEMPLARS, since=since, service=service, failed_only=True)
-        return tuple(portraits.call_row(call) for call in calls[:EXEMPLARS])
+    def _rows(self, calls: Sequence[Call]) -> tuple[CallRow, ...]:
+        return tuple(portraits.call_row(call) for call in calls)
 
     def _row(self, incident: Incident) -> IncidentRow:
         marks = self._house.state.marks(incident.id)

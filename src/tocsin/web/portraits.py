@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -35,6 +36,8 @@ AT_RISK = 0.25
 QUIET_MIN = 15
 MOST_MARKERS = 6
 BAND_SPAN = 72
+# What an incident is about, by the beginning of its signal -> the chart of it.
+_PLAIN = {"cost": "cost", "token": "tokens", "volume": "requests", "no_data": "requests"}
 
 Floats = npt.NDArray[np.float64]
 Spans = tuple[tuple[datetime, datetime | None], ...]
@@ -186,6 +189,7 @@ def latency_chart(
         service=service,
         title="p95 latency",
         unit="s",
+        measure="slow",
         series=series(timeline, p95_s),
         low=band.lower,
         expected=band.expected,
@@ -206,6 +210,7 @@ def percentile_chart(service: str, timeline: Timeline) -> ChartView:
         service=service,
         title="latency percentiles",
         unit="s",
+        measure="slow",
         series=series(timeline, p95_s),
         reason="" if np.isfinite(p95_s).any() else "no finished calls in this window",
         extra=(
@@ -227,6 +232,7 @@ def feedback_chart(service: str, timeline: Timeline, block: MinuteBlock) -> Char
         service=service,
         title="thumbs down",
         unit="ratio",
+        measure="feedback",
         series=series(timeline, share),
         reason="" if total.any() else "nobody rated an answer in this window",
     )
@@ -247,6 +253,7 @@ def failure_chart(
         service=service,
         title="failure rate",
         unit="ratio",
+        measure="failed",
         series=series(timeline, share),
         low=band.lower,
         expected=band.expected,
@@ -263,20 +270,21 @@ def failure_chart(
 def plain_charts(service: str, timeline: Timeline) -> tuple[ChartView, ...]:
     """Volume, tokens and cost over time."""
     step = timeline.step_minutes
-    shown: tuple[tuple[str, Unit, Floats], ...] = (
-        ("requests", "per_min", timeline.n / step),
-        ("tokens", "tokens", timeline.tokens),
-        ("cost", "usd", timeline.cost_usd),
+    shown: tuple[tuple[str, str, Unit, Floats], ...] = (
+        ("requests", "calls", "per_min", timeline.n / step),
+        ("tokens", "tokens", "tokens", timeline.tokens),
+        ("cost", "cost", "usd", timeline.cost_usd),
     )
     return tuple(
         ChartView(
             service=service,
             title=title,
             unit=unit,
+            measure=measure,
             series=series(timeline, values),
             reason="" if np.isfinite(values).any() else f"no {title} is known in this window",
         )
-        for title, unit, values in shown
+        for title, measure, unit, values in shown
     )
 
 
@@ -308,6 +316,12 @@ def chart_for(
     """The chart that shows what an incident is about."""
     signal = incident.labels.get("signal", "")
     metric = incident.labels.get("slo_metric", "")
+    for prefix, title in _PLAIN.items():
+        if (metric or signal).startswith(prefix):
+            plain = next(c for c in plain_charts(service, timeline) if c.title == title)
+            return replace(
+                plain, anomalies=spans_of([incident], [signal]), changes=markers(changes)
+            )
     is_latency = signal.startswith("latency") or metric == "latency"
     draw = latency_chart if is_latency else failure_chart
     return draw(service, timeline, [incident], changes)

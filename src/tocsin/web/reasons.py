@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from email import message_from_string, policy
 from typing import Any
 
 from tocsin.assess.wording import percent
+from tocsin.domain.calls import Call
+from tocsin.domain.clock import iso
 from tocsin.domain.findings import Incident
+from tocsin.engine.breakdown import MEASURES
 from tocsin.store.ledger import LedgerEntry
 from tocsin.store.reading import TimelineItem
 from tocsin.store.rows import SinkMessage, StoredEffect, from_us
+from tocsin.web.breakdown_views import slice_rows
+from tocsin.web.portraits import call_row
 from tocsin.web.views import (
-    CallRow,
     ChangeView,
     ChartView,
     IncidentRow,
@@ -30,6 +35,12 @@ _UNITS: Mapping[str, Unit] = {
     "ms": "s", "s": "s", "share": "ratio", "ratio": "ratio", "usd": "usd",
 }  # fmt: skip
 
+# What a breakdown calls a column that a monitor counts by.
+_MEASURED = {
+    "duration_ms": "slow", "cost_usd": "cost", "feedback_negative": "feedback",
+    "empty_result": "empty_retrieval",
+}  # fmt: skip
+
 
 def incident_view(
     incident: Incident,
@@ -40,7 +51,7 @@ def incident_view(
     timeline: Sequence[TimelineItem],
     receivers: Mapping[str, str],
     changes: Sequence[ChangeView],
-    calls: Sequence[CallRow],
+    behind: tuple[str, Sequence[Call]],
 ) -> IncidentView:
     """Everything about one incident that a person on call wants on one page."""
     evidence = incident.evidence
@@ -57,7 +68,9 @@ def incident_view(
         expected=_scaled(evidence.get("expected"), scale),
         unit=_UNITS.get(unit, "count"),
         components=tuple(_component(one) for one in evidence.get("components", ())),
-        slices=tuple(SliceView(str(line)) for line in evidence.get("slices", ())),
+        slices=_slices(evidence),
+        since=str((evidence.get("breakdown") or {}).get("since") or ""),
+        breakdown=_asked(incident),
         changes=tuple(before[-5:]),
         provider=str(evidence.get("provider_note") or ""),
         dependencies=tuple(map(str, evidence.get("dependencies", ()))),
@@ -77,7 +90,8 @@ def incident_view(
             for item in timeline
             if item.source != "effect"
         ),
-        calls=tuple(calls),
+        calls_title=behind[0],
+        calls=tuple(map(call_row, behind[1])),
     )
 
 
@@ -148,6 +162,29 @@ def _expectation(incident: Incident) -> str:
         unit = str(evidence.get("unit") or "")
         return f"the trailing week: {evidence['expected']:.4g} {unit}".strip()
     return "what its monitor allows"
+
+
+def _slices(evidence: Mapping[str, Any]) -> tuple[SliceView, ...]:
+    """Slices with the part that each explains, and what else the breakdown has to say, in words."""
+    told = evidence.get("breakdown")
+    if not isinstance(told, Mapping):
+        return tuple(SliceView(str(line)) for line in evidence.get("slices", ()))
+    rows, lines = slice_rows(told)
+    named = [SliceView(row.label, row.part, row.detail) for row in rows]
+    return (*named, *(SliceView(line) for line in lines))
+
+
+def _asked(incident: Incident) -> dict[str, str]:
+    """What the panel of the service is asked for, to look at the incident's time again."""
+    told = incident.evidence.get("breakdown") or {}
+    measure = str(told.get("measure") or "failed")
+    measure = _MEASURED.get(measure, measure)
+    stop = incident.resolved or max(incident.updated, incident.opened)
+    return {
+        "measure": measure if measure in MEASURES else "failed",
+        "from": iso(incident.opened - timedelta(minutes=15)),
+        "to": iso(min(stop, incident.opened + timedelta(days=1))),
+    }
 
 
 def _component(one: Mapping[str, Any]) -> str:

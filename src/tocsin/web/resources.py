@@ -119,6 +119,7 @@ class IncidentResource:
     unit: Unit
     components: tuple[str, ...]
     slices: tuple[SliceView, ...]
+    since: str
     changes: tuple[ChangeView, ...]
     provider: str
     objective: str
@@ -131,6 +132,7 @@ class IncidentResource:
     first_steps: tuple[str, ...]
     told: tuple[ToldView, ...]
     timeline: tuple[TimelineEntry, ...]
+    calls_title: str
     calls: tuple[CallRow, ...]
 
     @classmethod

@@ -95,6 +95,7 @@ class ChartView:
     low, expected, high: arrays as long as the series (NaN where there is no expectation).
     anomalous: True for the points found anomalous. anomalies: the shaded spans, stop None = still.
     status: a short finding such as "anomaly since 19:55". reason: why there is nothing to draw.
+    measure: what a range drawn on it is broken down by, "" where that is not known.
     """
 
     service: str
@@ -113,6 +114,7 @@ class ChartView:
     tone: Tone = Tone.OK
     reason: str = ""
     extra: tuple[tuple[str, Series], ...] = ()
+    measure: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -305,7 +307,9 @@ class IncidentView:
     value, expected: in `unit`. expectation: in words, what the value was held against.
     provider: "us or them", in words, "" when not looked at. dependencies: how what the service uses
     fares, in words. children: alerts that it explains, and that nobody is told of by themselves.
-    components: of a composite, in words.
+    components: of a composite, in words. since: when the slices say that it changed, RFC 3339, ""
+    when no one minute is certain. breakdown: what to ask the breakdown of the service for. calls:
+    those behind it, calls_title: which they are.
     """
 
     row: IncidentRow
@@ -318,6 +322,8 @@ class IncidentView:
     unit: Unit = "ratio"
     components: tuple[str, ...] = ()
     slices: tuple[SliceView, ...] = ()
+    since: str = ""
+    breakdown: Mapping[str, str] = field(default_factory=dict)
     changes: tuple[ChangeView, ...] = ()
     provider: str = ""
     dependencies: tuple[str, ...] = ()
@@ -333,6 +339,7 @@ class IncidentView:
     first_steps: tuple[str, ...] = ()
     told: tuple[ToldView, ...] = ()
     timeline: tuple[TimelineEntry, ...] = ()
+    calls_title: str = ""
     calls: tuple[CallRow, ...] = ()
 
 

@@ -119,6 +119,7 @@
       if (to !== null && Math.abs(to - from) >= 60) {
         const form = document.querySelector("#breakdown form");
         const text = (s) => new Date(s * 1000).toISOString().slice(0, 16);
+        if (data.measure) form.elements.measure.value = data.measure;
         form.elements.from.value = text(Math.min(from, to));
         form.elements.to.value = text(Math.max(from, to) + 59);
         form.requestSubmit();
