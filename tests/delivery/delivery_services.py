@@ -14,6 +14,7 @@ from datetime import datetime
 from typing import Any
 
 from delivery_service import Record, Service, is_text, parsed
+from delivery_socket import SlackSocket
 from delivery_trackers import Jira, Linear, ServiceNow
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -388,6 +389,7 @@ class Services:
         self.datadog = Datadog(record, now)
         self.alertmanager = Alertmanager(record, now)
         self.statuspage = Statuspage(record, now)
+        self.socket = SlackSocket(record, now)
 
     def routes(self) -> list[BaseRoute]:
         found = [vars(self)[name].routes() for name in vars(self)]

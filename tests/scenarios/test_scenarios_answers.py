@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import hmac
 import json
+import sys
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -17,6 +18,8 @@ import pytest
 from world import SIGNING_SECRET, WEBHOOK_SECRET, Phase, World, usual
 
 from tocsin.delivery.answers import Answer
+from tocsin.delivery.channels.slack import Slack, SlackConfig
+from tocsin.delivery.http import client as http_client
 from tocsin.delivery.message import Message
 from tocsin.delivery.outcome import Delivered, Outcome
 from tocsin.domain.errors import StoreError
@@ -158,6 +161,50 @@ def test_buttons_in_slack_acknowledge_and_resolve(tmp_path: Path) -> None:
         assert incident(made, page).state is IncidentState.RESOLVED
         made.deliver()
         assert made.of("pagerduty", "resolve"), "everybody who was told hears of it"
+
+
+def test_buttons_work_over_a_connection_that_tocsin_opened(tmp_path: Path) -> None:
+    """No address, no signing secret: Slack's Socket Mode, shared by two channels of one app."""
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "delivery"))
+    from delivery_build import loopback
+    from delivery_socket import APP_TOKEN
+
+    async def story(made: World, page: Incident) -> None:
+        async with loopback() as place, http_client() as http:
+            socket = place.services.socket
+            config = SlackConfig(
+                "xoxb-1", "C1", api_url=f"{place.url}/slack/api", app_token=APP_TOKEN
+            )  # type: ignore[arg-type]
+            made.answers.use({"slack": Slack(config), "other": Slack(config)})
+            stop = asyncio.Event()
+            async with socket.listening():
+                running = asyncio.create_task(made.answers.run(http, stop))
+                line = await socket.line(0)
+
+                async def press(action: str) -> bool:
+                    pressed = {
+                        "action_id": f"tocsin_{action}",
+                        "value": page.id,
+                        "action_ts": action,
+                    }
+                    said = {"type": "block_actions", "user": {"id": "U1"}, "actions": [pressed]}
+                    return await socket.press(line, action, said)
+
+                assert await press("acknowledge")
+                assert incident(made, page).acknowledged_by == "slack:U1"
+                assert await press("resolve")
+                assert incident(made, page).state is IncidentState.RESOLVED
+                assert await press("noise")
+                stop.set()
+                await running
+                await line.wait_closed()
+            assert (len(socket.lines), socket.broken) == (1, [])
+
+    with World(tmp_path, PHASES) as made:
+        made.play(12)
+        page = made.incident("chat")
+        asyncio.run(story(made, page))
+        assert [m.verdict for m in made.state.marks(page.id)] == ["noise"]
 
 
 def test_only_receivers_that_listen_have_an_address(tmp_path: Path) -> None:

@@ -1,17 +1,23 @@
 """What comes back from receivers: somebody acknowledged or resolved there, not here.
 
-A service tells us by a request of its own (`Answering`, verified by the channel), or is asked
-(`Polling`). Either way an answer is only a wish: the engine applies it to the incident as it is.
+A service tells us by a request of its own (`Answering`, verified by the channel), over a connection
+that we keep to it (`Listening`), or is asked (`Polling`). Either way an answer is only a wish: the
+engine applies it to the incident as it is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import httpx
+
+from tocsin.domain.secret import Secret
+
+# Carries out what a service told; raises when it could not, so that it is told again.
+Hear = Callable[[bytes], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +50,29 @@ class Answering(Protocol):
         headers: by lower-case name. Raises NotAuthentic, and ValueError for an authentic request
         that cannot be understood.
         """
+        ...
+
+    def name_of(self, incident_id: str) -> str:
+        """What the service calls an incident."""
+        ...
+
+
+@runtime_checkable
+class Listening(Protocol):
+    """A channel that keeps a connection to its service, for who has no address to be called at."""
+
+    @property
+    def line(self) -> Secret | None:
+        """What the connection is opened with; receivers that share it share the connection. None
+        for no connection."""
+        ...
+
+    async def listen(self, hear: Hear, http: httpx.AsyncClient) -> None:
+        """Keep the connection until cancelled, through every failure of it."""
+        ...
+
+    def understand(self, body: bytes) -> Sequence[Answer]:
+        """What something that came over the connection says (`Answering.read`, already proven)."""
         ...
 
     def name_of(self, incident_id: str) -> str:

@@ -11,7 +11,8 @@ service tells us hours later.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -19,9 +20,10 @@ import httpx
 import structlog
 
 from tocsin.alerts.responder import Refused
-from tocsin.delivery.answers import Answer, Answering, Polling
+from tocsin.delivery.answers import Answer, Answering, Listening, Polling
 from tocsin.delivery.channel import Channel
 from tocsin.domain.findings import EffectState, Incident, IncidentState, LedgerEvent
+from tocsin.domain.secret import Secret
 from tocsin.engine.house import House
 from tocsin.store.responses import VERDICTS
 
@@ -68,11 +70,28 @@ class Answers:
         """
         channel = self._answering[receiver]
         now = self._house.clock.now()
+        return self._heard(receiver, channel, body, lambda: channel.read(headers, body, now))
+
+    def hear(self, receiver: str, channel: Listening, body: bytes) -> int:
+        """Carry out what came over the connection of a receiver; how many answers counted. Blocks.
+
+        Raises StoreError when it cannot be written now.
+        """
+        return self._heard(receiver, channel, body, lambda: channel.understand(body))
+
+    def _heard(
+        self,
+        receiver: str,
+        channel: Answering | Listening,
+        body: bytes,
+        read: Callable[[], Sequence[Answer]],
+    ) -> int:
         try:
-            answers = channel.read(headers, body, now)
+            answers = read()
         except (ValueError, LookupError, TypeError, AttributeError) as error:
             reason = f"a request of {receiver} could not be read ({type(error).__name__})"
             text = body[:4_000].decode(errors="replace")
+            now = self._house.clock.now()
             with self._house.state.transaction() as tx:
                 event = LedgerEvent(
                     now, "answer.unreadable", receiver, receiver, reason, {"body": text}
@@ -98,21 +117,51 @@ class Answers:
         return counted
 
     async def run(self, http: httpx.AsyncClient, stop: asyncio.Event) -> None:
-        """Poll until `stop` is set."""
-        while not stop.is_set():
-            try:
-                if self._house.conductor.conducts:
-                    await self.poll(http)
-            except Exception:  # worker loop: asked again in half a minute
-                log.exception("answers_not_polled")
-            try:
-                await asyncio.wait_for(stop.wait(), INTERVAL.total_seconds())
-            except TimeoutError:
-                continue
+        """Poll, and keep the connections on which services tell, until `stop` is set."""
+        lines: dict[Secret, asyncio.Task[None]] = {}
+        try:
+            while not stop.is_set():
+                self._keep(lines, http)
+                try:
+                    if self._house.conductor.conducts:
+                        await self.poll(http)
+                except Exception:  # worker loop: asked again in half a minute
+                    log.exception("answers_not_polled")
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(stop.wait(), INTERVAL.total_seconds())
+        finally:
+            for task in lines.values():
+                task.cancel()
+            await asyncio.gather(*lines.values(), return_exceptions=True)
 
     # --- private ---
 
-    def _named(self, channel: Answering, answer: Answer) -> Incident | None:
+    def _keep(self, lines: dict[Secret, asyncio.Task[None]], http: httpx.AsyncClient) -> None:
+        """Open the connections that are missing and leave those that nobody wants any more.
+
+        Every process has its own: a service tells one of them, and all carry out what people do.
+        """
+        every: Mapping[str, object] = self._channels
+        wanted = {
+            channel.line: (name, channel)
+            for name, channel in every.items()
+            if isinstance(channel, Listening) and channel.line is not None
+        }
+        for line in [each for each, task in lines.items() if each not in wanted or task.done()]:
+            lines.pop(line).cancel()
+        for line in wanted.keys() - lines.keys():
+            lines[line] = asyncio.create_task(self._listen(*wanted[line], http), name="listening")
+
+    async def _listen(self, receiver: str, channel: Listening, http: httpx.AsyncClient) -> None:
+        async def hear(body: bytes) -> None:
+            await asyncio.to_thread(self.hear, receiver, channel, body)
+
+        try:
+            await channel.listen(hear, http)
+        except Exception:  # opened again in half a minute
+            log.exception("listening_failed", receiver=receiver)
+
+    def _named(self, channel: Answering | Listening, answer: Answer) -> Incident | None:
         """The newest episode that the service calls by this name."""
         incidents = self._house.state.incidents(live_only=False).values()
         return next((i for i in incidents if channel.name_of(i.id) == answer.subject), None)

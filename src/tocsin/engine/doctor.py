@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 
-from tocsin.delivery.answers import Answering, Polling
+from tocsin.delivery.answers import Answering, Listening, Polling
 from tocsin.delivery.channels import CHANNELS
 from tocsin.domain.clock import Clock
 from tocsin.domain.errors import SpecError, StoreError
@@ -241,6 +241,8 @@ def _receivers(settings: Settings) -> Iterator[Finding]:
         how = "somebody acknowledges in Tocsin"
         if isinstance(channel, Answering) and channel.answers:
             how = f"answers at {settings.base_url}/callbacks/{name}"
+        elif isinstance(channel, Listening) and channel.line is not None:
+            how = "answers over a connection that it opens"
         elif isinstance(channel, Polling):
             how = "asked for answers every 30 s"
         elif isinstance(channel, Answering):

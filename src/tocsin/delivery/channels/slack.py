@@ -19,11 +19,12 @@ from urllib.parse import parse_qs
 
 import httpx
 
-from tocsin.delivery.answers import Answer
+from tocsin.delivery.answers import Answer, Hear
 from tocsin.delivery.http import refusal, request, retry_after
 from tocsin.delivery.message import Message
 from tocsin.delivery.outcome import Ambiguous, Delivered, Outcome, Rejected, Retry
 from tocsin.delivery.slack_blocks import answers_of, blocks_of, button_value, escape, headline
+from tocsin.delivery.socket_mode import hold
 from tocsin.domain.secret import Secret, scrub, secret
 from tocsin.net.proof import check_hmac, check_time, keys
 
@@ -42,24 +43,32 @@ class SlackConfig:
     """Either `token` (xoxb-…) and `channel`, or `url` of an incoming webhook.
 
     channel: the channel's id (C…); a name works too, but then an ambiguous send cannot be looked
-    up and is repeated. api_url: only to be changed for tests. signing_secret: of the app, whose
-    interactivity points at us: messages get buttons to acknowledge and resolve.
-    previous_signing_secret: the one before, while it is being replaced.
+    up and is repeated. api_url: only to be changed for tests. Messages get buttons (acknowledge,
+    resolve, verdicts) with one of these: app_token (xapp-…, scope connections:write), over a
+    connection that Tocsin opens (Socket Mode); or signing_secret of the app, whose interactivity
+    points at Tocsin's public address, and previous_signing_secret, the one before, while it is
+    being replaced.
     """
 
     token: Secret | None = None
     channel: str = ""
     url: Secret | None = None
     api_url: str = "https://slack.com/api"
+    app_token: Secret | None = None
     signing_secret: Secret | None = None
     previous_signing_secret: Secret | None = None
 
     def __post_init__(self) -> None:
-        for name in ("signing_secret", "previous_signing_secret"):
+        for name in ("app_token", "signing_secret", "previous_signing_secret"):
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, secret(getattr(self, name)))
         if (self.token is None) == (self.url is None):
             raise ValueError("set either token and channel (a bot), or url (an incoming webhook)")
+        if self.app_token is not None:
+            if self.signing_secret is not None:
+                raise ValueError("set either app_token (Socket Mode) or signing_secret, not both")
+            if not self.app_token.reveal().startswith("xapp-"):
+                raise ValueError("app_token: an app-level token begins with xapp-")
         if self.token is not None:
             object.__setattr__(self, "token", secret(self.token))
             if not self.channel:
@@ -102,8 +111,22 @@ class Slack:
 
     @property
     def answers(self) -> bool:
-        """Whether somebody listens to the buttons."""
+        """Whether Slack sends what is pressed to our address."""
         return self.config.signing_secret is not None
+
+    @property
+    def line(self) -> Secret | None:
+        """The app, whose presses come over one connection whatever channel they were made in."""
+        return self.config.app_token
+
+    async def listen(self, hear: Hear, http: httpx.AsyncClient) -> None:
+        """Hold a connection of Socket Mode."""
+        if self.config.app_token is not None:
+            await hold(self.config.api_url, self.config.app_token, hear, http)
+
+    def understand(self, body: bytes) -> Sequence[Answer]:
+        """A press of a button."""
+        return answers_of(json.loads(body))
 
     def name_of(self, incident_id: str) -> str:
         """What the buttons hold."""
@@ -121,7 +144,7 @@ class Slack:
         signature = headers.get("x-slack-signature", "").removeprefix("v0=")
         check_hmac(secrets, b"v0:" + stamp.encode() + b":" + body, [signature])
         form = parse_qs(body.decode(), strict_parsing=True, max_num_fields=10)
-        return answers_of(json.loads(form["payload"][0]))
+        return self.understand(form["payload"][0].encode())
 
     async def reconcile(self, message: Message, http: httpx.AsyncClient) -> Delivered | None:
         """Look for the effect's key in what was posted to the channel, or to the thread."""
@@ -236,7 +259,7 @@ class Slack:
         return refused or Delivered({})
 
     def _blocks(self, message: Message) -> list[dict[str, Any]]:
-        return blocks_of(message, has_buttons=self.answers)
+        return blocks_of(message, has_buttons=self.answers or self.line is not None)
 
     def _headers(self) -> dict[str, str]:
         token = self.config.token.reveal() if self.config.token else ""
