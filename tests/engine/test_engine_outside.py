@@ -213,3 +213,27 @@ def test_a_page_behind_more_than_is_held_goes_first_and_old_news_of_it_changes_n
     (page,) = [each for each in bench.incidents() if each.tier == 1]
     assert page.state is IncidentState.TRIGGERED
     assert bench.outside.work() == 0
+
+
+def test_after_a_restart_old_news_of_a_page_that_went_first_changes_nothing(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outside, "MOST_WAITING", 1)
+    monkeypatch.setattr(inbox, "_AT_ONCE", 1)
+    for told in (
+        group(alert("Low", severity="info")),
+        group(alert("High", "resolved")),
+        group(alert("High")),
+    ):
+        bench.outside.accept("alertmanager", json.dumps(told).encode())
+
+    def dies(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(bench.house, "reconsider", dies)
+    with pytest.raises(KeyboardInterrupt):
+        bench.outside.work()
+    monkeypatch.undo()
+    Outside(bench.house).work()
+    firing = {each.labels["monitor"] for each in bench.state.alerts().values()}
+    assert firing == {"High", "Low"}

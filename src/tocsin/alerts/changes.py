@@ -46,8 +46,8 @@ class IncidentConfig:
 class IncidentChange:
     """One transition: from `before` (None: new) to `after`, what happened, and why.
 
-    event: opened, reopened, raised, ack_expired, suppressed, unsuppressed, stale, flapping, held,
-    joined, updated, rerouted, reminded, recovered, resolved, closed, and those of
+    event: opened, reopened, raised, eased, ack_expired, suppressed, unsuppressed, stale, flapping,
+    held, joined, updated, rerouted, reminded, recovered, resolved, closed, and those of
     `alerts.responder`. decided: alerts whose decision is new or changed, to be recorded.
     """
 

@@ -23,14 +23,15 @@ class Picture:
     """What the members of one group amount to, judged by those that may be told.
 
     Only if every member is suppressed is the group suppressed, and then the picture shows what
-    would be told. lead: the member that speaks for the group. decided: fingerprint -> (tier, route,
-    suppressed_by), to notice what changes.
+    would be told. policies: the escalation policies of the members, that of the most urgent first,
+    which is the one that runs. lead: the member that speaks for the group. decided: fingerprint ->
+    (tier, route, suppressed_by), to notice what changes.
     """
 
     alerts: tuple[str, ...]
     tier: int
     receivers: tuple[str, ...]
-    policy: str
+    policies: tuple[str, ...]
     digest: str
     run: tuple[str, ...]
     route: str
@@ -41,6 +42,11 @@ class Picture:
     is_stale: bool
     lead: Mapping[str, Any]
     decided: Mapping[str, tuple[int, str, str]]
+
+    @property
+    def policy(self) -> str:
+        """The escalation policy of the most urgent member that has one, "" if none has."""
+        return self.policies[0] if self.policies else ""
 
 
 def group_key(labels: Labels, group_by: Iterable[str]) -> str:
@@ -61,12 +67,11 @@ def picture(members: Sequence[Routed]) -> Picture:
     loud = [member for member in members if not member.decision.suppressed_by]
     speaking = sorted(loud or members, key=_urgency)
     lead = speaking[0]
-    policies = [member.decision.policy for member in speaking if member.decision.policy]
     return Picture(
         alerts=tuple(sorted(member.alert.fingerprint for member in members)),
         tier=lead.decision.tier,
         receivers=_union(member.decision.receivers for member in speaking),
-        policy=policies[0] if policies else "",
+        policies=_union((member.decision.policy,) for member in speaking if member.decision.policy),
         digest=next((m.decision.digest for m in speaking if m.decision.digest), ""),
         run=_union(member.decision.run for member in speaking),
         route=lead.decision.route,

@@ -63,8 +63,8 @@ def mitigate(incident: Incident, by: str, what: str, now: datetime) -> IncidentC
 def resolve(incident: Incident, by: str, why: str, now: datetime) -> IncidentChange | Refused:
     """`by` declares it over, whatever its alerts say.
 
-    Alerts that go on firing do not re-open it within the cooldown; a new one does, and after the
-    cooldown whatever still fires opens a new episode.
+    Alerts that go on firing do not re-open it within the cooldown; a new one does, and one that
+    has become more urgent. After the cooldown whatever still fires opens a new episode.
     """
     if not incident.state.is_live:
         return Refused(incident.id, f"it is {incident.state} already")

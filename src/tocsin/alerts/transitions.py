@@ -45,7 +45,8 @@ class Transitions:
         if seen is None:
             return self._cleared(incident, memory)
         if incident.state is IncidentState.RESOLVED:
-            if memory.resolved_by and not _is_new(members, incident):
+            is_worse = seen.tier < incident.tier
+            if memory.resolved_by and not is_worse and not _is_new(members, incident):
                 return None
             return self._reopen(incident, memory, seen)
         if incident.state is IncidentState.RECOVERED:
@@ -57,6 +58,7 @@ class Transitions:
         return (
             self._back_from_hold(incident, memory, seen)
             or self._raised(incident, memory, seen)
+            or self._eased(incident, memory, seen)
             or self._ack_expired(incident, memory, seen)
             or self._in_place(incident, memory, seen)
         )
@@ -150,6 +152,27 @@ class Transitions:
         after = self._triggered(incident, memory, seen)
         return self.change(incident, after, "raised", reason, Tell.TRIGGER, seen)
 
+    def _eased(self, incident: Incident, memory: Memory, seen: Picture) -> IncidentChange | None:
+        """What made it urgent is suppressed by now: it goes on as what is left, and escalates so.
+
+        Only suppression does that. Urgent alerts that ended leave it as urgent as it was.
+        """
+        muted = {by for tier, _, by in seen.decided.values() if by and tier <= incident.tier}
+        if not muted or seen.tier <= incident.tier:
+            return None
+        taken = self.snapshot_of(seen.policy) if seen.policy else None
+        left = replace(incident, tier=seen.tier, policy=None)
+        after = self._with(left, replace(memory, round=memory.round + 1), seen)
+        kept = replace(
+            Memory.of(after).telling(after.receivers), policy=seen.policy if taken else ""
+        )
+        after = replace(
+            after, policy=taken, step=1 if taken else 0, route=seen.route, reason=seen.reason,
+            evidence=kept.onto(after.evidence),
+        )  # fmt: skip
+        why = f"{', '.join(sorted(muted))}: from tier {incident.tier} to tier {seen.tier}"
+        return self.change(incident, after, "eased", f"{why}: {seen.reason}", Tell.JOIN, seen)
+
     def _ack_expired(
         self, incident: Incident, memory: Memory, seen: Picture
     ) -> IncidentChange | None:
@@ -164,7 +187,8 @@ class Transitions:
     def _in_place(self, incident: Incident, memory: Memory, seen: Picture) -> IncidentChange | None:
         """Changes that leave the state as it is."""
         after = self._with(incident, memory, seen)
-        newcomers = tuple(name for name in seen.receivers if name not in memory.heard)
+        audience = self._audience(incident, seen)
+        newcomers = tuple(name for name in audience if name not in memory.heard)
         if seen.is_stale and not memory.stale:
             tell = Tell.UPDATE if incident.tier == 1 else Tell.NOTHING
             reason = "its source fell silent: stale, which is not the same as well"
@@ -265,7 +289,7 @@ class Transitions:
         """Triggered afresh: a new round, the policy from its first step, nobody has it in hand."""
         taken = self.snapshot_of(seen.policy) if seen.policy else incident.policy
         first: tuple[str, ...] = tuple(taken["steps"][0]["receivers"]) if taken else ()
-        after = self._with(incident, memory, seen)
+        after = self._with(replace(incident, policy=taken), memory, seen)
         heard = (*after.receivers, *first) if is_told else ()
         kept = replace(
             Memory.of(after).telling(heard),
@@ -295,7 +319,7 @@ class Transitions:
 
         What is suppressed adds no receivers: if another alert is told later, they stay out of it.
         """
-        told = () if seen.suppressed_by else seen.receivers
+        told = () if seen.suppressed_by else self._audience(incident, seen)
         kept = replace(
             memory,
             quiet_since=None,
@@ -315,6 +339,17 @@ class Transitions:
             reason=incident.reason or seen.reason,
             evidence=kept.onto(incident.evidence),
         )
+
+    def _audience(self, incident: Incident, seen: Picture) -> tuple[str, ...]:
+        """Whom the members tell at once, beside the steps of the incident's own policy.
+
+        One incident has one escalation; the first steps of its members' other policies are told
+        with it, so that nobody is left out of what others were more urgently called to.
+        """
+        running = incident.policy["name"] if incident.policy else ""
+        others = (self.snapshot_of(name) for name in seen.policies if name != running)
+        first = (name for taken in others if taken for name in taken["steps"][0]["receivers"])
+        return tuple(dict.fromkeys([*seen.receivers, *first]))
 
     def _updated(self, after: Incident, tell: Tell) -> Incident:
         if tell is Tell.NOTHING:

@@ -352,7 +352,7 @@ def _is_taken(tx: OutboxTransaction, effect: DueEffect) -> bool:
 
 
 def _why_not_again(tx: OutboxTransaction, effect: DueEffect, incident: Incident) -> str:
-    if incident.state is IncidentState.ACKNOWLEDGED:
+    if incident.state is IncidentState.ACKNOWLEDGED and "state" not in effect.guard:
         return f"acknowledged by {incident.acknowledged_by}"
     # The first time the fallback stands in for the receiver. When both were out of reach, the
     # receiver is told as well: a mail that gets through first wakes nobody.

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from urllib.parse import quote
 
 from tocsin.domain.clock import iso, parse_iso
-from tocsin.domain.findings import Incident, example_calls
+from tocsin.domain.findings import Incident, IncidentState, example_calls
 
 SEVERITIES = {1: "critical", 2: "warning", 3: "info"}
 _MOST_CALLS = 2
@@ -247,6 +247,8 @@ def _summary(incident: Incident, action: str, payload: Mapping[str, Any]) -> str
         minutes = f" after {max(1, round(took.total_seconds() / 60))} min" if took else ""
         return f"Over{minutes}."
     news = _text(payload.get("why")) if action == "update" else ""
+    if action == "trigger" and incident.state is IncidentState.RECOVERED:
+        news = f"{incident.reason}; it is clear again and waits for a person to confirm"
     return news or _text(facts_of(incident).get("reason")) or incident.reason or incident.title
 
 

@@ -11,7 +11,7 @@ from tocsin.alerts.responder import Refused
 from tocsin.domain.errors import Conflict
 from tocsin.domain.findings import Alert, Incident, LedgerEvent
 from tocsin.domain.ports import State, StateTransaction
-from tocsin.routing.outcome import Happening, Outcome, believing, outcome, refusal_event
+from tocsin.routing.outcome import Happening, Outcome, outcome, refusal_event
 from tocsin.routing.policy import RoutingPolicy
 
 ATTEMPTS = 5
@@ -60,7 +60,7 @@ def respond(
             change.reason,
             str(change.tell),
             actor,
-            knowing=believing(state.messages_about(change.after.id)),
+            messages=state.messages_about(change.after.id),
         )
         try:
             commit(state, (), (change,), (outcome(policy, what, now),))

@@ -41,6 +41,9 @@ log = structlog.get_logger(__name__)
 MOST_WAITING = 20_000
 BETWEEN_LOOKS = timedelta(seconds=1)
 _ENDS, _STARTS, _AS_OF = "ends_at", "starts_at", "as_of"
+_LETTER = "letter"  # the number of the last request that told of it
+# What stays known of an alert, whatever is told of it next.
+KEPT = EXPLAINED | {_LETTER}
 MOST_EXPLAINED = 20
 # Keeps rows of changes; returns when they are durable. The second argument names them.
 KeepChanges = Callable[[Sequence[Mapping[str, Any]], bytes], None]
@@ -190,15 +193,15 @@ class Outside:
             letters = self._unread(reading.held)
             if not letters:
                 return waiting
-            early = reading.early.keys()
-            waiting += filter(None, (self._tried(each) for each in letters if each.id not in early))
+            late = (each for each in letters if each.id not in reading.early)
+            waiting += filter(None, map(self._tried, late))
             reading.held = letters[-1].id
         reading.seen = max(reading.seen, reading.held)
         while letters := self._unread(reading.seen):
             for each in filter(None, map(self._tried, letters)):
                 if each.is_page and all(one.one.state == "firing" for one in each.alerts):
                     waiting.append(each)
-                    reading.early[each.id] = each.keys
+                    reading.early.add(each.id)
             reading.seen = letters[-1].id
         return waiting
 
@@ -262,8 +265,6 @@ class Outside:
                 held = tx.alerts(keys - known.keys()) | {k: known[k] for k in keys & known.keys()}
                 for each in taken:
                     for one in each.alerts:
-                        if self._reading.is_overtaken(each.id, one.keys):
-                            continue
                         for alert in self._alerts(each, one, held):
                             before = held.get(alert.fingerprint)
                             was = AlertState.RESOLVED if before is None else before.state
@@ -290,6 +291,8 @@ class Outside:
         one, keys = labelled.one, labelled.keys
         last = [held[key] for key in keys if key in held]
         known = [alert for alert in last if alert.state is not AlertState.RESOLVED]
+        if any(0 < told.id < alert.evidence.get(_LETTER, 0) for alert in last):
+            return []  # a page went before it that says more
         if one.as_of is not None and any(one.as_of < _as_of(alert) for alert in known or last):
             return []  # old news
         if one.state == "firing":
@@ -305,7 +308,9 @@ class Outside:
     def _alert(self, told: Understood, labelled: Labelled, key: str, known: Alert | None) -> Alert:
         one, sender, at = labelled.one, told.sender, told.at
         is_over = one.state == "resolved"
-        found = {n: v for n, v in known.evidence.items() if n in EXPLAINED} if known else {}
+        found = {n: v for n, v in known.evidence.items() if n in KEPT} if known else {}
+        if told.letter is not None:
+            found[_LETTER] = told.id
         return Alert(
             fingerprint=key,
             labels=labelled.labels,

@@ -34,7 +34,7 @@ from tocsin.engine.commit import commit
 from tocsin.engine.feed import Feed
 from tocsin.engine.rules import Rules
 from tocsin.routing.classify import facts_of
-from tocsin.routing.outcome import Happening, Outcome, alert_event, believing, outcome
+from tocsin.routing.outcome import Happening, Outcome, alert_event, outcome
 
 MessagesAbout = Callable[[str], Sequence[tuple[str, str]]]
 Explain = Callable[[Alert, datetime], Alert]
@@ -320,7 +320,7 @@ def outcomes(
                     for key in change.decided
                     if key in by_alert
                 ),
-                knowing=believing(messages_about(change.after.id)),
+                messages=messages_about(change.after.id),
             ),
             now,
         )

@@ -61,17 +61,11 @@ class Understood:
 @dataclass(slots=True)
 class Reading:
     """How far the inbox was read. held, seen: the last letter that is held, or was looked at for
-    pages. early: letters that were taken before their turn, with the keys of their alerts."""
+    pages. early: letters that were taken before their turn."""
 
     held: int = 0
     seen: int = 0
-    early: dict[int, set[str]] = field(default_factory=dict)
-
-    def is_overtaken(self, number: int, keys: Sequence[str]) -> bool:
-        """Whether something newer was told already of the alert with these keys."""
-        return number > 0 and any(
-            number < later and not told.isdisjoint(keys) for later, told in self.early.items()
-        )
+    early: set[int] = field(default_factory=set)
 
 
 def next_ones(waiting: Sequence[Understood]) -> tuple[list[Understood], list[Understood]]:

@@ -33,9 +33,10 @@ _SPARED = {
     "inhibition": "inhibited",
     "mode": "observed",
 }
+_PEOPLE = ("who", "resolved_who", "mention")
 # Events after which what was decided before must not be sent any more.
 _SUPERSEDING = {
-    "reopened", "raised", "ack_expired", "unsuppressed", "suppressed", "recovered", "resolved",
+    "reopened", "raised", "eased", "ack_expired", "unsuppressed", "suppressed", "resolved",
 }  # fmt: skip
 
 
@@ -44,8 +45,9 @@ class Happening:
     """A change of an incident in plain values.
 
     event and tell: as `alerts.changes` names them. decisions: alerts whose decision is new or
-    changed, with that decision. knowing: receivers that believe it is going on, as the outbox has
-    it (see `believing`); None if there is no outbox to ask, then as far as the incident remembers.
+    changed, with that decision. messages: (receiver, action) of what was sent about it or is under
+    way, oldest first, as the outbox has it; None if there is no outbox to ask, then as far as the
+    incident remembers.
     """
 
     before: Incident | None
@@ -55,7 +57,7 @@ class Happening:
     tell: str
     actor: str = "engine"
     decisions: tuple[tuple[Alert, Decision], ...] = ()
-    knowing: tuple[str, ...] | None = None
+    messages: Sequence[tuple[str, str]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,42 +153,74 @@ def refusal_event(incident_id: str, actor: str, reason: str, now: datetime) -> L
 
 def _notifications(policy: RoutingPolicy, what: Happening, now: datetime) -> Iterator[NewEffect]:
     """One message per receiver that the change concerns."""
-    if what.tell in ("trigger", "join"):
-        yield from _first_messages(policy, what, now)
-        return
+    for receiver in _addressed(what):
+        if not policy.is_silent(receiver):
+            yield _first_message(policy, what, receiver, now)
     in_place_only = what.event in ("updated", "acknowledged", "mitigating")
-    for receiver in _knowing(what) if what.tell else ():
+    for receiver in _knowing(what) if what.tell not in ("", "trigger", "join") else ():
         if in_place_only and not policy.is_updated_in_place(receiver):
             continue
         if not policy.is_silent(receiver):
             yield _notify(what, receiver, what.tell, now)
 
 
-def _first_messages(policy: RoutingPolicy, what: Happening, now: datetime) -> Iterator[NewEffect]:
-    incident = what.after
+def _addressed(what: Happening) -> Iterator[str]:
+    """Receivers to whom it is something new: those of the first step after all others."""
+    incident, heard = what.after, _memory(what.before).get("heard", ())
+    first = _first_step(what)["receivers"]
+    everybody = [name for name in incident.receivers if name not in first]
+    everybody += first
+    if what.tell == "trigger":
+        yield from everybody
+    elif what.tell == "join":
+        yield from (name for name in everybody if name not in heard)
+    elif what.event == "reopened" and incident.state is IncidentState.TRIGGERED:
+        # Silent, because they had been told; whom that message never reached had not.
+        reached = _reached(what)
+        yield from (name for name in everybody if name in heard and name not in reached)
+
+
+def _first_message(
+    policy: RoutingPolicy, what: Happening, receiver: str, now: datetime
+) -> NewEffect:
+    incident, first = what.after, _first_step(what)
     due = now + _wait(policy, incident.tier)
-    first: Mapping[str, Any] = {"after_s": 0, "receivers": []}
-    if incident.policy and what.tell == "trigger":
-        first = incident.policy["steps"][0]
-    known = _memory(what.before).get("heard", ()) if what.tell == "join" else ()
-    direct = [name for name in incident.receivers if name not in first["receivers"]]
-    for receiver in direct:
-        if receiver in known or policy.is_silent(receiver):
-            continue
-        guard = {"state": "triggered"} if policy.is_pager(receiver) else {}
+    if receiver not in first["receivers"]:
         effect = _notify(what, receiver, "trigger", due)
-        yield replace(effect, guard={**effect.guard, **guard})
-    for receiver in first["receivers"]:
-        if not policy.is_silent(receiver):
-            effect = _notify(what, receiver, "trigger", due + timedelta(seconds=first["after_s"]))
-            people = {
-                name: first[name] for name in ("who", "resolved_who", "mention") if name in first
-            }
-            yield replace(
-                effect,
-                guard={**effect.guard, "state": "triggered"},
-                payload={**effect.payload, **people},
-            )
+        is_guarded = policy.is_pager(receiver)
+    else:
+        effect = _notify(what, receiver, "trigger", due + timedelta(seconds=first["after_s"]))
+        people = {name: first[name] for name in _PEOPLE if name in first}
+        effect = replace(effect, payload={**effect.payload, **people})
+        is_guarded = not _is_ticket(policy, what, receiver)
+    guard = {"state": _wanted_in(what)} if is_guarded else {}
+    return replace(effect, guard={**effect.guard, **guard})
+
+
+def _first_step(what: Happening) -> Mapping[str, Any]:
+    """The step that a trigger begins with; who joins is told beside it."""
+    if what.after.policy is None or what.tell == "join":
+        return {"after_s": 0, "receivers": []}
+    step: Mapping[str, Any] = what.after.policy["steps"][0]
+    return step
+
+
+def _wanted_in(what: Happening) -> str | list[str]:
+    """States of an incident in which a page about it is still wanted: while nobody has it in hand.
+
+    Whoever has it took what was known then. A newcomer is told of what joined since, which may be
+    another team's, also after that.
+    """
+    if what.tell == "join":
+        return [IncidentState.TRIGGERED, IncidentState.ACKNOWLEDGED, IncidentState.MITIGATING]
+    return IncidentState.TRIGGERED
+
+
+def _is_ticket(policy: RoutingPolicy, what: Happening, receiver: str) -> bool:
+    """Whether a message is the record that a person has to close: it wakes nobody, and is wanted
+    also of what somebody has in hand or what has recovered meanwhile."""
+    needs_person = not _memory(what.after).get("auto_resolve", True)
+    return needs_person and not policy.is_pager(receiver)
 
 
 def _notify(what: Happening, receiver: str, action: str, due: datetime) -> NewEffect:
@@ -207,7 +241,7 @@ def _notify(what: Happening, receiver: str, action: str, due: datetime) -> NewEf
 def _escalation(policy: RoutingPolicy, what: Happening, now: datetime) -> Iterator[NewEffect]:
     """The timer of the step after the first, whenever an incident is triggered afresh."""
     incident = what.after
-    is_fresh = what.tell == "trigger" or what.event == "reopened"
+    is_fresh = what.tell == "trigger" or what.event in ("reopened", "eased")
     if not is_fresh or incident.state is not IncidentState.TRIGGERED or not incident.policy:
         return
     coming = next_step(incident.policy, incident.step)
@@ -244,13 +278,18 @@ def _wait(policy: RoutingPolicy, tier: int) -> timedelta:
 
 def _knowing(what: Happening) -> tuple[str, ...]:
     """Receivers that are to hear how it goes on."""
-    if what.knowing is not None:
-        return what.knowing
-    if what.before is None:
-        return ()
-    heard = list(_memory(what.before).get("heard", ()))
-    if what.before.policy:
-        heard += told_by(what.before.policy, what.before.step)
+    return _reached(what) if what.messages is None else believing(what.messages)
+
+
+def _reached(what: Happening) -> tuple[str, ...]:
+    """Receivers that have ever heard of it."""
+    if what.messages is not None:
+        heard = [receiver for receiver, _ in what.messages]
+    elif what.before is None:
+        heard = []
+    else:
+        heard = list(_memory(what.before).get("heard", ()))
+        heard += told_by(what.before.policy, what.before.step) if what.before.policy else ()
     return tuple(dict.fromkeys(heard))
 
 

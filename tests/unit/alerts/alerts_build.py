@@ -29,7 +29,11 @@ PAGE: dict[str, Any] = {
         {"after_s": 900, "receivers": ["pd", "mail"], "who": [], "resolved_who": []},
     ],
 }  # fmt: skip
-POLICIES = {"page": PAGE}
+REVIEW: dict[str, Any] = {
+    "name": "review", "owner": "tocsin", "ack_expires_s": 7200,
+    "steps": [{"after_s": 0, "receivers": ["legal"], "who": [], "resolved_who": []}],
+}  # fmt: skip
+POLICIES = {"page": PAGE, "review": REVIEW}
 
 
 def at(minutes: float) -> datetime:

@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 from datetime import timedelta
 
 import pytest
-from alerts_build import PAGE, World, at, muted, routed
+from alerts_build import PAGE, REVIEW, World, at, muted, routed
 
 from tocsin.alerts.changes import IncidentChange, IncidentConfig, Tell
 from tocsin.alerts.incidents import fold_incidents
@@ -77,6 +77,18 @@ def test_an_alert_that_joins_with_receivers_of_its_own_reaches_them_at_once() ->
     joined = world.one(routed("a", 2), routed("b", 2, receivers=("jira",)))
     assert (joined.event, joined.tell) == ("joined", Tell.JOIN)
     assert joined.after.receivers == ("slack", "jira")
+
+
+def test_the_first_step_of_another_policy_is_told_beside_the_one_that_runs() -> None:
+    world = World()
+    world.tick(routed("a", 1))
+    joined = world.one(routed("a", 1), routed("b", 2, receivers=(), policy="review"))
+    assert (joined.event, joined.tell) == ("joined", Tell.JOIN)
+    assert joined.after.receivers == ("legal",)
+    assert joined.after.policy == PAGE
+    together = World()
+    opened = together.one(routed("a", 1), routed("b", 2, receivers=(), policy="review"))
+    assert (opened.after.policy, opened.after.receivers) == (PAGE, ("legal",))
 
 
 def test_severity_raised_triggers_again_even_after_an_acknowledgement() -> None:
@@ -258,6 +270,18 @@ def test_one_loud_alert_is_enough_and_the_loud_ones_decide() -> None:
     assert (raised.event, raised.after.tier) == ("raised", 1)
 
 
+def test_an_incident_whose_urgent_alert_is_silenced_goes_on_as_what_is_left() -> None:
+    world = World()
+    world.tick(routed("a", 1), routed("b", 2))
+    eased = world.one(muted(routed("a", 1)), routed("b", 2, policy="review"))
+    assert (eased.event, eased.tell) == ("eased", Tell.JOIN)
+    assert (eased.after.tier, eased.after.policy, eased.after.step) == (2, REVIEW, 1)
+    assert eased.after.receivers == ("slack", "legal")
+    assert world.tick(muted(routed("a", 1)), routed("b", 2, policy="review")) == []
+    raised = world.one(routed("a", 1), routed("b", 2, policy="review"))
+    assert (raised.event, raised.after.tier, raised.after.policy) == ("raised", 1, PAGE)
+
+
 def test_a_stale_incident_is_shown_told_if_it_pages_and_never_resolved() -> None:
     world = World()
     member = routed()
@@ -318,6 +342,17 @@ def test_what_a_person_resolved_stays_resolved_while_the_same_alerts_fire() -> N
         assert world.tick(routed()) == []
     closed, opened = world.tick(routed())
     assert (closed.event, opened.event, opened.after.episode) == ("closed", "opened", 2)
+
+
+def test_what_a_person_resolved_re_opens_when_it_becomes_more_urgent() -> None:
+    world = World()
+    world.tick(routed("a", 2))
+    done = resolve(world.incident, "ana", "known issue", world.now)
+    assert isinstance(done, IncidentChange)
+    world.apply(done)
+    assert world.tick(routed("a", 2)) == []
+    change = world.one(routed("a", 1))
+    assert (change.event, change.tell, change.after.tier) == ("reopened", Tell.TRIGGER, 1)
 
 
 def test_a_new_alert_re_opens_what_a_person_resolved() -> None:

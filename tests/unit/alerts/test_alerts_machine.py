@@ -33,7 +33,7 @@ from tocsin.domain.findings import (
 )
 from tocsin.routing.classify import facts_of
 from tocsin.routing.escalation import next_step, snapshots
-from tocsin.routing.outcome import Happening, believing, outcome
+from tocsin.routing.outcome import Happening, outcome
 from tocsin.routing.policy import (
     ClassifyRule,
     Defaults,
@@ -184,7 +184,7 @@ class Life(RuleBasedStateMachine):
             self.keep(change.after)
             what = Happening(
                 change.before, change.after, change.event, change.reason, change.tell,
-                change.actor, decisions, self.knowing(change.after.id),
+                change.actor, decisions, self.messages(change.after.id),
             )  # fmt: skip
             found = outcome(POLICY, what, self.now)
             for cancelled in found.cancellations:
@@ -205,8 +205,8 @@ class Life(RuleBasedStateMachine):
         self.incidents[incident.group_key] = incident
         self.episodes[incident.id] = incident
 
-    def knowing(self, incident_id: str) -> tuple[str, ...]:
-        return believing((s.receiver, s.action) for s in self.sent if s.incident == incident_id)
+    def messages(self, incident_id: str) -> list[tuple[str, str]]:
+        return [(s.receiver, s.action) for s in self.sent if s.incident == incident_id]
 
     def add(self, effect: NewEffect) -> None:
         self.outbox[effect.key] = effect

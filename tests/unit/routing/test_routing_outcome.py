@@ -9,6 +9,7 @@ from typing import Any
 
 from routing_build import ONCALL, PAGE, policy
 
+from tocsin.delivery.effects import guard_failure
 from tocsin.domain.findings import Alert, AlertState, Decision, Incident, IncidentState
 from tocsin.routing.escalation import snapshot
 from tocsin.routing.outcome import (
@@ -122,6 +123,29 @@ def test_newcomers_are_told_and_only_they() -> None:
     assert keys(go(happening(before, after, "joined", "join"))) == ["k-1:0:jira:trigger"]
 
 
+def test_a_pager_that_joins_what_somebody_has_in_hand_is_rung() -> None:
+    """Whoever acknowledged it did so before the other team's alert joined."""
+    before = incident(state=IncidentState.ACKNOWLEDGED, acknowledged_by="ana", policy=None)
+    after = replace(before, receivers=("slack", "pd"), evidence=memory(heard=["slack", "pd"]))
+    what = happening(replace(before, evidence=memory(heard=["slack"])), after, "joined", "join")
+    (page,) = go(what).effects
+    assert (page.receiver, guard_failure(page.guard, after)) == ("pd", "")
+    assert not guard_failure(page.guard, replace(after, state=IncidentState.TRIGGERED))
+    assert guard_failure(page.guard, replace(after, state=IncidentState.RESOLVED))
+
+
+def test_the_ticket_of_an_incident_that_a_person_closes_is_written_whatever_happens_first() -> None:
+    regulated = incident(evidence=memory(heard=["pd", "slack"], auto_resolve=False))
+    guards = {
+        e.receiver: e.guard for e in go(happening(None, regulated, "opened", "trigger")).effects
+    }
+    recovered = replace(regulated, state=IncidentState.RECOVERED)
+    assert not guard_failure(guards["slack"], recovered)
+    assert guard_failure(guards["pd"], recovered), "nobody is woken for what has recovered"
+    ended = go(happening(regulated, recovered, "recovered", "update", messages=()))
+    assert [c.kinds for c in ended.cancellations] == [("escalate",)]
+
+
 def test_small_news_goes_only_where_a_message_can_be_changed() -> None:
     before = two(evidence={"heard": ["slack", "mail"]})
     after = two(evidence={"heard": ["slack", "mail"], "updates": 4})
@@ -156,6 +180,15 @@ def test_a_silent_re_open_tells_nobody_but_escalates_if_nobody_looks() -> None:
     assert keys(found) == ["k-1:1:escalate:trigger:2"]
     assert found.effects[0].due == NOW + timedelta(minutes=15, seconds=20)
     assert found.spared == {"cooldown": 1}
+
+
+def test_a_silent_re_open_tells_those_whom_the_first_message_never_reached() -> None:
+    before = two(state=IncidentState.RESOLVED, evidence={"heard": ["slack", "mail"]})
+    after = two(evidence={"round": 2, "heard": ["slack", "mail"]})
+    sent = (("mail", "trigger"), ("mail", "resolve"))
+    assert keys(go(happening(before, after, "reopened", "", messages=sent))) == [
+        "k-1:0:slack:trigger:2"
+    ]
 
 
 def test_suppression_cancels_what_is_under_way_and_sends_nothing() -> None:
@@ -253,7 +286,7 @@ def test_the_outbox_knows_best_who_believes_that_it_is_going_on() -> None:
     sent = [("pd", "trigger"), ("mail", "trigger"), ("pd", "resolve"), ("slack", "acknowledge")]
     assert believing(sent) == ("mail", "slack")
     assert believing([]) == ()
-    ended = happening(incident(), incident(), "resolved", "resolve", knowing=("mail", "slack"))
+    ended = happening(incident(), incident(), "resolved", "resolve", messages=sent)
     assert [effect.receiver for effect in go(ended).effects] == ["mail", "slack"]
 
 
