@@ -19,12 +19,12 @@ from tocsin.assess.calibration import Agreement, Estimate
 from tocsin.assess.masked import Fairness, Gap
 from tocsin.assess.means import MeanNow
 from tocsin.assess.page_budget import Calibration
-from tocsin.assess.precision import Precision
 from tocsin.assess.prospects import Outlook, Prospect
 from tocsin.assess.quality import QualityStanding
 from tocsin.assess.segments import SegmentsConfig, standings
 from tocsin.domain.errors import Conflict
 from tocsin.domain.findings import IncidentState
+from tocsin.domain.precision import Precision
 from tocsin.engine.arranging import Arranging
 from tocsin.engine.breakdown import BadRange
 from tocsin.engine.rederive import Rederived, Tried
@@ -713,7 +713,7 @@ class FakeDetectors:
         limits = Calibration("support", 20_514, 5.4, 3.6, "measured", 6_412, 31, 88, 7, 2,
                              "the last 7 days are less calm than before: 40 hours reached "
                              "evidence 3, 9.1 were to be expected")  # fmt: skip
-        known = Precision(5, 1, 1, 1, 2, 5 / 7, 0.29, 0.96)
+        known = Precision(5, 1, 1, 1, 7, 2, 5 / 7, 0.29, 0.96)
         prospects = (
             Prospect(2.0, 5.4, 3.6, 1.1, 9, 6, 2, 0.66),
             Prospect(5.0, 4.6, 3.6, 3.2, 0, 0, 0, 1.0),
@@ -777,8 +777,8 @@ class FakeDetectors:
         )
 
     def _rows(self) -> tuple[DetectorRow, ...]:
-        known, unknown = (Precision(5, 1, 1, 1, 2, 5 / 7, 0.29, 0.96),
-                          Precision(0, 0, 0, 0, 0, None, 0.0, 1.0))  # fmt: skip
+        known, unknown = (Precision(5, 1, 1, 1, 7, 2, 5 / 7, 0.29, 0.96),
+                          Precision(0, 0, 0, 0, 0, 0, None, None, None))  # fmt: skip
         return (
             DetectorRow("failures/support", "Support: failures", "support", "support",
                         "count_scan", "page", "support", "found", "9 of 20 calls failed", 17.2,

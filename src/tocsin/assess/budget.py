@@ -13,8 +13,8 @@ from tocsin.assess.burn import burn_rate, burns_faster, span
 from tocsin.assess.ledger import WEEK, Ledger
 from tocsin.assess.means import MIN_KNOWN, SURE, Bounds, MeanNow, charge_bounds_of, mean_now
 from tocsin.assess.monitor import BurnStep, Monitor, Objective
-from tocsin.assess.tails import clopper_pearson_lower, clopper_pearson_upper
 from tocsin.assess.window import Window
+from tocsin.domain.shares import clopper_pearson_lower, clopper_pearson_upper
 
 Standing = Literal["met", "breached", "inconclusive", "no_data"]
 Counts = Callable[[int, int], tuple[float, float]]

@@ -21,10 +21,10 @@ from tocsin.assess.ledger import WEEK
 from tocsin.assess.means import charge_bounds_of
 from tocsin.assess.monitor import DetectorConfig, Mean, Monitor, Objective
 from tocsin.assess.ring import MINUTES_PER_HOUR
-from tocsin.assess.tails import clopper_pearson_lower, clopper_pearson_upper
 from tocsin.assess.window import Window
 from tocsin.assess.wording import amount, percent
 from tocsin.domain.findings import Judgement, Verdict
+from tocsin.domain.shares import clopper_pearson_lower, clopper_pearson_upper
 
 LEAST_KNOWN = MINUTES_PER_HOUR  # of history, before anything is said of a whole period
 _CONFIDENCE = 0.95

@@ -11,10 +11,10 @@ from tocsin.assess.burn import span
 from tocsin.assess.monitor import Monitor
 from tocsin.assess.ring import Counts
 from tocsin.assess.segments import SegmentsConfig, SegmentStanding, standings
-from tocsin.assess.tails import clopper_pearson_lower, clopper_pearson_upper
 from tocsin.assess.window import Window
 from tocsin.assess.wording import counted, percent
 from tocsin.domain.findings import Judgement, Verdict
+from tocsin.domain.shares import clopper_pearson_lower, clopper_pearson_upper
 
 MOST_TOLD = 10
 

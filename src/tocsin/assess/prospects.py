@@ -10,8 +10,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from tocsin.assess.page_budget import KEPT_DAYS, PageBudget, calibrate, real_hours
-from tocsin.assess.tails import clopper_pearson_lower
 from tocsin.domain.evidence import EvidenceDay, Review
+from tocsin.domain.shares import clopper_pearson_lower
 
 MULTIPLES = (0.5, 1.0, 2.5, 10.0)  # of the budget that is stated
 _SURE = 0.95

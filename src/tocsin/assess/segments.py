@@ -17,8 +17,9 @@ import numpy.typing as npt
 
 from tocsin.assess.monitor import DetectorConfig
 from tocsin.assess.ring import LATE_MINUTES, MINUTES_PER_HOUR, Counts, MinuteRing, Rows
-from tocsin.assess.tails import clopper_pearson_lower, clopper_pearson_upper, surprise
+from tocsin.assess.tails import surprise
 from tocsin.domain.series import EACH, MinuteBlock, Ratio, SeriesId
+from tocsin.domain.shares import clopper_pearson_lower, clopper_pearson_upper
 
 OTHER = "__other__"  # where values go when a dimension has more than `MOST_VALUES`
 MOST_VALUES = 200

@@ -16,10 +16,10 @@ from tocsin.assess.ledger import Floats
 from tocsin.assess.means import charge_bounds_of
 from tocsin.assess.monitor import BurnStep, Mean, Monitor, Objective, Severity
 from tocsin.assess.ring import Rows
-from tocsin.assess.tails import clopper_pearson_lower
 from tocsin.assess.window import Window
 from tocsin.assess.wording import amount, counted, percent
 from tocsin.domain.findings import Judgement, Verdict
+from tocsin.domain.shares import clopper_pearson_lower
 
 _URGENCY = {"page": 0, "ticket": 1}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import betaincinv, betaln, gammaln
+from scipy.special import betaln, gammaln
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -15,30 +15,6 @@ _FIRST_PANEL = 24.0  # widest first panel of that integral, in counts
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(10)
 _RHO_MIN, _RHO_MAX = 1e-8, 1.0 / 3.0  # up to 1/3 the mixing density has at most one pole
 _NEGLIGIBLE = np.log(1e-8)
-
-
-def clopper_pearson_lower(
-    bad: npt.ArrayLike, total: npt.ArrayLike, confidence: npt.ArrayLike = 0.95
-) -> Floats:
-    """One-sided exact lower bound of a share; 0 where nothing was bad or nothing was counted.
-
-    At most 1 - confidence of such bounds lie above the true share, at any n. Clopper and Pearson,
-    "The use of confidence or fiducial limits", Biometrika 26 (1934).
-    """
-    k, n = np.broadcast_arrays(np.asarray(bad, np.float64), np.asarray(total, np.float64))
-    some = k > 0
-    bound = betaincinv(
-        np.where(some, k, 1.0), np.maximum(n - k, 0.0) + 1.0, 1.0 - np.asarray(confidence)
-    )
-    return np.asarray(np.where(some, bound, 0.0), np.float64)
-
-
-def clopper_pearson_upper(
-    bad: npt.ArrayLike, total: npt.ArrayLike, confidence: npt.ArrayLike = 0.95
-) -> Floats:
-    """One-sided exact upper bound of a share; 1 where everything was bad or nothing was counted."""
-    k, n = np.broadcast_arrays(np.asarray(bad, np.float64), np.asarray(total, np.float64))
-    return 1.0 - clopper_pearson_lower(n - k, n, confidence)
 
 
 def surprise(

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from tocsin.assess.health import Health, Reading, health
-from tocsin.assess.tails import clopper_pearson_lower, clopper_pearson_upper
 from tocsin.domain.clock import to_minute
+from tocsin.domain.shares import exact_interval
 from tocsin.engine.house import House
 from tocsin.spec.health import HealthScoreShape
 from tocsin.store.reads import Timeline
@@ -112,8 +112,7 @@ def _of_calls(value: float, n: int) -> Reading:
 def _rate(failed: int, n: int, *, is_failure: bool) -> Reading:
     if not n:
         return Reading(None, events=0, reason="no calls in this time")
-    low = float(clopper_pearson_lower(failed, n, 0.975))
-    high = float(clopper_pearson_upper(failed, n, 0.975))
+    low, high = exact_interval(failed, n)
     if is_failure:
         return Reading(failed / n, low, high, n)
     return Reading(1 - failed / n, 1 - high, 1 - low, n)

@@ -11,7 +11,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from scipy.special import bdtrc, betaincinv
+from scipy.special import bdtrc
+
+from tocsin.domain.shares import clopper_pearson_upper
 
 _CONFIDENCE = 0.975
 _CHANCE = 1e-6
@@ -44,6 +46,5 @@ def has_risen(now: Missing, before: Missing) -> bool | None:
         return None
     if now.share - before.share < _LEAST_RISE:
         return False
-    told = before.total - before.missing
-    worst = 1.0 if told == 0 else float(betaincinv(before.missing + 1, told, _CONFIDENCE))
+    worst = float(clopper_pearson_upper(before.missing, before.total, _CONFIDENCE))
     return bool(bdtrc(now.missing - 1, now.total, worst) < _CHANCE)

@@ -14,10 +14,9 @@ from statistics import median
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from scipy.special import betaincinv
+from tocsin.domain.precision import Precision, precision
 
 NIGHT = (22, 7)  # off-hours: from 22:00 to 7:00, and at weekends
-CONFIDENCE = 0.95
 # A rule is proposed for a change once it is certain that fewer of its pages are worth one.
 WORTH = 0.5
 # Names of what is proposed: read after everything else, and where retired rules go.
@@ -59,21 +58,6 @@ class Times:
     mean_s: float | None
     median_s: float | None
     longest_s: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Precision:
-    """The share of judged pages that were real, with its exact 95 % interval.
-
-    low and high: Clopper and Pearson (1934). share, low and high are null while nothing is judged.
-    """
-
-    real: int
-    judged: int
-    unjudged: int
-    share: float | None
-    low: float | None
-    high: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +129,7 @@ def figures(
         off_hours=sum(is_off_hours(each.told, zone) for each in pages),
         unanswered=sum(each.answered is None for each in pages),
         verdicts=dict(Counter(each.verdict for each in pages if each.verdict)),
-        precision=_precision(pages),
+        precision=precision(each.verdict for each in pages),
         to_detect=_times(each.told - each.began for each in pages),
         to_answer=_to_answer(pages),
         to_resolve=_times(e.resolved - e.opened for e in pages if e.resolved is not None),
@@ -159,14 +143,6 @@ def is_off_hours(at: datetime, zone: ZoneInfo) -> bool:
     """Whether most people would rather not be called then."""
     local = at.astimezone(zone)
     return local.weekday() >= 5 or not NIGHT[1] <= local.hour < NIGHT[0]
-
-
-def interval(real: int, judged: int) -> tuple[float, float]:
-    """The exact 95 % interval of a share: Clopper and Pearson, Biometrika 26 (1934)."""
-    tail = (1 - CONFIDENCE) / 2
-    low = 0.0 if real == 0 else float(betaincinv(real, judged - real + 1, tail))
-    high = 1.0 if real == judged else float(betaincinv(real + 1, judged - real, 1 - tail))
-    return low, high
 
 
 def patch(proposals: Sequence[Proposal], homeless: Collection[str] = ()) -> list[dict[str, Any]]:
@@ -214,20 +190,12 @@ def _parts(named: Iterable[tuple[str, Response]], zone: ZoneInfo) -> tuple[Part,
             off_hours=sum(is_off_hours(each.told, zone) for each in found),
             answered=sum(each.answered is not None for each in found),
             unwanted=sum(each.verdict in _UNWANTED for each in found),
-            precision=_precision(found),
+            precision=precision(each.verdict for each in found),
             to_answer=_to_answer(found),
         )
         for name, found in groups.items()
     ]
     return tuple(sorted(parts, key=lambda part: (-part.unwanted, -part.pages, part.name)))
-
-
-def _precision(pages: Sequence[Response]) -> Precision:
-    judged = sum(bool(each.verdict) for each in pages)
-    real = sum(each.verdict == "real" for each in pages)
-    if not judged:
-        return Precision(0, 0, len(pages), None, None, None)
-    return Precision(real, judged, len(pages) - judged, real / judged, *interval(real, judged))
 
 
 def _to_answer(pages: Iterable[Response]) -> Times:

@@ -13,11 +13,11 @@ from tocsin.assess.band import expected_band
 from tocsin.assess.gauges.kind import GaugeConfig
 from tocsin.assess.monitor import DetectorConfig, Monitor
 from tocsin.assess.page_budget import Calibration, PageBudget, overspent
-from tocsin.assess.precision import precision
 from tocsin.assess.prospects import Outlook
 from tocsin.domain.clock import from_minute, to_minute
 from tocsin.domain.evidence import EvidenceDay, Review
 from tocsin.domain.findings import Judgement
+from tocsin.domain.precision import precision
 from tocsin.engine.budgets import calibrations, outlooks
 from tocsin.engine.house import House
 from tocsin.engine.replay import Episode, Replayed, replay, settings_of, with_settings
@@ -72,7 +72,8 @@ class DetectorReading:
                 for b in self._house.desired.budgets
             ),
             teams=tuple(
-                TeamPrecision(team, precision(r for r in pages if r.team == team)) for team in teams
+                TeamPrecision(team, precision(r.verdict for r in pages if r.team == team))
+                for team in teams
             ),
             detectors=tuple(rows),
         )
@@ -155,7 +156,7 @@ class DetectorReading:
             page_limit=limit,
             incidents=len(lately),
             pages=sum(review.tier == 1 for review in lately),
-            precision=precision(mine),
+            precision=precision(r.verdict for r in mine),
         )
 
     def _as_it_is(self, monitor: Monitor) -> Monitor:
@@ -208,7 +209,7 @@ class DetectorReading:
             false_pages=false,
             unanswered=sum(not review.verdict for review in lately),
             is_overspent=overspent(false, budget, max(weeks, 1 / 7)),
-            precision=precision(mine),
+            precision=precision(r.verdict for r in mine),
             outlook=self._outlook(budget, now),
         )
 

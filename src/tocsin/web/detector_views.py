@@ -8,8 +8,8 @@ from datetime import datetime
 from typing import Protocol
 
 from tocsin.assess.page_budget import Calibration
-from tocsin.assess.precision import Precision
 from tocsin.assess.prospects import Outlook
+from tocsin.domain.precision import Precision
 
 Numbers = tuple[float | None, ...]
 

@@ -14,11 +14,11 @@ from tocsin.assess.band import expected_band
 from tocsin.assess.budget import ObjectiveStatus
 from tocsin.assess.burn import span, unreachable
 from tocsin.assess.monitor import Objective
-from tocsin.assess.tails import clopper_pearson_lower, clopper_pearson_upper
 from tocsin.domain.calls import Call
 from tocsin.domain.clock import from_minute
 from tocsin.domain.findings import Incident, Judgement, Verdict
 from tocsin.domain.series import Change, MinuteBlock
+from tocsin.domain.shares import exact_interval
 from tocsin.store.reads import Timeline
 from tocsin.web.objective_views import BurnView, ObjectiveView
 from tocsin.web.tone import Tone
@@ -348,8 +348,8 @@ def _interval(status: ObjectiveStatus) -> tuple[float | None, float | None]:
     """The exact 95 % interval of the share of good calls: 2.5 % beyond either end."""
     if not status.total or status.mean is not None:
         return None, None
-    low = 1.0 - float(clopper_pearson_upper(status.bad, status.total, 0.975))
-    return low, 1.0 - float(clopper_pearson_lower(status.bad, status.total, 0.975))
+    low, high = exact_interval(status.bad, status.total)
+    return 1.0 - high, 1.0 - low
 
 
 def _unreachable(status: ObjectiveStatus) -> tuple[str, ...]:

@@ -224,6 +224,6 @@ def test_clustered_slices_do_not_pass_for_independent_ones() -> None:
 
 
 def _bounds(bad: float, total: float) -> tuple[float, float]:
-    from tocsin.assess.tails import clopper_pearson_lower, clopper_pearson_upper
+    from tocsin.domain.shares import clopper_pearson_lower, clopper_pearson_upper
 
     return float(clopper_pearson_lower(bad, total)), float(clopper_pearson_upper(bad, total))

@@ -117,7 +117,7 @@ def test_a_composite_that_burns_pages() -> None:
 
 def test_bounds_of_a_weighted_share_cover_the_true_one() -> None:
     """By simulation: the effective number of calls is neither too bold nor useless."""
-    from tocsin.assess.tails import clopper_pearson_lower, clopper_pearson_upper
+    from tocsin.domain.shares import clopper_pearson_lower, clopper_pearson_upper
 
     rng = np.random.default_rng(7)
     rates, sizes, weights = np.array([0.02, 0.08]), np.array([200, 900]), np.array([0.5, 0.5])

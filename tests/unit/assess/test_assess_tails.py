@@ -10,7 +10,8 @@ from scipy import stats
 from scipy.special import betaln, gammaln, logsumexp
 
 from tocsin.assess.scan import Limits, scan
-from tocsin.assess.tails import clopper_pearson_lower, clopper_pearson_upper, surprise
+from tocsin.assess.tails import surprise
+from tocsin.domain.shares import clopper_pearson_lower, clopper_pearson_upper
 
 
 def shapes(rate: float, rho: float) -> tuple[float, float]:

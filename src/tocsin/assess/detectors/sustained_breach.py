@@ -12,10 +12,11 @@ import numpy.typing as npt
 from tocsin.assess.burn import burns_faster
 from tocsin.assess.monitor import DetectorConfig, Monitor
 from tocsin.assess.ring import Counts
-from tocsin.assess.tails import clopper_pearson_lower, surprise
+from tocsin.assess.tails import surprise
 from tocsin.assess.window import MAX_PERSISTENCE, Window
 from tocsin.assess.wording import counted, percent
 from tocsin.domain.findings import Judgement, Verdict
+from tocsin.domain.shares import clopper_pearson_lower
 
 _BINOMIAL = 1e-8
 
