@@ -16,6 +16,7 @@ from tocsin.domain.errors import IntakeError
 from tocsin.domain.findings import IncidentState
 from tocsin.engine import outside, waiting
 from tocsin.engine.outside import Outside
+from tocsin.engine.tick import Arrival
 from tocsin.store import inbox
 from tocsin.store.telemetry import Telemetry
 
@@ -196,9 +197,9 @@ def test_a_page_behind_more_than_is_held_goes_first_and_old_news_of_it_changes_n
     decided: list[list[str]] = []
     reconsider = bench.house.reconsider
 
-    def watched(arrived: Any = (), about: Any = None) -> Any:
-        decided.append([each.labels["monitor"] for each in about])
-        return reconsider(arrived, about)
+    def watched(arrival: Arrival) -> Any:
+        decided.append([each.labels["monitor"] for each in arrival.changed])
+        return reconsider(arrival)
 
     monkeypatch.setattr(bench.house, "reconsider", watched)
     for number in range(6):

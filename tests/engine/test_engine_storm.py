@@ -5,16 +5,20 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tocsin.domain.clock import iso
 from tocsin.domain.errors import StoreError
 from tocsin.domain.findings import Alert, AlertState, Incident
+from tocsin.engine.deciding import route_all
+from tocsin.engine.expiring import ENDS, Expiring
 from tocsin.engine.rules import compile_desired
-from tocsin.engine.tick import settle
+from tocsin.engine.tick import Arrival, settle
 from tocsin.engine.waiting import AT_ONCE, Labelled, Sender, Understood, next_ones
 from tocsin.intake.alerts.incoming import Incoming
 from tocsin.spec.desired import load_text
@@ -107,11 +111,11 @@ def test_deciding_about_what_changed_is_deciding_about_everything(seed: int) -> 
     for _ in range(60):
         now += timedelta(seconds=rng.choice([1, 20, 240]))
         changed = [changed_alert(rng, now, part) for n in range(rng.randint(1, 4))]
-        for store in (whole, part):
-            with store.transaction() as tx:
-                tx.put_alerts(changed)
+        with whole.transaction() as tx:
+            tx.put_alerts(changed)
         everything = settle(rules, None, whole, now)
-        some = settle(rules, None, part, now, about=changed)
+        told = Arrival({alert.fingerprint: alert for alert in changed}, changed)
+        some = settle(rules, None, part, now, arrival=told)
         groups = {whole.incident(i).group_key for i in incidents_of(whole, changed)}  # type: ignore[union-attr]
         theirs = [c for c in everything.incident_changes if c.after.group_key in groups]
         assert list(some.incident_changes) == theirs
@@ -125,17 +129,48 @@ def test_deciding_about_what_changed_is_deciding_about_everything(seed: int) -> 
 
 def test_where_alerts_bear_on_each_other_everything_is_decided() -> None:
     rules = compile_desired(load_text(CONFIG.rstrip() + INHIBIT))
-    store, slow = StateStore.open(":memory:"), alert("a0", "slow")
-    with store.transaction() as tx:
-        tx.put_alert(slow)
-    settle(rules, None, store, NOW, about=[slow])
-    down = alert("a1", "down")
-    with store.transaction() as tx:
-        tx.put_alert(down)
-    settle(rules, None, store, NOW, about=[down])
+    store = StateStore.open(":memory:")
+    for told in (alert("a0", "slow"), alert("a1", "down")):
+        settle(rules, None, store, NOW, arrival=Arrival({told.fingerprint: told}, [told]))
     quiet = {i.labels["signal"]: i.suppressed_by for i in store.incidents().values()}
     assert quiet == {"slow": "inhibition:inhibit[1]", "down": ""}
     store.close()
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_what_is_known_of_alerts_decides_as_looking_afresh(seed: int) -> None:
+    desired = load_text(CONFIG.rstrip() + INHIBIT)
+    rules, rng, now = compile_desired(desired), random.Random(seed), NOW
+    store, found = StateStore.open(":memory:"), set[str]()
+    for _ in range(60):
+        now += timedelta(seconds=rng.choice([1, 20, 240]))
+        with store.transaction() as tx:
+            tx.put_alerts([changed_alert(rng, now, store) for _ in range(3)])
+        again = route_all(rules, store.alerts(), now)
+        assert again == route_all(compile_desired(desired), store.alerts(), now)
+        found |= {one.decision.suppressed_by for one in again}
+        found |= {one.decision.labels.get("late", "") for one in again}
+    assert found == {"", "yes", "inhibition:inhibit[1]"}
+    store.close()
+
+
+def test_an_alert_ends_when_it_was_not_told_again_in_time() -> None:
+    expiring, known = Expiring(NOW), {k: alert(k, "slow") for k in ("a", "b", "c")}
+
+    def tell(key: str, minutes: int) -> None:
+        evidence = {ENDS: iso(NOW + timedelta(minutes=minutes))}
+        known[key] = replace(known[key], evidence=evidence)
+        expiring.note([known[key]])
+
+    def over(minutes: int) -> list[str]:
+        return [each.fingerprint for each in expiring.over(known, NOW + timedelta(minutes=minutes))]
+
+    tell("a", 4)
+    tell("b", 4)
+    tell("b", 9)  # again, until later
+    tell("c", 9)
+    tell("c", 5)  # earlier than was promised
+    assert (over(3), over(4), over(4), over(6), over(9)) == ([], ["a"], [], ["c"], ["b"])
 
 
 def alert(key: str, signal: str) -> Alert:

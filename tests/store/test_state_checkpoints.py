@@ -17,7 +17,7 @@ from tocsin.domain.errors import StoreError
 from tocsin.domain.findings import LedgerEvent
 from tocsin.engine.notary import Notary
 from tocsin.store.checkpoints import SigningKey, VerifyingKey, audit, checkpoint_of, to_row
-from tocsin.store.ledger import Head, LedgerEntry, seal, to_export
+from tocsin.store.ledger import Head, LedgerEntry, from_export, seal, to_export
 from tocsin.store.ledger_files import read, write
 from tocsin.store.state import StateStore
 
@@ -69,7 +69,8 @@ def chained(rows: Rows) -> Rows:
     for row in rows[1:]:
         told = LedgerEvent(T0, row["kind"], row["actor"], row["subject"], row["reason"],
                            row["data"])  # fmt: skip
-        entries.append(seal(told, head, row["at"]))
+        sealed = seal(told, head, row["at"])
+        entries.append(from_export({**sealed, "data": json.loads(sealed["data"])}))
         head = Head(entries[-1].seq, entries[-1].hash)
     header = {**rows[0], "head": {"seq": head.seq, "hash": head.hash}}
     return [header, *map(to_export, entries)]

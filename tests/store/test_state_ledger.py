@@ -22,8 +22,10 @@ from tocsin.store.ledger import (
     Head,
     LedgerEntry,
     canonical,
+    encoded,
     from_export,
     jsonable,
+    plain,
     seal,
     to_export,
     verify,
@@ -40,9 +42,14 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[StateStore
 def chain(events: list[LedgerEvent]) -> list[LedgerEntry]:
     entries, head = [], Head()
     for number, each in enumerate(events):
-        entries.append(seal(each, head, 1_000 + number))
+        entries.append(sealed(each, head, 1_000 + number))
         head = Head(entries[-1].seq, entries[-1].hash)
     return entries
+
+
+def sealed(told: LedgerEvent, head: Head, at_us: int) -> LedgerEntry:
+    row = seal(told, head, at_us)
+    return from_export({**row, "data": json.loads(row["data"])})
 
 
 def head_of(entries: list[LedgerEntry]) -> Head:
@@ -171,8 +178,21 @@ def test_values_become_json_that_means_the_same(value: Any, expected: Any) -> No
     assert json.loads(canonical(jsonable(value))) == expected
 
 
+WORDS = st.text(max_size=4) | st.sampled_from(["\x00", "\ud800", "\U0001f600", "\\ud800"])
+LEAVES = st.none() | st.booleans() | st.integers() | st.floats() | WORDS | st.just(T0)
+KEYS = WORDS | st.integers(0, 20) | st.none()
+
+
+@given(st.recursive(LEAVES, lambda inner: st.lists(inner, max_size=3)
+                    | st.tuples(inner) | st.dictionaries(KEYS, inner, max_size=3)))  # fmt: skip
+def test_what_is_encoded_at_once_is_what_is_made_plain_first(value: Any) -> None:
+    assert encoded(value) == canonical(jsonable(value))
+    if (text := plain(value)) is not None:
+        assert json.loads(text) == value
+
+
 def test_a_time_is_part_of_what_is_sealed() -> None:
-    entry = seal(event(at=datetime.fromisoformat("2026-01-01T00:00:00Z")), Head(), 5)
+    entry = sealed(event(at=datetime.fromisoformat("2026-01-01T00:00:00Z")), Head(), 5)
     assert verify([entry]) is None
     broken = verify([replace(entry, at_us=6)])
     assert broken is not None

@@ -56,9 +56,15 @@ def group_key(labels: Labels, group_by: Iterable[str]) -> str:
 
 def grouped(routed: Iterable[Routed], group_by: Sequence[str]) -> dict[str, list[Routed]]:
     """Members per group key, each group ordered by fingerprint."""
+    alike: dict[tuple[str, ...], list[Routed]] = {}
+    for member in routed:
+        labels = member.decision.labels
+        alike.setdefault(tuple([labels.get(name, "") for name in group_by]), []).append(member)
     groups: dict[str, list[Routed]] = {}
-    for member in sorted(routed, key=lambda member: member.alert.fingerprint):
-        groups.setdefault(group_key(member.decision.labels, group_by), []).append(member)
+    for members in alike.values():
+        groups.setdefault(group_key(members[0].decision.labels, group_by), []).extend(members)
+    for members in groups.values():
+        members.sort(key=_fingerprint)
     return groups
 
 
@@ -67,13 +73,16 @@ def picture(members: Sequence[Routed]) -> Picture:
     loud = [member for member in members if not member.decision.suppressed_by]
     speaking = sorted(loud or members, key=_urgency)
     lead = speaking[0]
+    distinct: dict[object, Decision] = {}  # of many who are told alike the first speaks
+    for member in speaking:
+        distinct.setdefault(_told(member.decision), member.decision)
     return Picture(
-        alerts=tuple(sorted(member.alert.fingerprint for member in members)),
+        alerts=tuple(sorted([member.alert.fingerprint for member in members])),
         tier=lead.decision.tier,
-        receivers=_union(member.decision.receivers for member in speaking),
-        policies=_union((member.decision.policy,) for member in speaking if member.decision.policy),
-        digest=next((m.decision.digest for m in speaking if m.decision.digest), ""),
-        run=_union(member.decision.run for member in speaking),
+        receivers=_union(decision.receivers for decision in distinct.values()),
+        policies=_union((decision.policy,) for decision in distinct.values() if decision.policy),
+        digest=next((decision.digest for decision in distinct.values() if decision.digest), ""),
+        run=_union(decision.run for decision in distinct.values()),
         route=lead.decision.route,
         reason=lead.alert.reason or lead.decision.reason,
         labels=_shared(members),
@@ -96,6 +105,15 @@ def title_of(labels: Labels) -> str:
     return f"{title} ({env})" if env and env != "prod" else title
 
 
+def _fingerprint(member: Routed) -> str:
+    return member.alert.fingerprint
+
+
+def _told(decision: Decision) -> tuple[object, ...]:
+    """Who is told, and what is done."""
+    return decision.receivers, decision.policy, decision.digest, decision.run
+
+
 def _urgency(member: Routed) -> tuple[int, bool, float, str]:
     alert, decision = member.alert, member.decision
     return (
@@ -112,12 +130,12 @@ def _union(lists: Iterable[Iterable[str]]) -> tuple[str, ...]:
 
 def _shared(members: Sequence[Routed]) -> dict[str, str]:
     """Labels that every member has with the same value; the tier is the incident's to say."""
-    first = members[0].decision.labels
-    return {
-        name: value
-        for name, value in first.items()
-        if name != "tier" and all(member.decision.labels.get(name) == value for member in members)
-    }
+    shared = {n: text for n, text in members[0].decision.labels.items() if n != "tier"}
+    for member in members:
+        labels = member.decision.labels
+        if not shared.items() <= labels.items():
+            shared = {n: text for n, text in shared.items() if labels.get(n) == text}
+    return shared
 
 
 def _finding(lead: Routed) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from typing import Any
 
 from tocsin.alerts.changes import IncidentChange
 from tocsin.alerts.responder import Refused
@@ -24,9 +25,14 @@ def commit(
     changes: Sequence[IncidentChange],
     outcomes: Sequence[Outcome],
     events: Sequence[LedgerEvent] = (),
+    beside: Callable[[Any], None] = lambda _: None,
 ) -> None:
-    """Write everything, in the order it was decided. Conflict leaves nothing behind."""
+    """Write everything, in the order it was decided. Conflict leaves nothing behind.
+
+    beside: writes with the transaction what else is true with it.
+    """
     with state.transaction() as tx:
+        beside(tx)
         tx.put_alerts(alerts)
         tx.append_all(events)
         for change, result in zip(changes, outcomes, strict=True):

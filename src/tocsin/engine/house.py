@@ -7,7 +7,7 @@ in the clock they give it and in how often they call `tick`.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -27,7 +27,7 @@ from tocsin.assess.window import Window
 from tocsin.domain.clock import Clock, from_minute, to_minute
 from tocsin.domain.dependencies import Dependency, about, standing
 from tocsin.domain.errors import Conflict, TocsinError
-from tocsin.domain.findings import Alert, Incident, Judgement, LedgerEvent, Verdict
+from tocsin.domain.findings import Incident, Judgement, LedgerEvent, Verdict
 from tocsin.domain.ports import History, MinuteSource
 from tocsin.domain.series import Ratio, SeriesId
 from tocsin.engine.arranging import Arranging, with_arrangements
@@ -41,7 +41,7 @@ from tocsin.engine.naming import Renamed
 from tocsin.engine.restating import Moved, Owed, restate, restated_event
 from tocsin.engine.rules import Rules, compile_desired
 from tocsin.engine.tally import Tally
-from tocsin.engine.tick import Decided, follow, settle, tick
+from tocsin.engine.tick import Arrival, Decided, follow, settle, tick
 from tocsin.spec.desired import Desired
 from tocsin.spec.retention import WARM_UP_DAYS
 from tocsin.store.row_kinds import segment_kinds
@@ -171,19 +171,14 @@ class House:
         with self._lock:
             yield
 
-    def reconsider(
-        self, arrived: Collection[str] = (), about: Sequence[Alert] | None = None
-    ) -> Decided:
-        """Decide anew about every alert as it stands: others raised or ended some.
+    def reconsider(self, arrival: Arrival | None = None) -> Decided:
+        """Decide anew about every alert as it stands, or about what others told of theirs.
 
-        arrived: fingerprints of those that others just raised; they are explained as our own are.
-        about: those that others raised or ended, when it is known. Nothing is judged; our own
-        alerts stay as the last tick left them.
+        Nothing is judged; our own alerts stay as the last tick left them.
         """
         with self._lock:
             explain, now = self._witness().explain, self.clock.now()
-            state = self.conductor.state
-            return settle(self.present(now), None, state, now, explain, arrived, about)
+            return settle(self.present(now), None, self.conductor.state, now, explain, arrival)
 
     def present(self, now: datetime) -> Rules:
         """The rules with what people arranged beside the configuration."""

@@ -25,9 +25,10 @@ import structlog
 from tocsin.domain.clock import iso, parse_iso
 from tocsin.domain.errors import IntakeError
 from tocsin.domain.findings import Alert, AlertState, LedgerEvent, fingerprint
+from tocsin.engine.expiring import ENDS, Expiring
 from tocsin.engine.hooks import Hook, Hooks
 from tocsin.engine.house import House
-from tocsin.engine.tick import EXPLAINED
+from tocsin.engine.tick import EXPLAINED, Arrival
 from tocsin.engine.waiting import Labelled, Reading, Sender, Understood, next_ones
 from tocsin.intake.alerts import FORMATS
 from tocsin.intake.alerts.incoming import Incoming, Told
@@ -35,12 +36,13 @@ from tocsin.spec.services import Service
 from tocsin.store import inbox
 from tocsin.store.inbox import Letter
 from tocsin.store.leases import LeaseLost
+from tocsin.store.transaction import Transaction
 
 log = structlog.get_logger(__name__)
 # Alerts that are understood and wait.
 MOST_WAITING = 20_000
 BETWEEN_LOOKS = timedelta(seconds=1)
-_ENDS, _STARTS, _AS_OF = "ends_at", "starts_at", "as_of"
+_STARTS, _AS_OF = "starts_at", "as_of"
 _LETTER = "letter"  # the number of the last request that told of it
 # What stays known of an alert, whatever is told of it next.
 KEPT = EXPLAINED | {_LETTER}
@@ -56,12 +58,12 @@ class Outside:
         self._house = house
         self._hooks = Hooks(lambda: house.desired)
         self._keep_changes: KeepChanges | None = None
+        self._expiring: Expiring | None = None
         self._open_since = house.clock.now()
         self._looked: datetime | None = None
         self._wake: Callable[[], None] = lambda: None
         self._lock = threading.Lock()
         self._reading = Reading()
-        self._begun: list[str] = []  # fingerprints of alerts that nobody has explained yet
 
     def then(self, wake: Callable[[], None], keep_changes: KeepChanges | None = None) -> None:
         """Call `wake` whenever something was decided, so that nobody waits for the courier.
@@ -109,7 +111,7 @@ class Outside:
         """
         with self._lock:
             told = Understood(sender, at, tuple(self._labelled(sender, one) for one in alerts))
-            return self._decided(self._take((told,)))
+            return self._take((told,))
 
     def work(self) -> int:
         """Read everything in the inbox and decide; returns how many alerts changed.
@@ -118,6 +120,7 @@ class Outside:
         alert of a request those beside it.
         """
         if not self._house.conductor.conducts:
+            self._expiring = None
             return 0  # another process reads what arrived here
         changed = 0
         with self._lock:
@@ -131,38 +134,25 @@ class Outside:
                 taken, waiting = next_ones(waiting)
                 try:
                     is_page = any(each.is_page for each in taken)
-                    begun = self._decided(
-                        self._take_each(taken), MOST_EXPLAINED if is_page else explained
-                    )
+                    begun = self._take_each(taken, MOST_EXPLAINED if is_page else explained)
                     changed += begun
                     explained = max(explained - begun, 0)
                 except LeaseLost:
                     return changed
-            changed += self._decided(self._expire())
+            changed += self._expire()
         return changed
 
-    def _decided(self, changed: Sequence[Alert], explained: int = MOST_EXPLAINED) -> int:
-        """How many alerts changed, after it was decided about them, if there are any.
-
-        explained: how many of those that begin are explained; in a storm none waits for that.
-        """
-        begun, self._begun = self._begun[:explained], []
-        if changed:
-            self._house.reconsider(begun, changed)
-            self._wake()
-        return len(changed)
-
-    def _take_each(self, taken: Sequence[Understood]) -> list[Alert]:
+    def _take_each(self, taken: Sequence[Understood], explained: int) -> int:
         """Take all of them, or each by itself where one of them cannot be stored."""
         try:
-            return self._take(taken)
+            return self._take(taken, explained)
         except LeaseLost:
             raise
         except Exception:  # noqa: BLE001 (which of them it was is found out below)
-            changed: list[Alert] = []
+            changed = 0
             for each in taken:
                 try:
-                    changed += self._take((each,))
+                    changed += self._take((each,), explained)
                 except LeaseLost:
                     raise
                 except Exception:  # tried again the next time
@@ -255,34 +245,48 @@ class Outside:
             self._keep_changes(rows, _batch(letter))
         return replace(told, faults=tuple(faults))
 
-    def _take(self, taken: Sequence[Understood]) -> list[Alert]:
-        """Write what alerts say, and settle the letters they came in, in one transaction."""
+    def _take(self, taken: Sequence[Understood], explained: int = MOST_EXPLAINED) -> int:
+        """Decide about what alerts say, write it and settle the letters they came in, in one
+        transaction; returns how many changed.
+
+        explained: how many of those that begin are explained; in a storm none waits for that.
+        """
         changed, put, events = list[Alert](), dict[str, Alert](), list[LedgerEvent]()
+        begun: list[str] = []
         with self._house.undisturbed():
-            known = self._house.state.alerts()
-            keys = {key for each in taken for one in each.alerts for key in one.keys}
+            held = self._held({key for each in taken for one in each.alerts for key in one.keys})
+            for each in taken:
+                for one in each.alerts:
+                    for alert in self._alerts(each, one, held):
+                        before = held.get(alert.fingerprint)
+                        was = AlertState.RESOLVED if before is None else before.state
+                        if not (was is alert.state is AlertState.RESOLVED):
+                            changed.append(alert)
+                        put[alert.fingerprint] = held[alert.fingerprint] = alert
+                        line = _events(alert, before, each)
+                        if line and alert.state is AlertState.FIRING:
+                            begun.append(alert.fingerprint)
+                        events += line
+            self._decide(Arrival(put, changed, events, begun[:explained], _settling(taken)))
+        return len(changed)
+
+    def _decide(self, arrival: Arrival) -> None:
+        """Decide about what changed and write it, or only write it where nothing did."""
+        if arrival.changed:
+            self._house.reconsider(arrival)
+            self._wake()
+        else:
             with self._house.conductor.deciding() as tx:
-                held = tx.alerts(keys - known.keys()) | {k: known[k] for k in keys & known.keys()}
-                for each in taken:
-                    for one in each.alerts:
-                        for alert in self._alerts(each, one, held):
-                            before = held.get(alert.fingerprint)
-                            was = AlertState.RESOLVED if before is None else before.state
-                            if not (was is alert.state is AlertState.RESOLVED):
-                                changed.append(alert)
-                            put[alert.fingerprint] = held[alert.fingerprint] = alert
-                            line = _events(alert, before, each)
-                            if line and alert.state is AlertState.FIRING:
-                                self._begun.append(alert.fingerprint)
-                            events += line
-                for each in taken:
-                    if each.letter is not None and each.faults:
-                        inbox.settle(tx, [each.id], reason="; ".join(each.faults)[:1000])
-                inbox.settle(tx, [each.id for each in taken if not each.faults])
-                inbox.tidy(tx, taken[-1].at)
-                tx.put_alerts(list(put.values()))
-                tx.append_all(events)
-        return changed
+                arrival.settle(tx)
+                tx.put_alerts(list(arrival.alerts.values()))
+        if self._expiring is not None:
+            self._expiring.note(arrival.alerts.values())
+
+    def _held(self, keys: set[str]) -> dict[str, Alert]:
+        """Those of the alerts that are known, resolved ones too."""
+        known = self._house.state.alerts()
+        with self._house.state.reading() as tx:
+            return tx.alerts(keys - known.keys()) | {k: known[k] for k in keys & known.keys()}
 
     def _alerts(
         self, told: Understood, labelled: Labelled, held: Mapping[str, Alert]
@@ -347,38 +351,42 @@ class Outside:
     def _evidence(self, one: Incoming, at: datetime) -> dict[str, Any]:
         found: dict[str, Any] = {_STARTS: iso(one.starts), _AS_OF: iso(one.as_of or at)}
         if one.ends is not None and one.state == "firing":
-            found[_ENDS] = iso(one.ends)
+            found[ENDS] = iso(one.ends)
         texts = {"description": one.description, "link": one.link, "runbook": one.runbook}
         found |= {name: text for name, text in texts.items() if text}
         return found | ({"details": dict(one.details)} if one.details else {})
 
-    def _expire(self) -> list[Alert]:
-        """End alerts whose sender promised to tell again and did not."""
+    def _expire(self) -> int:
+        """End alerts whose sender promised to tell again and did not; returns how many."""
         now = self._house.clock.now()
         if self._looked is not None and now - self._looked < BETWEEN_LOOKS:
-            return []
+            return 0
         self._looked = now
         with self._house.undisturbed():
-            over = [
-                alert
-                for alert in self._house.state.alerts().values()
-                if _ENDS in alert.evidence and self._expires(alert) <= now
-            ]
+            known = self._house.state.alerts()
+            if self._expiring is None:
+                self._expiring = Expiring(self._open_since)
+                self._expiring.note(known.values())
+            over = self._expiring.over(known, now)
             if over:
                 ended = [replace(a, state=AlertState.RESOLVED, updated=now) for a in over]
                 events = [_events(a, before, None) for a, before in zip(ended, over, strict=True)]
-                with self._house.conductor.deciding() as tx:
-                    tx.put_alerts(ended)
-                    tx.append_all([event for found in events for event in found])
-        return over
+                put = {alert.fingerprint: alert for alert in ended}
+                self._decide(Arrival(put, ended, [event for found in events for event in found]))
+        return len(over)
 
-    def _expires(self, alert: Alert) -> datetime:
-        """When an alert ends that is not told again: its sender had as long as it promised.
 
-        What we were away for does not count: nobody could have told us then.
-        """
-        ends = parse_iso(str(alert.evidence[_ENDS]))
-        return max(ends, self._open_since + (ends - alert.updated))
+def _settling(taken: Sequence[Understood]) -> Callable[[Transaction], None]:
+    """Says in a transaction what became of letters."""
+
+    def settle(tx: Transaction) -> None:
+        for each in taken:
+            if each.letter is not None and each.faults:
+                inbox.settle(tx, [each.id], reason="; ".join(each.faults)[:1000])
+        inbox.settle(tx, [each.id for each in taken if not each.faults])
+        inbox.tidy(tx, taken[-1].at)
+
+    return settle
 
 
 def _events(alert: Alert, before: Alert | None, told: Understood | None) -> list[LedgerEvent]:

@@ -17,6 +17,7 @@ from tocsin.assess.judge import Compiled, compile_monitors
 from tocsin.assess.monitor import ratios, wishes
 from tocsin.assess.page_budget import listening, own_threshold
 from tocsin.engine.feed import Watched
+from tocsin.engine.knowing import Knowing
 from tocsin.routing.alike import Alike, alike
 from tocsin.routing.escalation import snapshot
 from tocsin.routing.match import compile_or_unreadable
@@ -31,13 +32,14 @@ class Rules:
 
     monitors: as they are judged, detectors whose evidence is kept from low on. least: the evidence
     each of those asks for by itself. used, causes: which dependencies may explain several alerts;
-    None when none may.
+    None when none may. knowing: what is remembered of alerts that were looked at.
     """
 
     desired: Desired
     monitors: Compiled
     router: Router
     alike: Alike
+    knowing: Knowing
     lifecycle: LifecycleConfig
     incidents: IncidentConfig
     silences: tuple[SilenceWindow, ...]
@@ -66,11 +68,23 @@ def compile_desired(desired: Desired) -> Rules:
     defaults = policy.defaults
     router = compile_policy(policy)
     common = defaults.common_cause
+    inhibitions = tuple(
+        Inhibition(
+            rule.name or f"inhibit[{number}]",
+            compile_or_unreadable(rule.source).holds,
+            compile_or_unreadable(rule.target).holds,
+            rule.equal,
+            mutes=rule.mode == "mute",
+        )
+        for number, rule in enumerate(policy.inhibit, start=1)
+    )
+    remembering = alike(router)
     return Rules(
         desired=desired,
         monitors=compile_monitors(map(listening, desired.monitors)),
         router=router,
-        alike=alike(router),
+        alike=remembering,
+        knowing=Knowing(remembering, inhibitions),
         lifecycle=LifecycleConfig(
             identity=defaults.identity,
             pending={
@@ -90,16 +104,7 @@ def compile_desired(desired: Desired) -> Rules:
             )
             for silence in policy.silences
         ),
-        inhibitions=tuple(
-            Inhibition(
-                rule.name or f"inhibit[{number}]",
-                compile_or_unreadable(rule.source).holds,
-                compile_or_unreadable(rule.target).holds,
-                rule.equal,
-                mutes=rule.mode == "mute",
-            )
-            for number, rule in enumerate(policy.inhibit, start=1)
-        ),
+        inhibitions=inhibitions,
         watched=Watched(
             ratios(desired.monitors), tuple(desired.services), wishes(desired.monitors)
         ),

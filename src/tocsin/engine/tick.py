@@ -11,29 +11,28 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Any
 
-from tocsin.alerts.causes import causes, fold_children, is_parent
+from tocsin.alerts.causes import causes, is_parent
 from tocsin.alerts.changes import IncidentChange
 from tocsin.alerts.freeze import freeze_events
-from tocsin.alerts.grouping import Routed, grouped
+from tocsin.alerts.grouping import Routed
 from tocsin.alerts.holding import RuleChange, rule_changes
 from tocsin.alerts.incidents import fold_incidents
 from tocsin.alerts.inhibit import MARK as INHIBITED
-from tocsin.alerts.inhibit import concerns, lingering
 from tocsin.alerts.lifecycle import AlertChange, AlertChanges, fold
-from tocsin.alerts.silence import Suppressions, suppressions
 from tocsin.assess.judge import judge
 from tocsin.assess.window import Window
-from tocsin.domain.clock import iso, to_minute
+from tocsin.domain.clock import to_minute
 from tocsin.domain.dependencies import DependencyStatus
 from tocsin.domain.errors import Conflict
-from tocsin.domain.findings import Alert, Incident, LedgerEvent, Verdict
+from tocsin.domain.findings import Alert, AlertState, Incident, LedgerEvent, Verdict
 from tocsin.domain.ports import State
 from tocsin.engine.budgets import Budgets
 from tocsin.engine.commit import commit
+from tocsin.engine.deciding import concerned, route_all
 from tocsin.engine.feed import Feed
 from tocsin.engine.rules import Rules
-from tocsin.routing.classify import facts_of
 from tocsin.routing.outcome import Happening, Outcome, alert_event, outcome
 
 MessagesAbout = Callable[[str], Sequence[tuple[str, str]]]
@@ -83,6 +82,30 @@ class Decided:
         return not (self.alerts or self.incident_changes)
 
 
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """What others told of their alerts, to be decided and written at once.
+
+    alerts: as they are to be kept, by fingerprint. changed: every change of them, in order. begun:
+    fingerprints of those that are explained as our own are. settle: says in the transaction that
+    what told of them was read.
+    """
+
+    alerts: Mapping[str, Alert]
+    changed: Sequence[Alert]
+    events: Sequence[LedgerEvent] = ()
+    begun: Collection[str] = ()
+    settle: Callable[[Any], None] = lambda _: None
+
+    def onto(self, alerts: Mapping[str, Alert]) -> Mapping[str, Alert]:
+        """Every alert that is not resolved, after this."""
+        known = {**alerts, **self.alerts}
+        for key, alert in self.alerts.items():
+            if alert.state is AlertState.RESOLVED:
+                del known[key]
+        return known
+
+
 def tick(
     rules: Rules,
     window: Window,
@@ -128,25 +151,29 @@ def settle(
     state: State,
     now: datetime,
     explain: Explain = lambda alert, _: alert,
-    arrived: Collection[str] = (),
-    about: Sequence[Alert] | None = None,
+    arrival: Arrival | None = None,
 ) -> Decided:
     """Decide about `verdicts` and commit it; see `decide`.
 
-    about: without verdicts, the alerts that changed; what they cannot bear on is left alone. None
-    looks at everything. Raises Conflict if people change the same incidents faster than five
-    attempts.
+    arrival: without verdicts, what others told; it is written in the same transaction, and what it
+    cannot bear on is left alone. None looks at everything. Raises Conflict if people change the
+    same incidents faster than five attempts.
     """
     for attempt in range(ATTEMPTS):
         incidents, alerts = state.incidents(live_only=False), state.alerts()
-        if about is not None:
-            alerts, incidents = concerned(rules, about, alerts, incidents, now)
+        if arrival is not None:
+            alerts = arrival.onto(alerts)
+            alerts, incidents = concerned(rules, arrival.changed, alerts, incidents, now)
         decided = decide(
             rules, verdicts, alerts, incidents, now, explain, state.messages_about,
-            state.dependencies(), arrived,
+            state.dependencies(), arrival.begun if arrival else (),
         )  # fmt: skip
         try:
-            if not decided.is_empty:
+            if arrival is not None:
+                told = {**arrival.alerts, **{a.fingerprint: a for a in decided.alerts}}
+                commit(state, tuple(told.values()), decided.incident_changes, decided.outcomes,
+                       (*arrival.events, *alert_events(decided)), arrival.settle)  # fmt: skip
+            elif not decided.is_empty:
                 commit(state, decided.alerts, decided.incident_changes, decided.outcomes,
                        alert_events(decided))  # fmt: skip
             return decided
@@ -154,32 +181,6 @@ def settle(
             if attempt == ATTEMPTS - 1:
                 raise
     raise AssertionError("unreachable")
-
-
-def concerned(
-    rules: Rules,
-    about: Sequence[Alert],
-    alerts: Mapping[str, Alert],
-    incidents: Mapping[str, Incident],
-    now: datetime,
-) -> tuple[Mapping[str, Alert], Mapping[str, Incident]]:
-    """The alerts and incidents that those which changed may bear on: their groups, whole.
-
-    Everything, where an alert may bear on others than its own group: by inhibition, or as one of
-    several with one cause.
-    """
-    names = {alert.fingerprint for alert in about}
-    firing = {k: a for k in names if (a := alerts.get(k)) is not None and a.state != "pending"}
-    group_by = rules.incidents.group_by
-    keys = set(grouped(route_all(rules, firing, now), group_by))
-    keys |= {_group_of(alert) for alert in about if alert.incident_id}
-    near = {k: alert for k, alert in alerts.items() if k in names or _group_of(alert) in keys}
-    if any(_bears_on_others(rules, alert, now) for alert in (*about, *near.values())):
-        return alerts, incidents
-    moves = "for" in rules.alike.numbers  # a rule may give an alert another group in time
-    if moves and not keys.issuperset(grouped(route_all(rules, near, now), group_by)):
-        return alerts, incidents
-    return near, {key: incident for key, incident in incidents.items() if key in keys}
 
 
 def decide(
@@ -247,13 +248,11 @@ def fold_all(
     """Alerts after `verdicts`, and after that which dependencies explain several of them."""
     parents = {key: alert for key, alert in alerts.items() if is_parent(alert)}
     others = {key: alert for key, alert in alerts.items() if key not in parents}
-    names = {monitor.name for monitor in rules.monitors.monitors}
-    removed = {alert.labels.get("monitor", "") for alert in others.values()} - names
-    folded = (
-        AlertChanges((), others)
-        if verdicts is None
-        else fold(others, verdicts, names, now, rules.lifecycle, removed)
-    )
+    folded = AlertChanges((), others)
+    if verdicts is not None:
+        names = {monitor.name for monitor in rules.monitors.monitors}
+        removed = {alert.labels.get("monitor", "") for alert in others.values()} - names
+        folded = fold(others, verdicts, names, now, rules.lifecycle, removed)
     if rules.causes is None and not parents:
         return folded
     explaining = (
@@ -264,36 +263,6 @@ def fold_all(
     held = {alert.labels["monitor"] for alert in parents.values()}
     judged = held | {verdict.monitor for verdict in explaining}
     return folded.beside(fold(parents, explaining, judged, now, rules.lifecycle))
-
-
-def route_all(rules: Rules, firing: Mapping[str, Alert], now: datetime) -> list[Routed]:
-    """Every firing alert with its decision: classify, suppress, route, fold under its cause."""
-    parents = [alert for alert in firing.values() if is_parent(alert)]
-    firing = {key: alert for key, alert in firing.items() if not is_parent(alert)}
-    classified = {}
-    for key, alert in firing.items():
-        facts = facts_of(alert, (now - alert.since).total_seconds())
-        classified[key] = rules.alike.classify(alert.labels, facts)
-    quiet = Suppressions()
-    if rules.silences or rules.inhibitions:
-        seen: dict[str, Mapping[str, str | float]] = {
-            key: {**found.labels, **found.facts} for key, (_, found) in classified.items()
-        }
-        quiet = suppressions(seen, rules.silences, rules.inhibitions, now)
-    routed = []
-    for key, alert in firing.items():
-        muted = quiet.muted.get(key, "")
-        noted = _noted(alert, muted, quiet.notes.get(key, ""), now)
-        by = muted or lingering(noted.evidence, now)
-        routed.append(Routed(noted, rules.alike.route(*classified[key], by)))
-    if rules.causes is None or not parents:
-        return routed
-
-    def first_step(policy: str) -> Sequence[str]:
-        taken = rules.snapshot_of(policy, now)
-        return taken["steps"][0]["receivers"] if taken else ()
-
-    return fold_children(parents, routed, rules.used, now, rules.causes, first_step)
 
 
 def outcomes(
@@ -337,23 +306,6 @@ def alert_events(decided: Decided) -> tuple[LedgerEvent, ...]:
     return told + freeze_events(decided.alert_changes, decided.now)
 
 
-def _bears_on_others(rules: Rules, alert: Alert, now: datetime) -> bool:
-    """Whether an alert may explain alerts of other groups, or be explained by them."""
-    if is_parent(alert) or rules.used.by.get(alert.labels.get("service", "")):
-        return True
-    if not rules.inhibitions:
-        return False
-    facts = facts_of(alert, (now - alert.since).total_seconds())
-    found = rules.alike.classify(alert.labels, facts)[1]
-    values: Mapping[str, str | float] = {**found.labels, **found.facts}
-    return any(concerns(rule, values) for rule in rules.inhibitions)
-
-
-def _group_of(alert: Alert) -> str:
-    """The group of the incident it was last part of."""
-    return alert.incident_id.rpartition("-")[0]
-
-
 def _still_explained(alert: Alert, before: Mapping[str, Alert]) -> Alert:
     """A verdict replaces an alert's numbers every minute, not what was found out when it began."""
     known = before.get(alert.fingerprint)
@@ -371,11 +323,3 @@ def _told_by_lead(change: IncidentChange) -> IncidentChange:
     # What the alert says of itself goes before evidence that happens to be called the same.
     kept = {**change.after.evidence, **facts, **told, **budget}
     return replace(change, after=replace(change.after, evidence=kept))
-
-
-def _noted(alert: Alert, muted: str, note: str, now: datetime) -> Alert:
-    """The alert with what routing found out about it: its probable cause, or what inhibits it."""
-    found: dict[str, object] = {"note": note} if note else {}
-    if muted.startswith("inhibition:"):
-        found[INHIBITED] = {"by": muted, "at": iso(now)}
-    return replace(alert, evidence={**alert.evidence, **found}) if found else alert

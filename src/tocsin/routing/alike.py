@@ -29,7 +29,8 @@ Likeness = tuple[Any, ...]
 class Alike:
     """A router that remembers. Decides as `classify` and `route` do, only faster.
 
-    labels: names that any rule looks at or sets. numbers: for each fact, what it is held against.
+    labels: names that any rule looks at or sets, inhibition too. numbers: for each fact, what it
+    is held against.
     """
 
     router: Router
@@ -62,13 +63,13 @@ class Alike:
         decision, added = known
         return replace(decision, labels={**alert.labels, **added})
 
+    def side(self, fact: str, number: float) -> tuple[int, int]:
+        """On which side of every number that a fact is held against this one is."""
+        against = self.numbers.get(fact, ())
+        return bisect_left(against, number), bisect_right(against, number)
+
     def _like(self, labels: Labels, facts: Facts) -> Likeness:
-        sides = (
-            (bisect_left(against, facts[name]), bisect_right(against, facts[name]))
-            if name in facts
-            else None
-            for name, against in self.numbers.items()
-        )
+        sides = (self.side(name, facts[name]) if name in facts else None for name in self.numbers)
         # Whom an objective's alert policy or a budget's rule wants told as well; by severity too.
         also = tuple(sorted(item for item in labels.items() if item[0].startswith(ALSO)))
         return (*(labels.get(name, "") for name in self.labels), *sides, also)
@@ -79,6 +80,7 @@ def alike(router: Router) -> Alike:
     rules = [rule.source for rule in router.rules]
     nodes = list(_routes(router.policy.routes))
     conditions = [rule.when for rule in rules] + [node.when for node in nodes]
+    conditions += [side for rule in router.policy.inhibit for side in (rule.source, rule.target)]
     names = {name for condition in conditions for name in condition}
     names |= {name for rule in rules for name in rule.set}
     names |= {name for node in nodes for name in node.labels}

@@ -24,7 +24,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy.pool import StaticPool
 
 from tocsin.domain.errors import StoreError
-from tocsin.store.ledger import canonical
+from tocsin.store.ledger import serialised
 from tocsin.store.tables import METADATA
 
 MEMORY = ":memory:"
@@ -170,7 +170,7 @@ def _in_memory() -> Database:
         "sqlite://",
         poolclass=StaticPool,
         connect_args={"check_same_thread": False},
-        json_serializer=canonical,
+        json_serializer=serialised,
     )
     _configure_sqlite(engine, in_memory=True)
     database = Database(engine)
@@ -190,7 +190,7 @@ def _sqlite(target: str) -> sa.Engine:
     engine = sa.create_engine(
         f"sqlite:///{path}",
         connect_args={"check_same_thread": False, "timeout": BUSY_TIMEOUT_MS / 1000},
-        json_serializer=canonical,
+        json_serializer=serialised,
     )
     _configure_sqlite(engine, in_memory=False)
     return engine
@@ -205,7 +205,7 @@ def _by_url(target: str) -> sa.Engine:
     if url.drivername == "postgresql":
         url = url.set(drivername="postgresql+psycopg")
     try:
-        return sa.create_engine(url, json_serializer=canonical, pool_pre_ping=True)
+        return sa.create_engine(url, json_serializer=serialised, pool_pre_ping=True)
     except ModuleNotFoundError as error:
         raise StoreError(
             f"PostgreSQL needs the driver {error.name}: install tocsin[postgres]"

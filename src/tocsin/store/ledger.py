@@ -15,12 +15,23 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
+from json.encoder import encode_basestring_ascii as quoted
+from types import NoneType
 from typing import Any
 
 from tocsin.domain.clock import iso
 from tocsin.domain.findings import LedgerEvent
 
 GENESIS = "0" * 64
+_PLAIN = frozenset({str, int, bool, float, NoneType})
+_TEXT = frozenset({str})
+_REFUSED = ("\\u0000", "\\ud")  # as JSON escapes NUL and surrogates, those of a pair too
+
+
+class Encoded(str):
+    """The canonical JSON of a value, made once: what is hashed is what is stored."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +73,27 @@ def canonical(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
+def encoded(value: Any) -> Encoded:
+    """The canonical JSON of `jsonable(value)`; of what is plain JSON already, in one step."""
+    return plain(value) or Encoded(canonical(jsonable(value)))
+
+
+def plain(value: Any) -> Encoded | None:
+    """The canonical JSON of a value that `jsonable` would leave as it is, else None."""
+    if not _is_plain(value):
+        return None
+    try:
+        text = canonical(value)
+    except ValueError:  # NaN or infinity
+        return None
+    return None if any(escape in text for escape in _REFUSED) else Encoded(text)
+
+
+def serialised(value: Any) -> str:
+    """The text of a JSON column."""
+    return value if type(value) is Encoded else canonical(value)
+
+
 def jsonable(value: Any) -> Any:
     """`value` as plain JSON: RFC 3339 times, tuples as lists, sets sorted, NaN and infinity None.
 
@@ -96,29 +128,26 @@ def clean(text: str) -> str:
     return "".join("\ufffd" if "\ud800" <= char <= "\udfff" else char for char in text)
 
 
-def seal(event: LedgerEvent, head: Head, at_us: int) -> LedgerEntry:
-    """The entry that follows `head`."""
-    fields = {
+def seal(event: LedgerEvent, head: Head, at_us: int) -> dict[str, Any]:
+    """The entry that follows `head`, as the row that is stored."""
+    row: dict[str, Any] = {
         "seq": head.seq + 1,
         "at": at_us,
         "kind": clean(event.kind),
         "actor": clean(event.actor),
         "subject": clean(event.subject),
         "reason": clean(event.reason),
-        "data": jsonable(dict(event.data)),
+        "data": encoded(event.data),
         "prev": head.hash,
     }
-    return LedgerEntry(
-        seq=head.seq + 1,
-        at_us=at_us,
-        kind=clean(event.kind),
-        actor=clean(event.actor),
-        subject=clean(event.subject),
-        reason=clean(event.reason),
-        data=fields["data"],
-        prev=head.hash,
-        hash=_digest(fields),
+    # `canonical` of these fields, with the data as it is encoded already.
+    told = {n: quoted(row[n]) for n in ("kind", "actor", "subject", "reason")}
+    text = (
+        f'{{"actor":{told["actor"]},"at":{at_us},"data":{row["data"]},"kind":{told["kind"]},'
+        f'"prev":"{head.hash}","reason":{told["reason"]},"seq":{row["seq"]},'
+        f'"subject":{told["subject"]}}}'
     )
+    return {**row, "hash": hashlib.sha256(text.encode()).hexdigest()}
 
 
 def verify(
@@ -193,6 +222,18 @@ def _sealed_fields(entry: LedgerEntry) -> dict[str, Any]:
 
 def _digest(fields: Mapping[str, Any]) -> str:
     return hashlib.sha256(canonical(fields).encode()).hexdigest()
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether JSON gives a value back as it is: its texts have still to be looked at."""
+    kind = type(value)
+    if kind is dict:
+        if not _TEXT.issuperset(map(type, value)):
+            return False
+        value = value.values()
+    elif kind is not list:
+        return kind in _PLAIN
+    return _PLAIN.issuperset(map(type, value)) or all(map(_is_plain, value))
 
 
 def _container(value: Any) -> Any:

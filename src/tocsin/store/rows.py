@@ -17,7 +17,7 @@ from tocsin.domain.findings import (
     IncidentState,
     NewEffect,
 )
-from tocsin.store.ledger import LedgerEntry, clean, jsonable
+from tocsin.store.ledger import LedgerEntry, clean, encoded, jsonable, plain
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -131,26 +131,31 @@ def from_us(microseconds: int) -> datetime:
     return _EPOCH + timedelta(microseconds=microseconds)
 
 
-def alert_row(alert: Alert) -> dict[str, Any]:
-    """Column values of an alert."""
-    return {
+def alert_row(alert: Alert) -> tuple[dict[str, Any], Alert]:
+    """Column values of an alert, and the alert that reading them gives."""
+    row: dict[str, Any] = {
         "fingerprint": alert.fingerprint,
         "incident_id": alert.incident_id,
         "state": alert.state.value,
         "since": to_us(alert.since),
         "updated": to_us(alert.updated),
-        "body": {
-            "labels": jsonable(alert.labels),
-            "severity": alert.severity,
-            "value": jsonable(alert.value),
-            "expected": jsonable(alert.expected),
-            "unit": alert.unit,
-            "score": jsonable(alert.score),
-            "reason": clean(alert.reason),
-            "evidence": jsonable(alert.evidence),
-            "last_breach": _optional_us(alert.last_breach),
-        },
     }
+    body = {
+        "labels": alert.labels,
+        "severity": alert.severity,
+        "value": alert.value,
+        "expected": alert.expected,
+        "unit": alert.unit,
+        "score": alert.score,
+        "reason": alert.reason,
+        "evidence": alert.evidence,
+        "last_breach": _optional_us(alert.last_breach),
+    }
+    text = plain(body)
+    if text is not None and alert.since.tzinfo is alert.updated.tzinfo is UTC:
+        return {**row, "body": text}, alert
+    kept = jsonable(body)
+    return {**row, "body": kept}, alert_of({**row, "body": kept})
 
 
 def alert_of(row: Row | Mapping[str, Any]) -> Alert:
@@ -239,8 +244,8 @@ def effect_row(effect: NewEffect) -> dict[str, Any]:
         "action": effect.action,
         "receiver": effect.receiver,
         "incident_id": effect.incident_id,
-        "guard": jsonable(effect.guard),
-        "payload": jsonable(effect.payload),
+        "guard": encoded(effect.guard),
+        "payload": encoded(effect.payload),
         "scheduled_at": to_us(effect.due),
         "due_at": to_us(effect.due),
         "lane": effect.lane,
@@ -305,21 +310,6 @@ def entry_of(row: Row) -> LedgerEntry:
         prev=row["prev"],
         hash=row["hash"],
     )
-
-
-def entry_row(entry: LedgerEntry) -> dict[str, Any]:
-    """Column values of a ledger entry."""
-    return {
-        "seq": entry.seq,
-        "at": entry.at_us,
-        "kind": entry.kind,
-        "actor": entry.actor,
-        "subject": entry.subject,
-        "reason": entry.reason,
-        "data": entry.data,
-        "prev": entry.prev,
-        "hash": entry.hash,
-    }
 
 
 def digest_item_of(row: Row) -> DigestItem:

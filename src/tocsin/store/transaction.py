@@ -26,7 +26,6 @@ from tocsin.store.rows import (
     digest_item_of,
     effect_of,
     effect_row,
-    entry_row,
     incident_of,
     incident_row,
     to_us,
@@ -62,8 +61,9 @@ class Transaction:
         if not alerts:
             return
         self.touched.add("findings")
-        rows = {alert.fingerprint: alert_row(alert) for alert in alerts}
-        self.alerts_put |= {name: alert_of(row) for name, row in rows.items()}
+        rows = {}
+        for alert in alerts:
+            rows[alert.fingerprint], self.alerts_put[alert.fingerprint] = alert_row(alert)
         statement = self._insert(tables.alert)
         changed = {c.name: statement.excluded[c.name] for c in tables.alert.c if not c.primary_key}
         self.connection.execute(
@@ -326,9 +326,9 @@ class Transaction:
         head = self._head or self.ledger_head()
         rows = []
         for event in events:
-            entry = seal(event, head, to_us(event.at))
-            head = Head(entry.seq, entry.hash)
-            rows.append(entry_row(entry))
+            row = seal(event, head, to_us(event.at))
+            head = Head(row["seq"], row["hash"])
+            rows.append(row)
         if rows:
             self.connection.execute(sa.insert(tables.ledger), rows)
             self._head = head
