@@ -41,11 +41,12 @@ from standardwebhooks import Webhook as Verifier
 from tocsin.delivery.channel import Channel, Reconciling
 from tocsin.delivery.channels import CHANNELS
 from tocsin.delivery.channels.opsgenie import alias_of
+from tocsin.delivery.channels.pagerduty import PagerDuty, PagerDutyConfig
 from tocsin.delivery.http import client
 from tocsin.delivery.limits import FAILURES_TO_OPEN
 from tocsin.delivery.message import Message
 from tocsin.delivery.outcome import Ambiguous, Delivered, Outcome, Rejected, Retry
-from tocsin.domain.findings import EffectState
+from tocsin.domain.findings import EffectState, NewEffect
 from tocsin.domain.registry import UnknownKind
 from tocsin.domain.secret import Secret
 
@@ -691,6 +692,59 @@ def test_pagerduty_golden_request() -> None:
     run(CASES["pagerduty"], story)
 
 
+def test_pagerduty_change_events() -> None:
+    async def story(channel: Channel, place: Loopback, http: httpx.AsyncClient) -> None:
+        world = World()
+        world.courier.use({"primary": channel})
+        world.courier._http = http
+        change = {
+            "id": "c1", "at": "2026-03-02T09:52:00Z", "service": "support", "kind": "deploy",
+            "title": "support 4.2", "labels": {"sha": "9f1c", "url": "https://ci.example.org/42"},
+        }  # fmt: skip
+        payload = {"change": change}
+        world.add(NewEffect("change:c1:primary", "notify", "primary", "", "change", T0, 3, payload))
+        assert (await world.courier.drain(T0)).delivered == 1
+        assert place.requests[0].url.path == "/pagerduty/v2/change/enqueue"
+        assert json.loads(place.requests[0].content) == {
+            "routing_key": ROUTING_KEY,
+            "payload": {
+                "summary": "support: support 4.2",
+                "source": "support",
+                "timestamp": "2026-03-02T09:52:00Z",
+                "custom_details": {
+                    "kind": "deploy", "service": "support", "sha": "9f1c",
+                    "url": "https://ci.example.org/42",
+                },
+            },
+            "links": [
+                {"href": "https://ci.example.org/42", "text": "Change"},
+                {"href": "https://tocsin.example.org/services/support", "text": "Service"},
+            ],
+        }  # fmt: skip
+        assert place.sinks.alerts == {}, "nobody is paged for a deploy"
+        place.faults.append(Fault(429, {"retry-after": "9"}))
+        later = message(action="change", subject="change/c2", title="x" * 3_000, service="")
+        assert await channel.send(later, http) == Retry("HTTP 429", timedelta(seconds=9))
+        long = replace(later, labels={"diff": "x" * 600_000})
+        assert await channel.send(long, http) == Delivered({})
+
+    run(CASES["pagerduty"], story)
+
+
+def test_only_receivers_that_ask_for_changes_take_them() -> None:
+    def asked(*changes: str) -> PagerDuty:
+        return PagerDuty(PagerDutyConfig(Secret(ROUTING_KEY), changes=changes))
+
+    assert not asked().takes_changes
+    assert not asked().takes_changes_of("")
+    assert asked("*").takes_changes_of("support")
+    assert asked("support").takes_changes_of("support")
+    assert asked("support").takes_changes_of(""), "one of no service concerns all"
+    assert not asked("support").takes_changes_of("search")
+    with pytest.raises(ValueError, match="must end in /v2/enqueue"):
+        PagerDutyConfig(Secret(ROUTING_KEY), url="https://x.example.org/", changes=("*",))
+
+
 def test_slack_bot_golden_requests() -> None:
     async def story(channel: Channel, place: Loopback, http: httpx.AsyncClient) -> None:
         first = await channel.send(message(), http)
@@ -924,6 +978,7 @@ def test_splunk_oncall_pages_for_warnings_where_that_is_wanted() -> None:
         ("/pagerduty/v2/enqueue", b"no json", 400, "not a JSON object"),
         ("/pagerduty/v2/enqueue", b"{}", 400, "routing_key"),
         ("/pagerduty/v2/enqueue", b" " * 600_000, 413, "Too Large"),
+        ("/pagerduty/v2/change/enqueue", b'{"event_action": "trigger"}', 400, "'payload'"),
         ("/slack/services/T/B/x", b"{}", 400, "invalid_payload"),
         ("/slack/api/chat.postMessage", b"{}", 200, "not_authed"),
         ("/webhook", b"{}", 400, "webhook-id"),

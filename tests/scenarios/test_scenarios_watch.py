@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from world import CONFIG, Phase, World, usual
+from world import CONFIG, ZERO, Phase, World, usual
 
 from tocsin.delivery.message import Message
 from tocsin.delivery.outcome import Delivered, Outcome, Rejected
 from tocsin.domain.findings import Incident, IncidentState, NewEffect
 from tocsin.domain.secret import Secret
+from tocsin.domain.series import Change
 from tocsin.engine.outside import Outside
 from tocsin.engine.watch import Watch
 
@@ -144,6 +145,25 @@ def test_an_alert_of_another_monitor_that_cannot_be_read_is_told(tmp_path: Path)
         assert own.tier != 1, "somebody has to mend it; nobody has to get up"
         made.clock.advance(timedelta(hours=3))
         assert "alert_unreadable" not in {each.signal for each in watch.troubles()}
+
+
+def test_deploys_are_told_once_to_the_pager_that_shows_them(tmp_path: Path) -> None:
+    changes = [(1, "chat", "deploy", "chat 4.2"), (3, "search", "deploy", "search 9"),
+               (4, "", "model switch", "all to gpt-5")]  # fmt: skip
+    with World(tmp_path, usual("chat", until=30), changes=changes) as made:
+        watch = Watch(made.house)
+        for minute in (2, 4, 6):
+            made.play(minute)
+            watch.look()
+            watch.look()
+            made.deliver()
+        told = [m.body["payload"]["summary"] for m in made.of("pagerduty")]
+        assert told == ["chat: chat 4.2", "all to gpt-5"]
+        made.house.telemetry.add_change(Change(ZERO + 2, "chat", "prompt", "calmer"))  # came late
+        watch.look()
+        made.deliver()
+        assert made.of("pagerduty")[-1].body["payload"]["custom_details"]["kind"] == "prompt"
+        assert not made.state.incidents(live_only=False)
 
 
 def test_a_time_without_anybody_on_call_is_told_the_day_before(tmp_path: Path) -> None:

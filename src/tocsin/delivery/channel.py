@@ -28,6 +28,20 @@ class Channel(Protocol):
 
 
 @runtime_checkable
+class TakesChanges(Protocol):
+    """A channel that can be told of deploys and the like (messages with the action `change`)."""
+
+    @property
+    def takes_changes(self) -> bool:
+        """Whether it is configured to be told of any."""
+        ...
+
+    def takes_changes_of(self, service: str) -> bool:
+        """Whether it is to be told of one of this service; "" is one of all services."""
+        ...
+
+
+@runtime_checkable
 class Reconciling(Protocol):
     """A channel that can look whether a message arrived whose sending ended ambiguously."""
 

@@ -184,7 +184,7 @@ class Claimer:
             reason = f"this release knows no effect of kind {effect.kind!r}"
             tx.settle(effect.id, EffectState.DEAD, reason=reason, now=now)
             bury(tx, effect, reason, now, ())
-        elif effect.action == "digest" or "drill" in effect.payload:
+        elif effect.action in {"digest", "change"} or "drill" in effect.payload:
             return True
         else:
             reason = why_not(tx, effect, incident, now)

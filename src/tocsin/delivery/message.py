@@ -27,6 +27,7 @@ _VERBS = {
     "acknowledge": "Acknowledged",
     "resolve": "Resolved",
     "digest": "Digest",
+    "change": "Changed",
 }
 
 
@@ -61,8 +62,8 @@ class Message:
     """One thing to tell one receiver.
 
     key: the idempotency key, the same over retries. at: when this try is made. action: trigger |
-    update | acknowledge | resolve | digest. subject: what messages about the same thing share (the
-    incident id, or the digest's name). thread: what the receiver calls its message about
+    update | acknowledge | resolve | digest | change. subject: what messages about the same thing
+    share (the incident id, or the digest's name). thread: what the receiver calls its message about
     it. evidence: pairs of label and text. items: the lines of a digest; charts: what they
     come to.
     """
@@ -200,6 +201,35 @@ def render_drill(effect: Occasion, links_base: str, *, at: datetime) -> Message:
         service="tocsin",
         links=(("On call", f"{links_base.rstrip('/')}/oncall"),) if links_base else (),
         note="If you did not get this at its usual time, real pages do not reach you either.",
+    )
+
+
+def render_change(effect: Occasion, links_base: str, *, at: datetime) -> Message:
+    """That something was changed: title and service of it, when, and its labels; no incident.
+
+    A label that is an address (`url`, `html_url`) is the link to follow.
+    """
+    change: Mapping[str, Any] = effect.payload["change"]
+    labels = {str(name): str(value) for name, value in change["labels"].items()}
+    addresses = [labels[name] for name in ("url", "html_url") if name in labels]
+    links = [("Change", href) for href in addresses if href.startswith(("https://", "http://"))]
+    service = str(change["service"])
+    if links_base and service:
+        page = f"{links_base.rstrip('/')}/services/{quote(service, safe='')}"
+        links.append(("Service", page))
+    return Message(
+        key=effect.key,
+        at=at,
+        action=effect.action,
+        subject=f"change/{change['id']}",
+        title=str(change["title"]),
+        summary=str(change["kind"]),
+        tier=3,
+        severity="info",
+        service=service,
+        labels=labels,
+        since=parse_iso(str(change["at"])),
+        links=tuple(links),
     )
 
 

@@ -32,6 +32,14 @@ def pagerduty(body: bytes) -> tuple[dict[str, Any] | None, list[str]]:
     return event, [*_event_problems(event), *_payload_problems(event), *_context_problems(event)]
 
 
+def pagerduty_change(body: bytes) -> tuple[dict[str, Any] | None, list[str]]:
+    """The change event and everything that is wrong with it."""
+    event = json_object(body)
+    if event is None:
+        return None, ["the body is not a JSON object"]
+    return event, [*_change_problems(event), *_context_problems(event)]
+
+
 def slack_call(headers: Mapping[str, str], message: Mapping[str, Any] | None) -> str:
     """Slack's error for a chat.* call; "" if there is none."""
     error = slack_token(headers)
@@ -102,6 +110,24 @@ def _event_problems(event: Mapping[str, Any]) -> Iterator[str]:
         yield "'dedup_key' is longer than 255 characters"
     if action in {"acknowledge", "resolve"} and not dedup_key:
         yield "'dedup_key' is required to acknowledge or resolve"
+
+
+def _change_problems(event: Mapping[str, Any]) -> Iterator[str]:
+    key, payload = event.get("routing_key"), event.get("payload")
+    if not isinstance(key, str) or len(key) != 32:
+        yield "'routing_key' is missing or is not 32 characters"
+    if set(event) - {"routing_key", "payload", "links"}:
+        yield "a change event holds routing_key, payload and links"
+    if not isinstance(payload, dict):
+        yield "'payload' is missing"
+        return
+    summary = payload.get("summary")
+    if not isinstance(summary, str) or not 0 < len(summary) <= 1024:
+        yield "'payload.summary' is missing, blank or longer than 1024 characters"
+    if not isinstance(payload.get("custom_details", {}), dict):
+        yield "'payload.custom_details' is not an object"
+    if set(payload) - {"summary", "source", "timestamp", "custom_details"}:
+        yield "'payload' holds summary, source, timestamp and custom_details"
 
 
 def _payload_problems(event: Mapping[str, Any]) -> Iterator[str]:

@@ -4,7 +4,8 @@ The demo mounts `Sinks.app` and shows what arrived; the tests of the channels ta
 request that the real service would refuse is refused with the real service's error; nothing is
 recorded then. Addresses (`{name}` is optional and names the receiver):
 
-    /pagerduty/{name}/v2/enqueue       /slack/{name}/services/T/B/x       /webhook/{name}
+    /pagerduty/{name}/v2/enqueue, v2/change/enqueue       /webhook/{name}
+    /slack/{name}/services/T/B/x
     /slack/{name}/api/chat.postMessage, chat.update, conversations.history, conversations.replies
 """
 
@@ -61,6 +62,7 @@ class Sinks:
             api = f"/slack{name}/api"
             routes += [
                 Route(f"/pagerduty{name}/v2/enqueue", self._enqueue, methods=["POST"]),
+                Route(f"/pagerduty{name}/v2/change/enqueue", self._change, methods=["POST"]),
                 Route(f"/slack{name}/services/{{path:path}}", self._incoming, methods=["POST"]),
                 Route(f"{api}/chat.postMessage", self._post_message, methods=["POST"]),
                 Route(f"{api}/chat.update", self._update, methods=["POST"]),
@@ -90,6 +92,17 @@ class Sinks:
         self._keep(request, "pagerduty", body, hide=event["routing_key"])
         answer = {"status": "success", "message": "Event processed", "dedup_key": key[1]}
         return JSONResponse(answer, 202)
+
+    async def _change(self, request: Request) -> Response:
+        body = await request.body()
+        if len(body) > contracts.PAGERDUTY_LARGEST:
+            return PlainTextResponse("Request Entity Too Large", 413)
+        event, problems = contracts.pagerduty_change(body)
+        if event is None or problems:
+            answer = {"status": "invalid event", "message": "Event object is invalid"}
+            return JSONResponse({**answer, "errors": problems}, 400)
+        self._keep(request, "pagerduty", body, hide=event["routing_key"])
+        return JSONResponse({"status": "success", "message": "Change event processed"}, 202)
 
     # --- Slack ---
 

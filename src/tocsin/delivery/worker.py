@@ -30,7 +30,7 @@ from tocsin.delivery.channel import Channel, Reconciling
 from tocsin.delivery.claiming import OTHERS, PAGES, Claimer, CourierLimits
 from tocsin.delivery.effects import Claimed, Outbox, Persistence, bring_forward, conclude
 from tocsin.delivery.limits import Steadiness
-from tocsin.delivery.message import Message, render, render_digest, render_drill
+from tocsin.delivery.message import Message, render, render_change, render_digest, render_drill
 from tocsin.delivery.outcome import Ambiguous, Delivered, Outcome, Rejected, Retry
 from tocsin.domain.clock import Clock
 from tocsin.domain.findings import EffectState
@@ -283,6 +283,8 @@ class Courier:
         effect, incident = claim.effect, claim.incident
         if incident is None and "drill" in effect.payload:
             return render_drill(effect, self._links_base, at=now)
+        if effect.action == "change":
+            return render_change(effect, self._links_base, at=now)
         if incident is None:
             return render_digest(effect, self._links_base, at=now)
         return render(

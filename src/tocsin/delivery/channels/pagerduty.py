@@ -1,9 +1,11 @@
-"""`pagerduty`: Events API v2, one PagerDuty alert per episode of an incident.
+"""`pagerduty`: Events API v2, one PagerDuty alert per episode of an incident, and change events.
 
 https://developer.pagerduty.com/docs/events-api-v2/: events of one `dedup_key` sent with one routing
 key belong to one alert while it is open, so a repeated trigger changes nothing and an episode has a
 key of its own. 202 is accepted, 400 is final, 429 and 5xx are retried. A body of more than 512 KB
-is refused; one that would be is sent without its details.
+is refused; one that would be is sent without its details. Deploys and the like are change events
+(docs/events-API-v2/03-Change-Events.md there), shown beside incidents; they notify nobody, and have
+no key: one whose sending ended unclearly may be there twice.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from tocsin.domain.clock import iso
 from tocsin.domain.secret import Secret, secret
 from tocsin.net.proof import check_hmac, keys
 
+ENQUEUE, CHANGE_ENQUEUE = "/v2/enqueue", "/v2/change/enqueue"
 LARGEST_BODY = 512_000
 LONGEST_SUMMARY = 1024
 LONGEST_KEY = 255
@@ -47,7 +50,9 @@ _ACTIONS = {
 class PagerDutyConfig:
     """routing_key: the 32-character key of an Events API v2 integration.
 
-    url: https://events.eu.pagerduty.com/v2/enqueue for the EU service region. webhook_secret: of a
+    url: https://events.eu.pagerduty.com/v2/enqueue for the EU service region. changes: the services
+    whose deploys, prompt versions and model switches become change events, "*" for all; the key's
+    PagerDuty service is the one that shows them. webhook_secret: of a
     webhook subscription (v3) that tells us of acknowledgements; previous_webhook_secret: the one
     before, while it is being replaced.
     """
@@ -55,6 +60,7 @@ class PagerDutyConfig:
     routing_key: Secret
     url: str = "https://events.pagerduty.com/v2/enqueue"
     client: str = "Tocsin"
+    changes: tuple[str, ...] = ()
     webhook_secret: Secret | None = None
     previous_webhook_secret: Secret | None = None
 
@@ -65,6 +71,8 @@ class PagerDutyConfig:
                 object.__setattr__(self, name, secret(getattr(self, name)))
         if len(self.routing_key.reveal()) != 32:
             raise ValueError("routing_key: an Events API v2 integration key has 32 characters")
+        if self.changes and not self.url.endswith(ENQUEUE):
+            raise ValueError(f"url: must end in {ENQUEUE}, to know where change events go")
 
 
 class PagerDuty:
@@ -80,20 +88,27 @@ class PagerDuty:
 
     async def send(self, message: Message, http: httpx.AsyncClient) -> Outcome:
         """One event. A digest is refused: nobody is to be paged for what can wait."""
+        if message.action == "change":
+            url = self.config.url.removesuffix(ENQUEUE) + CHANGE_ENQUEUE
+            outcome = await self._enqueue(url, _small(self._change(message)), message.at, http)
+            return outcome or Delivered({})
         action = _ACTIONS.get(message.action)
         if action is None:
             return Rejected(f"PagerDuty takes no {message.action}")
-        response = await request(
-            http,
-            "POST",
-            self.config.url,
-            headers={"Content-Type": "application/json"},
-            content=self._body(message, action),
+        body = _small(self._event(message, action))
+        outcome = await self._enqueue(self.config.url, body, message.at, http)
+        return outcome or Delivered({"dedup_key": dedup_key(message.subject)})
+
+    @property
+    def takes_changes(self) -> bool:
+        """Whether change events are sent at all."""
+        return bool(self.config.changes)
+
+    def takes_changes_of(self, service: str) -> bool:
+        """Whether change events of a service are."""
+        return self.takes_changes and (
+            not service or "*" in self.config.changes or service in self.config.changes
         )
-        if not isinstance(response, httpx.Response):
-            return response
-        refused = refusal(response, message.at, [self.config.routing_key])
-        return refused or Delivered({"dedup_key": dedup_key(message.subject)})
 
     @property
     def answers(self) -> bool:
@@ -124,7 +139,31 @@ class PagerDuty:
         who = agent.get("summary") or agent.get("id") or "somebody"
         return (Answer(action, f"pagerduty:{who}", str(key), str(event["id"])),)
 
-    def _body(self, message: Message, action: str) -> bytes:
+    async def _enqueue(
+        self, url: str, body: bytes, at: datetime, http: httpx.AsyncClient
+    ) -> Outcome | None:
+        """None when it was accepted."""
+        headers = {"Content-Type": "application/json"}
+        response = await request(http, "POST", url, headers=headers, content=body)
+        if not isinstance(response, httpx.Response):
+            return response
+        return refusal(response, at, [self.config.routing_key])
+
+    def _change(self, message: Message) -> dict[str, Any]:
+        about = f"{message.service}: {message.title}" if message.service else message.title
+        details = {"kind": message.summary, "service": message.service, **message.labels}
+        return {
+            "routing_key": self.config.routing_key.reveal(),
+            "payload": {
+                "summary": truncate(about, LONGEST_SUMMARY),
+                "source": truncate(message.service, LONGEST_SUMMARY) or "tocsin",
+                "timestamp": iso(message.since or message.at),
+                "custom_details": {name: text for name, text in details.items() if text},
+            },
+            "links": _links(message),
+        }
+
+    def _event(self, message: Message, action: str) -> dict[str, Any]:
         event: dict[str, Any] = {
             "routing_key": self.config.routing_key.reveal(),
             "event_action": action,
@@ -132,11 +171,7 @@ class PagerDuty:
         }
         if action == "trigger":
             event |= self._details(message)
-        body = json.dumps(event).encode()
-        if len(body) > LARGEST_BODY:
-            event["payload"]["custom_details"] = {"note": "left out: the event was over 512 KB"}
-            body = json.dumps(event).encode()
-        return body
+        return event
 
     def _details(self, message: Message) -> dict[str, Any]:
         event: dict[str, Any] = {
@@ -151,11 +186,7 @@ class PagerDuty:
                 "custom_details": _custom_details(message),
             },
             "client": self.config.client,
-            "links": [
-                {"href": href, "text": truncate(text, LONGEST_LINK_TEXT)}
-                for text, href in message.links[:MOST_LINKS]
-                if len(href) <= LONGEST_HREF
-            ],
+            "links": _links(message),
         }
         if message.url:
             event["client_url"] = message.url
@@ -169,6 +200,23 @@ class PagerDuty:
 def dedup_key(subject: str) -> str:
     """The key of an incident's episode; a long one keeps its beginning and ends in a hash."""
     return short_key(subject, LONGEST_KEY)
+
+
+def _small(event: dict[str, Any]) -> bytes:
+    """The event as it is sent, without its details if it were too large with them."""
+    body = json.dumps(event).encode()
+    if len(body) > LARGEST_BODY:
+        event["payload"]["custom_details"] = {"note": "left out: the event was over 512 KB"}
+        body = json.dumps(event).encode()
+    return body
+
+
+def _links(message: Message) -> list[dict[str, str]]:
+    return [
+        {"href": href, "text": truncate(text, LONGEST_LINK_TEXT)}
+        for text, href in message.links[:MOST_LINKS]
+        if len(href) <= LONGEST_HREF
+    ]
 
 
 def _custom_details(message: Message) -> dict[str, Any]:
