@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from tocsin.reports import marks
 from tocsin.web import charts, svg
 from tocsin.web.tone import Tone
 from tocsin.web.views import (
@@ -239,4 +240,4 @@ def test_the_hover_card_gets_the_values_and_blanks_for_gaps() -> None:
 
 def test_a_number_that_cannot_be_drawn_is_an_error_not_a_broken_page() -> None:
     with pytest.raises(ValueError, match="cannot draw nan"):
-        svg.number(NAN)
+        marks.number(NAN)

@@ -15,9 +15,10 @@ from datetime import datetime, timedelta
 import numpy as np
 from markupsafe import Markup
 
+from tocsin.reports.marks import element, number, picture
 from tocsin.web import format as fmt
 from tocsin.web import scale
-from tocsin.web.svg import Floats, area_path, element, line_path, number, picture
+from tocsin.web.svg import Floats, area_path, line_path
 from tocsin.web.views import ChartView, Marker
 
 _WIDE, _HIGH = 2400.0, 1000.0

@@ -2,33 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from datetime import datetime, timedelta
 
 from tocsin.assess import wording
+from tocsin.reports.wording import UNKNOWN as UNKNOWN
+from tocsin.reports.wording import budget as budget
+from tocsin.reports.wording import count as count
+from tocsin.reports.wording import is_known, signed
+from tocsin.reports.wording import moment as moment
+from tocsin.reports.wording import percent as percent
+from tocsin.reports.wording import plural as plural
+from tocsin.reports.wording import seconds as seconds
+from tocsin.reports.wording import span as span
+from tocsin.reports.wording import usd as usd
 from tocsin.web.views import Unit
-
-UNKNOWN = "–"
-_MINUS = "−"
-
-
-def _known(value: float | None) -> bool:
-    return value is not None and math.isfinite(value)
-
-
-def _signed(text: str) -> str:
-    return text.replace("-", _MINUS)
-
-
-def seconds(value: float | None) -> str:
-    """0.0421 -> "42 ms", 5.23 -> "5.2 s", 78 -> "1.3 min"."""
-    if value is None or not _known(value):
-        return UNKNOWN
-    if value < 0.9995:
-        return f"{value * 1000:.0f} ms"
-    if value < 59.95:
-        return f"{value:.1f} s"
-    return f"{value / 60:.1f} min"
 
 
 def milliseconds(value: float | None) -> str:
@@ -36,73 +23,23 @@ def milliseconds(value: float | None) -> str:
     return seconds(None if value is None else value / 1000)
 
 
-def percent(value: float | None, *, signed: bool = False) -> str:
-    """0.0612 -> "6.1 %", 0.31 -> "31 %", 0.95312 -> "95.31 %"; never rounded up to 100."""
-    if value is None or not _known(value):
-        return UNKNOWN
-    scaled = value * 100
-    size = abs(scaled)
-    if 90 <= size < 100:
-        fine = 1000 if size >= 99 else 100
-        text = f"{math.floor(scaled * fine + 1e-6) / fine:.3f}".rstrip("0").rstrip(".")
-    elif size >= 10 or size == 0:
-        text = f"{scaled:.0f}"
-    elif size >= 1:
-        text = f"{scaled:.1f}".removesuffix(".0")
-    else:
-        text = f"{scaled:.2g}"
-    return _signed(("+" if signed and value > 0 else "") + text) + " %"
-
-
-def budget(value: float | None) -> str:
-    """Budget left as whole percent, rounded down so that nothing looks better than it is.
-
-    Overspent more than tenfold is "<−999 %".
-    """
-    if value is None or not _known(value):
-        return UNKNOWN
-    if value < -9.99:
-        return f"<{_MINUS}999 %"
-    return _signed(f"{math.floor(min(value, 9.99) * 100 + 1e-9)}") + " %"
-
-
 def points(value: float) -> str:
     """A change of a share in percentage points: -0.03 -> "−3 pt"."""
-    return _signed(f"{value * 100:+.0f}") + " pt"
+    return signed(f"{value * 100:+.0f}") + " pt"
 
 
 def burn(value: float | None) -> str:
     """14.21 -> "14.2×"."""
-    if value is None or not _known(value):
+    if value is None or not is_known(value):
         return UNKNOWN
     return f"{value:.0f}×" if value >= 100 else f"{value:.1f}×"
 
 
-def count(value: float | None) -> str:
-    """Whole numbers with thin thousands: 1284 -> "1,284"; from a million on "3.2 M"."""
-    if value is None or not _known(value):
-        return UNKNOWN
-    if abs(value) >= 1e9:
-        return _signed(f"{value / 1e9:.1f} G")
-    if abs(value) >= 1e6:
-        return _signed(f"{value / 1e6:.1f} M")
-    return _signed(f"{value:,.0f}")
-
-
-def usd(value: float | None) -> str:
-    """Dollars: cents below 100, more digits below one cent, whole above."""
-    if value is None or not _known(value):
-        return UNKNOWN
-    if value != 0 and abs(value) < 0.01:
-        return f"${value:.2g}"
-    return f"${value:,.2f}" if abs(value) < 100 else f"${value:,.0f}"
-
-
 def amount(value: float | None, unit: str) -> str:
     """A mean in its unit (usd, ms or ""), with three digits: 0.0312 -> "$0.0312"."""
-    if value is None or not _known(value):
+    if value is None or not is_known(value):
         return UNKNOWN
-    return _signed(wording.amount(value, unit))
+    return signed(wording.amount(value, unit))
 
 
 def size_bytes(value: int) -> str:
@@ -129,33 +66,9 @@ def clock(at: datetime) -> str:
     return at.strftime("%H:%M")
 
 
-def moment(at: datetime | None) -> str:
-    """Date and time in UTC: "2026-03-02 14:05:09"."""
-    return UNKNOWN if at is None else at.strftime("%Y-%m-%d %H:%M:%S")
-
-
-def span(length: timedelta) -> str:
-    """How long something lasted, in its largest two units: "3 h 12 min"."""
-    total = max(int(length.total_seconds()), 0)
-    if total < 60:
-        return f"{total} s"
-    days, rest = divmod(total // 60, 1440)
-    hours, minutes = divmod(rest, 60)
-    if days:
-        return f"{days} d {hours} h" if hours else f"{days} d"
-    if hours:
-        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
-    return f"{minutes} min"
-
-
 def lasting(minutes: float | None) -> str:
     """A number of minutes as `span` puts it."""
     return UNKNOWN if minutes is None else span(timedelta(minutes=minutes))
-
-
-def plural(number: int, one: str, many: str = "") -> str:
-    """1 -> "1 page", 2 -> "2 pages"."""
-    return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
 def short(identifier: str, length: int = 10) -> str:
