@@ -14,7 +14,7 @@ from tocsin.assess.ledger import WEEK, Ledger
 from tocsin.assess.means import MIN_KNOWN, SURE, Bounds, MeanNow, charge_bounds_of, mean_now
 from tocsin.assess.monitor import BurnStep, Monitor, Objective
 from tocsin.assess.window import Window
-from tocsin.domain.shares import clopper_pearson_lower, clopper_pearson_upper
+from tocsin.domain.shares import clopper_pearson_lower, clopper_pearson_upper, exact_interval
 
 Standing = Literal["met", "breached", "inconclusive", "no_data"]
 Counts = Callable[[int, int], tuple[float, float]]
@@ -227,6 +227,15 @@ def _correction(
         minutes=len(marked),
         names=tuple(names),
     )
+
+
+def sli_interval(status: ObjectiveStatus) -> tuple[float | None, float | None]:
+    """The exact 95 % interval of the share of good calls: 2.5 % beyond either end. (None, None)
+    without calls, and of a mean."""
+    if not status.total or status.mean is not None:
+        return None, None
+    low, high = exact_interval(status.bad, status.total)
+    return 1.0 - high, 1.0 - low
 
 
 def objective_statuses(

@@ -9,6 +9,7 @@ from tocsin.cli.export import export
 from tocsin.cli.figures import figures
 from tocsin.cli.gate import gate
 from tocsin.cli.ledger import ledger
+from tocsin.cli.report import report
 from tocsin.cli.route import route
 from tocsin.cli.score import score
 from tocsin.cli.slo import slo
@@ -51,6 +52,7 @@ app.command()(analyse.explain)
 app.command()(analyse.drift)
 app.command()(why)
 app.command()(figures)
+app.command()(report)
 
 
 def main() -> None:

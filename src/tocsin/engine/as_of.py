@@ -8,7 +8,7 @@ that decides; so is `recount`, which holds a running ledger against them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -20,7 +20,7 @@ from tocsin.domain.clock import from_minute, to_minute
 from tocsin.domain.errors import SpecError, TocsinError
 from tocsin.domain.series import MinuteBlock, Ratio, SeriesId
 from tocsin.engine.house import House
-from tocsin.spec.desired import restore
+from tocsin.spec.desired import Desired, restore
 from tocsin.spec.explain import suggest
 
 MOST_LISTED = 200
@@ -139,6 +139,54 @@ def objective_named(house: House, name: str) -> Monitor:
     return known[short]
 
 
+def counted(
+    house: House,
+    monitors: Sequence[Monitor],
+    minute: int,
+    known_by: datetime | None,
+    since: int | None = None,
+) -> tuple[Window, MinuteBlock]:
+    """Objectives after `minute`, by raw rows, and the counts behind them.
+
+    since: also count from this minute on, where budgets begin later. Raises NotKnown.
+    """
+    first = house.telemetry.reads.first_minute()
+    if first is None or minute < first:
+        raise NotKnown(f"no telemetry from before {from_minute(minute + 1):%Y-%m-%d %H:%M} is kept")
+    begins = [minute + 1 if since is None else since]
+    for monitor in monitors:
+        method = monitor.method
+        assert isinstance(method, Objective)  # noqa: S101 (found as one)
+        reach = max((step.long_minutes for step in method.steps), default=0)
+        back = max(reach, WEEK if method.calendar else 0)
+        begins.append(min(method.period_at(minute)[0], minute + 1 - back))
+    start = max(min(begins), first) // 60 * 60
+    names = {s.name: s.service_name for s in house.desired.services.values()}
+    wanted = ratios(list(monitors))
+    theirs = {replace(s, service=names.get(s.service, s.service)): r for s, r in wanted.items()}
+    counts = house.telemetry.recount(known_by).minutes(theirs, (), start, minute + 1)
+    block = replace(counts, series=tuple(wanted))
+    window = Window(monitors)
+    window.advance(block)
+    return window, block
+
+
+def configuration_at(house: House, at: datetime) -> tuple[Desired | None, str]:
+    """The configuration in force at `at`, and its digest; (None, "") when none is on record.
+    Raises NotKnown."""
+    versions = house.state.config_versions(MOST_VERSIONS)
+    found: Mapping[str, object] | None = next((v for v in versions if v["at"] <= at), None)
+    if found is None:
+        return None, ""
+    digest = str(found["digest"])
+    if digest == house.desired.digest:
+        return house.desired, digest
+    try:
+        return restore(str(found["body"]["text"])), digest  # type: ignore[index]
+    except SpecError as error:
+        raise NotKnown(f"the configuration of then cannot be read any more: {error}") from None
+
+
 # --------------------------------------------------------------------------------------------
 
 
@@ -146,21 +194,7 @@ def _counted(
     house: House, monitor: Monitor, minute: int, known_by: datetime | None
 ) -> tuple[ObjectiveStatus, MinuteBlock]:
     """Where the objective stood after `minute`, by raw rows, and the counts behind it."""
-    first = house.telemetry.reads.first_minute()
-    if first is None or minute < first:
-        raise NotKnown(f"no telemetry from before {from_minute(minute + 1):%Y-%m-%d %H:%M} is kept")
-    method = monitor.method
-    assert isinstance(method, Objective)  # noqa: S101 (found as one)
-    reach = max((step.long_minutes for step in method.steps), default=0)
-    back = max(reach, WEEK if method.calendar else 0)
-    start = max(min(method.period_at(minute)[0], minute + 1 - back), first) // 60 * 60
-    names = {s.name: s.service_name for s in house.desired.services.values()}
-    wanted = ratios([monitor])
-    theirs = {replace(s, service=names.get(s.service, s.service)): r for s, r in wanted.items()}
-    counts = house.telemetry.recount(known_by).minutes(theirs, (), start, minute + 1)
-    block = replace(counts, series=tuple(wanted))
-    window = Window([monitor])
-    window.advance(block)
+    window, block = counted(house, [monitor], minute, known_by)
     return objective_status(window, monitor, minute), block
 
 
@@ -189,18 +223,10 @@ def _restated(
 def _configured_at(house: House, name: str, at: datetime) -> tuple[Monitor | None, str]:
     """The objective of the configuration in force at `at`, and that one's digest; (None, "") when
     none is on record."""
-    versions = house.state.config_versions(MOST_VERSIONS)
-    found: Mapping[str, object] | None = next((v for v in versions if v["at"] <= at), None)
-    if found is None:
-        return None, ""
-    digest = str(found["digest"])
-    if digest == house.desired.digest:
+    desired, digest = configuration_at(house, at)
+    monitors = desired.monitors if desired is not None else ()
+    if desired is house.desired:
         monitors = house.rules.monitors.monitors
-    else:
-        try:
-            monitors = restore(str(found["body"]["text"])).monitors  # type: ignore[index]
-        except SpecError as error:
-            raise NotKnown(f"the configuration of then cannot be read any more: {error}") from None
     return next((m for m in monitors if m.name == name), None), digest
 
 

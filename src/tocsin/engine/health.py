@@ -73,21 +73,23 @@ def readings(house: House, spec: HealthScoreShape, now: datetime) -> dict[str, R
     linked = any(one.from_slo for one in spec.components)
     budgets = {s.monitor: s.remaining for s in house.statuses()} if linked else {}
     return {
-        one.metric: _budget(one.from_slo, budgets)
+        one.metric: budget_reading(one.from_slo, budgets)
         if one.from_slo
-        else _measured(one.metric, calls, judged)
+        else measured(one.metric, calls, judged)
         for one in spec.components
     }
 
 
-def _budget(slo: str, budgets: Mapping[str, float | None]) -> Reading:
+def budget_reading(slo: str, budgets: Mapping[str, float | None]) -> Reading:
+    """What is left of the budget of an objective. budgets: by the names of monitors."""
     left = next((left for name, left in budgets.items() if name in (slo, f"slo/{slo}")), None)
     if left is None:
         return Reading(None, reason=f"nothing is known of the error budget of {slo}")
     return Reading(left)
 
 
-def _measured(metric: str, calls: Timeline, judged: Mapping[str, Mean]) -> Reading:
+def measured(metric: str, calls: Timeline, judged: Mapping[str, Mean]) -> Reading:
+    """A metric over the first step of `calls`, or as scores judged it."""
     name, n = metric.lower(), int(calls.n[0])
     if timed := _LATENCY.fullmatch(name):
         values = {"p95": calls.p95_ms, "p99": calls.p99_ms}.get(timed[1], calls.p50_ms)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from tocsin.domain.clock import Clock, parse_iso
@@ -42,20 +43,31 @@ def figures_at(state: StateStore, clock: Clock, days: int, time_zone: str) -> tu
     return found, proposed(found, state)
 
 
-def responses(state: StateStore, since: datetime) -> list[Response]:
-    """Every incident since `since` of which somebody was told, oldest first."""
+def responses(
+    state: StateStore, since: datetime, known_by: datetime | None = None
+) -> list[Response]:
+    """Every incident since `since` of which somebody was told, oldest first.
+
+    known_by: leave out what was told, answered, resolved or said later.
+    """
+    end = known_by or datetime.max.replace(tzinfo=UTC)
     told: dict[str, list[Told]] = {}
     for message in state.told_since(since):
+        if message.at > end:
+            continue
         told.setdefault(message.incident_id, []).append(message)
     answers: dict[str, tuple[datetime, str]] = {}
-    for entry in state.entries_of(_ANSWERED):
+    for entry in state.entries_of(_ANSWERED, known_by):
         if entry.actor != "engine":
             answers.setdefault(entry.subject, (from_us(entry.at_us), entry.actor))
-    verdicts = {mark.incident_id: mark.verdict for mark in state.marks()}
+    verdicts = {mark.incident_id: mark.verdict for mark in state.marks() if mark.at <= end}
     found = [
         _response(incident, told[incident.id], answers.get(incident.id), verdicts)
         for incident in state.incidents_since(since)
         if incident.id in told
+    ]
+    found = [
+        replace(one, resolved=None) if one.resolved and one.resolved > end else one for one in found
     ]
     return sorted(found, key=lambda each: (each.opened, each.incident))
 

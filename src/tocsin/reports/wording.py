@@ -17,7 +17,7 @@ def is_known(value: float | None) -> bool:
     return value is not None and math.isfinite(value)
 
 
-def signed(text: str) -> str:
+def minus(text: str) -> str:
     """The same with a real minus."""
     return text.replace("-", _MINUS)
 
@@ -48,7 +48,7 @@ def percent(value: float | None, *, signed: bool = False) -> str:
         text = f"{scaled:.1f}".removesuffix(".0")
     else:
         text = f"{scaled:.2g}"
-    return signed(("+" if signed and value > 0 else "") + text) + " %"
+    return minus(("+" if signed and value > 0 else "") + text) + " %"
 
 
 def budget(value: float | None) -> str:
@@ -60,7 +60,7 @@ def budget(value: float | None) -> str:
         return UNKNOWN
     if value < -9.99:
         return f"<{_MINUS}999 %"
-    return signed(f"{math.floor(min(value, 9.99) * 100 + 1e-9)}") + " %"
+    return minus(f"{math.floor(min(value, 9.99) * 100 + 1e-9)}") + " %"
 
 
 def count(value: float | None) -> str:
@@ -68,10 +68,10 @@ def count(value: float | None) -> str:
     if value is None or not is_known(value):
         return UNKNOWN
     if abs(value) >= 1e9:
-        return signed(f"{value / 1e9:.1f} G")
+        return minus(f"{value / 1e9:.1f} G")
     if abs(value) >= 1e6:
-        return signed(f"{value / 1e6:.1f} M")
-    return signed(f"{value:,.0f}")
+        return minus(f"{value / 1e6:.1f} M")
+    return minus(f"{value:,.0f}")
 
 
 def usd(value: float | None) -> str:

@@ -30,6 +30,7 @@ from tocsin.spec.page_budgets import PageBudgetShape
 from tocsin.spec.prices import PriceBookShape
 from tocsin.spec.receivers import ReceiverShape
 from tocsin.spec.redaction import RedactionShape
+from tocsin.spec.reports import ReportShape
 from tocsin.spec.retention import RetentionShape
 from tocsin.spec.routes import PlaybookShape, RoutingShape
 from tocsin.spec.services import OpenSLOServiceShape, ServiceShape
@@ -99,6 +100,7 @@ KINDS: tuple[Kind, ...] = (
     Kind(TOCSIN, "HealthScore", HealthScoreShape),
     Kind(TOCSIN, "Gate", GateShape),
     Kind(TOCSIN, "StatusPage", StatusPageShape),
+    Kind(TOCSIN, "Report", ReportShape),
     Kind(TOCSIN, "Source", SourceShape),
     Kind(TOCSIN, "Webhook", WebhookShape),
     Kind(TOCSIN, "Redaction", RedactionShape),
@@ -106,9 +108,7 @@ KINDS: tuple[Kind, ...] = (
     Kind(TOCSIN, "PriceBook", PriceBookShape),
 )
 
-_PLANNED = (
-    "Report", "VendorAgreement", "Role",
-)  # fmt: skip
+_PLANNED = ("VendorAgreement", "Role")
 _ENVELOPE = ("apiVersion", "kind", "metadata", "spec")
 # Below this the fields are ours to define, so that a misspelt one is an error there too.
 _OURS = ("metricSource", "spec")

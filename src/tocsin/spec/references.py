@@ -62,6 +62,7 @@ _REFERENCES: Mapping[str, Mapping[str, str]] = {
     "HealthScore": {"service": "Service"},
     "Gate": {"service": "Service"},
     "PageBudget": {"services": "Service"},
+    "Report": {"services": "Service", "to": "Receiver"},
     "StatusPage": {"components.*.service": "Service", "components.*.objectives": _PROMISE},
     "Source": {"service": "Service"},
     "Webhook": {"service": "Service"},

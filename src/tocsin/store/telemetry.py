@@ -40,6 +40,7 @@ from tocsin.store.loader import Loader, LoaderState, retire
 from tocsin.store.metrics import MetricReader
 from tocsin.store.minutes import MinuteReader
 from tocsin.store.owner import Owner
+from tocsin.store.periods import Periods
 from tocsin.store.quarantine import Quarantine, digests_of
 from tocsin.store.reads import Reads
 from tocsin.store.reconcile import Inserts, Opening, Reconciler, Settled, leftover
@@ -262,6 +263,10 @@ class Telemetry:
     def recount(self, known_by: datetime | None = None) -> Recount:
         """The same counts from raw rows; see `store.recount`."""
         return Recount(self._engine, known_by)
+
+    def periods(self, known_by: datetime) -> Periods:
+        """Whole periods as they were known then; see `store.periods`."""
+        return Periods(self._engine, known_by)
 
     def call(self, trace_id: str, span_id: str) -> CallDetail | None:
         """One call with all that is kept about it, None when there is none."""

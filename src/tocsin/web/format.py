@@ -8,7 +8,7 @@ from tocsin.assess import wording
 from tocsin.reports.wording import UNKNOWN as UNKNOWN
 from tocsin.reports.wording import budget as budget
 from tocsin.reports.wording import count as count
-from tocsin.reports.wording import is_known, signed
+from tocsin.reports.wording import is_known, minus
 from tocsin.reports.wording import moment as moment
 from tocsin.reports.wording import percent as percent
 from tocsin.reports.wording import plural as plural
@@ -25,7 +25,7 @@ def milliseconds(value: float | None) -> str:
 
 def points(value: float) -> str:
     """A change of a share in percentage points: -0.03 -> "−3 pt"."""
-    return signed(f"{value * 100:+.0f}") + " pt"
+    return minus(f"{value * 100:+.0f}") + " pt"
 
 
 def burn(value: float | None) -> str:
@@ -39,7 +39,7 @@ def amount(value: float | None, unit: str) -> str:
     """A mean in its unit (usd, ms or ""), with three digits: 0.0312 -> "$0.0312"."""
     if value is None or not is_known(value):
         return UNKNOWN
-    return signed(wording.amount(value, unit))
+    return minus(wording.amount(value, unit))
 
 
 def size_bytes(value: int) -> str:

@@ -11,14 +11,13 @@ import numpy.typing as npt
 
 from tocsin.alerts.holding import RULES
 from tocsin.assess.band import expected_band
-from tocsin.assess.budget import ObjectiveStatus
+from tocsin.assess.budget import ObjectiveStatus, sli_interval
 from tocsin.assess.burn import span, unreachable
 from tocsin.assess.monitor import Objective
 from tocsin.domain.calls import Call
 from tocsin.domain.clock import from_minute
 from tocsin.domain.findings import Incident, Judgement, Verdict
 from tocsin.domain.series import Change, MinuteBlock
-from tocsin.domain.shares import exact_interval
 from tocsin.store.reads import Timeline
 from tocsin.web.objective_views import BurnView, ObjectiveView
 from tocsin.web.tone import Tone
@@ -46,7 +45,7 @@ Spans = tuple[tuple[datetime, datetime | None], ...]
 def objective_view(status: ObjectiveStatus, verdict: Verdict | None) -> ObjectiveView:
     """One objective, with the tone its budget and its last verdict give it."""
     tone, reason = _standing(status, verdict)
-    low, high = _interval(status)
+    low, high = sli_interval(status)
     return ObjectiveView(
         name=status.monitor.removeprefix("slo/"),
         title=status.title,
@@ -342,14 +341,6 @@ def _standing(status: ObjectiveStatus, verdict: Verdict | None) -> tuple[Tone, s
     if quiet := _quiet_minutes(status):
         return Tone.UNKNOWN, f"no calls in the last {span(quiet)}"
     return Tone.OK, ""
-
-
-def _interval(status: ObjectiveStatus) -> tuple[float | None, float | None]:
-    """The exact 95 % interval of the share of good calls: 2.5 % beyond either end."""
-    if not status.total or status.mean is not None:
-        return None, None
-    low, high = exact_interval(status.bad, status.total)
-    return 1.0 - high, 1.0 - low
 
 
 def _unreachable(status: ObjectiveStatus) -> tuple[str, ...]:

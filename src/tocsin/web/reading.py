@@ -5,6 +5,7 @@ Either way the same view answers, so that a terminal, a page and a pipeline neve
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -18,10 +19,12 @@ from tocsin.domain.clock import Clock, iso
 from tocsin.domain.errors import StoreError
 from tocsin.engine.freezes import deploy_gates
 from tocsin.engine.house import House
+from tocsin.engine.reporting.making import make
 from tocsin.engine.settings import STATE_FILE, Settings
 from tocsin.engine.status_pages import StatusPages
 from tocsin.web.as_of import as_of_view, recount_view
 from tocsin.web.live import LiveDesk
+from tocsin.web.report_asking import ordered
 from tocsin.web.server import configuration, open_stores
 from tocsin.web.status_pages import FILES, files
 
@@ -91,6 +94,26 @@ def status_page(settings: Settings, clock: Clock, name: str) -> dict[str, bytes]
     with _opened(settings, clock) as house:
         pages = StatusPages(house, LiveDesk(house).blind)
         return {path: body for path, (body, _) in files(pages.page(name)).items()}
+
+
+def report_files(
+    settings: Settings, clock: Clock, name: str, format_: str, asked: Mapping[str, str]
+) -> dict[str, bytes]:
+    """A report as files: report.FORMAT, manifest.json, and `since` as text. asked: see
+    `web.report_asking`.
+
+    StoreError as `objectives`; NoSuchReport and BadOrder from a data directory.
+    """
+    if settings.url:
+        path = f"/api/v1/reports/{quote(name, safe='')}"
+        query = {key: value for key, value in asked.items() if value}
+        found = _asked(settings, f"{path}/files", {**query, "format": format_})
+        files = {key: base64.b64decode(body) for key, body in found["files"].items()}
+        return {**files, "since": found["since"].encode()}
+    with _opened(settings, clock) as house:
+        order = ordered(house, name, asked)
+        made = make(house, order, [format_])  # type: ignore[list-item]  # the caller's enumeration
+        return {**made.files, "since": order.wish.since.isoformat().encode()}
 
 
 # --- private -----------------------------------------------------------------------------------

@@ -61,6 +61,7 @@ from tocsin.web import (
     health,
     ledger_export,
     quality,
+    reports,
     segments,
     status_pages,
 )
@@ -253,6 +254,7 @@ def web_app(
             freezes.routes(house, shown.blind),
             as_of.routes(house),
             quality.routes(house),
+            reports.routes(house),
             ledger_export.routes(house),
             dependencies.routes(house),
             exports.routes(house.telemetry, house.clock),

@@ -1,0 +1,121 @@
+"""Which chapters each report has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from tocsin.reports import cells, review, sections, wording
+from tocsin.reports.evidence import nist_ai_rmf
+from tocsin.reports.facts import Facts
+from tocsin.reports.report import Manifest, Measure, Report, Section, Tile, Tone
+
+Build = Callable[[Facts], tuple[Section, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A kind of report: its title, what it answers, and how its chapters are made.
+
+    by: labels of services that are rolled up first, unless somebody chose others.
+    """
+
+    name: str
+    title: str
+    answers: str
+    build: Build
+    by: tuple[str, ...] = ()
+
+
+def _executive(facts: Facts) -> tuple[Section, ...]:
+    return (
+        sections.services(facts),
+        sections.objectives(facts),
+        Section("health", "Health", (sections.health_scores(facts.health),)),
+        sections.incidents(facts),
+        sections.segments(facts, only_worse=True),
+        sections.events(facts.events),
+    )
+
+
+def _sla(facts: Facts) -> tuple[Section, ...]:
+    return (
+        sections.objectives(facts),
+        sections.daily_objectives(facts),
+        sections.corrections(facts),
+        sections.incidents(facts),
+    )
+
+
+def _review(facts: Facts) -> tuple[Section, ...]:
+    return (
+        review.actions(facts),
+        sections.objectives(facts),
+        sections.incidents(facts),
+        review.rules(facts.paging),
+        sections.corrections(facts),
+        sections.events(facts.events),
+    )
+
+
+def _segments(facts: Facts) -> tuple[Section, ...]:
+    return (sections.segments(facts), sections.services(facts))
+
+
+def _nist(facts: Facts) -> tuple[Section, ...]:
+    return (
+        *nist_ai_rmf(facts),
+        sections.objectives(facts),
+        sections.scores(facts.scores),
+        sections.segments(facts, only_worse=True),
+        sections.incidents(facts),
+        sections.events(facts.events),
+    )
+
+
+TEMPLATES: Mapping[str, Template] = {
+    each.name: each
+    for each in (
+        Template("executive", "Reliability of AI services", "How are we doing, and what does it"
+                 " cost?", _executive, ("team", "risk_tier")),
+        Template("sla", "Service levels", "Was what we promised kept, and how sure is that?", _sla),
+        Template("review", "SLO review", "What should we change this week?", _review),
+        Template("segments", "Segments", "Is anybody worse off than the rest?", _segments),
+        Template("nist-ai-rmf", "Evidence for the NIST AI RMF", "What was measured and done that"
+                 " an auditor can check?", _nist),
+    )
+}  # fmt: skip
+
+
+def build(
+    template: Template, facts: Facts, manifest: Manifest, name: str, title: str, by: Sequence[str]
+) -> Report:
+    """The report of `template`. by: labels of services that are rolled up."""
+    return Report(
+        name=name,
+        title=title or template.title,
+        subtitle=template.answers,
+        tiles=_tiles(facts),
+        sections=(*([sections.groups(facts, by)] if by else []), *template.build(facts)),
+        notes=sections.notes(facts),
+        manifest=manifest,
+    )
+
+
+def _tiles(facts: Facts) -> tuple[Tile, ...]:
+    whole = cells.total(facts.services)
+    proven = [one.standing for one in facts.objectives]
+    breached, met = proven.count("breached"), proven.count("met")
+    tone: Tone = "bad" if breached else ("ok" if proven and met == len(proven) else "")
+    others = len(proven) - met - breached
+    said = f"{breached} breached, {others} not proven" if proven else "no objective is configured"
+    paging = facts.paging
+    return (
+        Tile("Objectives met", Measure(met, "count", tone=tone), f"of {len(proven)}: {said}"),
+        Tile("Answered", cells.success(whole)),
+        Tile("Calls", Measure(whole.calls, "count"),
+             wording.plural(len(facts.services), "service")),
+        Tile("Pages", Measure(paging.pages, "count"),
+             f"{paging.off_hours} off-hours, {paging.unanswered} unanswered"),
+        Tile("Cost", cells.cost(whole)),
+    )  # fmt: skip
