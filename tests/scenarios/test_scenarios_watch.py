@@ -160,6 +160,7 @@ def test_deploys_are_told_once_to_the_pager_that_shows_them(tmp_path: Path) -> N
         told = [m.body["payload"]["summary"] for m in made.of("pagerduty")]
         assert told == ["chat: chat 4.2", "all to gpt-5"]
         made.house.telemetry.add_change(Change(ZERO + 2, "chat", "prompt", "calmer"))  # came late
+        made.house.telemetry.flush()
         watch.look()
         made.deliver()
         assert made.of("pagerduty")[-1].body["payload"]["custom_details"]["kind"] == "prompt"
