@@ -50,6 +50,90 @@ def test_a_configuration_without_tests_is_not_a_pass(tmp_path: Path) -> None:
     assert run("test", tmp_path / "nothing").exit_code == 1
 
 
+MINE = """
+apiVersion: tocsin/v1
+kind: Receiver
+metadata: {name: a}
+spec: {type: none}
+---
+apiVersion: tocsin/v1
+kind: EscalationPolicy
+metadata: {name: p}
+spec: {steps: [{after: 0m, notify: a}, {after: 15m, notify: a}]}
+---
+apiVersion: tocsin/v1
+kind: Routing
+metadata: {name: one}
+spec: {routes: [{name: x, if: {severity: page}, policy: p}]}
+"""
+TESTS = """
+apiVersion: tocsin/v1
+kind: Routing
+metadata: {name: two}
+spec:
+  tests: [%s]
+"""
+
+
+def mine(path: Path, *tests: str) -> Path:
+    (path / "team" / "deep").mkdir(parents=True)
+    (path / "rules.yaml").write_text(MINE)
+    (path / "team" / "deep" / "tests.yml").write_text(TESTS % ", ".join(tests))
+    return path
+
+
+def test_directories_of_others_are_tested_file_by_file(tmp_path: Path) -> None:
+    page = ", alert: {severity: page, value: 5%}, "
+    found = mine(
+        tmp_path,
+        "{name: holds" + page + "expect: {tier: 1, escalation: {0m: a, 15m: [a]}}}",
+        "{name: late" + page + "expect: {escalation: {10m: a}}}",
+        "{name: holds, alert: {}, expect: {escalation: null, policy: null}}",
+    )
+    done = run("test", found, "--output", "json")
+    assert done.exit_code == 2
+    told = json.loads(done.stdout)
+    assert (told["passed"], told["failed"]) == (2, 1)
+    assert [row["name"] for row in told["tests"]] == ["holds", "late", "holds"]
+    assert told["tests"][1]["reason"] == 'escalation after 10m: expected ["a"], got []'
+    assert told["tests"][1]["where"].endswith("deep/tests.yml:6")
+    assert told["tests"][0]["decision"]["escalation"] == {"0s": ["a"], "15m": ["a"]}
+
+
+@pytest.mark.parametrize(
+    ("test", "words"),
+    [
+        ("{name: t, alert: {}, expect: {}}", "expects nothing"),
+        ("{name: t, alert: {}, expect: {teir: 1}}", "did you mean 'tier'?"),
+        ("{name: t, alert: {}, expect: {tier: '1'}}", "remove the quotes"),
+        ("{name: t, alert: {}, expect: {tier: 4}}", "expect.tier"),
+        ("{name: t, alert: {}, expect: {policy: [p]}}", "must be text"),
+        ("{name: t, alert: {}, expect: {escalation: {soon: a}}}", "a time such as"),
+        ("{name: t, alert: {env: [prod]}, expect: {tier: 1}}", "a label is text or a number"),
+        ("{name: t, alert: {value: often}, expect: {tier: 1}}", "is not a number"),
+        ("{name: t, alrt: {}, expect: {tier: 1}}", "did you mean 'alert'?"),
+        ("{name: t, alert: {}}", "add expect"),
+        ("t", "must be a mapping"),
+    ],
+)
+def test_a_test_that_cannot_be_read_is_told_with_its_place(
+    tmp_path: Path, test: str, words: str
+) -> None:
+    done = run("test", mine(tmp_path, test), "--output", "json")
+    assert done.exit_code == 1
+    told = done.output.replace("\n", "")
+    assert "tests.yml:6: spec.tests[0]" in told
+    assert words in told
+
+
+def test_what_is_no_document_says_so_once(tmp_path: Path) -> None:
+    (tmp_path / "flat.yaml").write_text("version: 1\nroutes: []\ntests: []\n")
+    done = run("test", tmp_path)
+    assert done.exit_code == 1
+    assert done.output.count("error") == 1
+    assert "is no document" in done.output
+
+
 def test_an_alert_is_tried() -> None:
     done = run("try", EXAMPLES, "env=prod", "signal=error_rate", "value=12%", "for=5m",
                "--output", "json")  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,7 +16,7 @@ from tocsin.cli.terminal import Output, fail, out, told
 
 if TYPE_CHECKING:
     from tocsin.domain.findings import Decision
-    from tocsin.routing.simulate import TestResult
+    from tocsin.routing.simulate import TestResult, Timetable
 
 route = typer.Typer(help="Ask the routing rules: run their tests, or try an alert.")
 
@@ -65,7 +66,7 @@ def attempt(
     """
     from tocsin.domain.errors import TocsinError
     from tocsin.routing.match import MatchError
-    from tocsin.routing.simulate import split_alert
+    from tocsin.routing.simulate import escalation_of, split_alert
     from tocsin.routing.tree import compile_policy, decide
     from tocsin.spec.desired import load
 
@@ -78,24 +79,29 @@ def attempt(
             labels, facts = split_alert({name: value for name, _, value in pairs})
         except MatchError as error:
             raise TocsinError(str(error)) from None
-        decision = decide(compile_policy(load([config]).routing), labels, facts)
+        router = compile_policy(load([config]).routing)
+        decision = decide(router, labels, facts)
+        found = _decision(decision, escalation_of(router, decision))
         if output is Output.TEXT:
-            _show_decision(decision)
+            _show_decision(found)
         else:
-            sys.stdout.write(json.dumps(_decision(decision)) + "\n")
+            sys.stdout.write(json.dumps(found) + "\n")
 
 
 def _row(result: TestResult) -> dict[str, Any]:
-    found = _decision(result.decision) if result.decision else None
+    found = _decision(result.decision, result.escalation) if result.decision else None
     return {"name": result.name, "passed": result.passed, "reason": result.reason,
-            "decision": found}  # fmt: skip
+            "where": result.where, "decision": found}  # fmt: skip
 
 
-def _decision(decision: Decision) -> dict[str, Any]:
+def _decision(decision: Decision, escalation: Timetable) -> dict[str, Any]:
+    from tocsin.routing.simulate import span
+
     return {
         "tier": decision.tier,
         "route": decision.route,
         "policy": decision.policy or None,
+        "escalation": {span(after): list(names) for after, names in escalation.items()},
         "receivers": list(decision.receivers),
         "digest": decision.digest or None,
         "run": list(decision.run),
@@ -111,17 +117,20 @@ def _show_tests(results: tuple[TestResult, ...], failed: int) -> None:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
     for result in results:
         mark = "[green]pass[/]" if result.passed else "[red]FAIL[/]"
-        table.add_row(mark, escape(result.name), f"[dim]{escape(result.reason)}[/]")
+        where = "" if result.passed else f" ({result.where})"
+        table.add_row(mark, escape(result.name), f"[dim]{escape(result.reason + where)}[/]")
     out.print(table)
     out.print(f"{len(results) - failed} of {len(results)} pass", highlight=False)
 
 
-def _show_decision(decision: Decision) -> None:
-    found = _decision(decision)
+def _show_decision(found: Mapping[str, Any]) -> None:
     for name in ("tier", "route", "policy", "receivers", "digest", "run", "suppressed_by"):
         value = found[name]
         text = ", ".join(value) if isinstance(value, list) else str(value or "-")
         out.print(f"{name:14}{escape(text or '-')}", highlight=False)
-    out.print(f"{'because':14}{escape(decision.reason)}", highlight=False)
-    for step in decision.trail:
+    for after, names in found["escalation"].items():
+        text = f"after {after}: {', '.join(names)}"
+        out.print(f"{'escalation':14}{escape(text)}", highlight=False)
+    out.print(f"{'because':14}{escape(found['reason'])}", highlight=False)
+    for step in found["trail"]:
         out.print(f"{'':14}[dim]{escape(step)}[/]", highlight=False)

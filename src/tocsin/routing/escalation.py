@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from tocsin.routing.oncall import ScheduleError, on_call
@@ -34,6 +34,20 @@ class NextStep:
     delay_s: float
     receivers: tuple[str, ...]
     who: tuple[str, ...]
+
+
+def timetable(policy: EscalationPolicy) -> dict[timedelta, tuple[str, ...]]:
+    """Whom a policy tells, by the time after the trigger, if nobody acknowledges."""
+    told: dict[timedelta, list[str]] = {}
+    telling = [step for step in policy.steps if not step.repeat]
+    again = next((step for step in policy.steps if step.repeat), None)
+    if policy.owner != "tocsin":
+        telling, again = telling[:1], None
+    for cycle in range((again.repeat if again else 0) + 1):
+        begins = cycle * again.after if again else timedelta(0)
+        for step in telling:
+            told.setdefault(begins + step.after, []).extend(step.notify)
+    return {after: tuple(dict.fromkeys(names)) for after, names in sorted(told.items())}
 
 
 def snapshot(

@@ -253,11 +253,15 @@ class Silence:
 
 @dataclass(frozen=True, slots=True)
 class RoutingTest:
-    """An alert, flat as in YAML (labels and facts together), and what must become of it."""
+    """An alert, flat as in YAML (labels and facts together), and what must become of it.
+
+    where: its file and line, "" if it has none.
+    """
 
     name: str
     alert: Mapping[str, Any]
     expect: Mapping[str, Any]
+    where: str = field(default="", compare=False)
 
 
 # What an alert's monitor asks for, when a team wrote no classification of its own.

@@ -202,7 +202,11 @@ def routing(
         digests={d.name: d.spec.build(d.name) for d in assembly.of("Digest")},
         silences=tuple(silence.build() for part in parts for silence in part.spec.silences),
         modes={service.name: service.mode for service in known.values()},
-        tests=tuple(test.build() for part in parts for test in part.spec.tests),
+        tests=tuple(
+            test.build(part.located.where(("spec", "tests", number)))
+            for part in parts
+            for number, test in enumerate(part.spec.tests)
+        ),
         enrich=tuple(entry.name for part in parts for entry in part.spec.enrich),
         playbooks=tuple(d.name for d in assembly.of("Playbook")),
     )

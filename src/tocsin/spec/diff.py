@@ -72,7 +72,7 @@ def _fields(place: Place, old: Any, new: Any) -> Iterator[FieldChange]:
         yield FieldChange(spell(place), "added", None, new)
     elif new is _ABSENT:
         yield FieldChange(spell(place), "removed", old, None)
-    elif type(old) is not type(new) or old != new:
+    elif _text(old) != _text(new):
         yield FieldChange(spell(place), "changed", old, new)
 
 
@@ -93,7 +93,7 @@ def _named(place: Place, old: list[Any], new: list[Any]) -> Iterator[FieldChange
 
 def _listed(place: Place, old: list[Any], new: list[Any]) -> Iterator[FieldChange]:
     """Entries without names: what was inserted, taken out, or changed in place."""
-    texts = [[json.dumps(item, sort_keys=True) for item in items] for items in (old, new)]
+    texts = [[_text(item) for item in items] for items in (old, new)]
     for how, a, b, c, d in SequenceMatcher(None, texts[0], texts[1], False).get_opcodes():
         if how == "equal":
             continue
@@ -104,6 +104,11 @@ def _listed(place: Place, old: list[Any], new: list[Any]) -> Iterator[FieldChang
             yield FieldChange(spell((*place, i)), "removed", old[i], None)
         for i in range(c + both, d):
             yield FieldChange(spell((*place, i)), "added", None, new[i])
+
+
+def _text(value: Any) -> str:
+    """As it is written: to Python false is 0, to a reader of the documents it is not."""
+    return json.dumps(value, sort_keys=True)
 
 
 def _is_list_of_mappings(value: Any) -> bool:

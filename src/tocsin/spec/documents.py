@@ -186,6 +186,13 @@ def _envelope_problems(located: Located) -> list[Problem]:
         wants = "a document is a mapping with apiVersion, kind, metadata and spec"
         return [located.problem((), f"{wants}, not {show(data)}")]
     problems = []
+    if data and not data.keys() & set(_ENVELOPE):
+        message = f"is no document: it has none of {', '.join(_ENVELOPE)}"
+        fix = (
+            f"begin with apiVersion: {TOCSIN}, kind: Routing or another one, "
+            f"metadata: {{name: ...}}, and put {', '.join(list(data)[:3])} under spec"
+        )
+        return [located.problem((), message, fix)]
     for field in _ENVELOPE:
         wanted, words = (dict, "a mapping") if field in ("metadata", "spec") else (str, "text")
         if field not in data:

@@ -10,16 +10,17 @@ from tocsin.routing import policy as rules
 from tocsin.routing.match import MatchError
 from tocsin.routing.simulate import split_alert
 from tocsin.spec.duty import Cron
-from tocsin.spec.explain import suggest
-from tocsin.spec.shape import Condition, Duration, OneOrMany, SnakeShape, Text, Zone
+from tocsin.spec.shape import (
+    Condition,
+    Duration,
+    OneOrMany,
+    SnakeShape,
+    Text,
+    Zone,
+    read_duration,
+)
 
 Tier = Annotated[int, Field(ge=1, le=3)]
-
-# What `routing.simulate` can compare.
-EXPECTATIONS = (
-    "tier", "policy", "receivers", "digest", "run", "labels", "auto_resolve", "route",
-    "suppressed_by",
-)  # fmt: skip
 
 
 class FallbackShape(SnakeShape):
@@ -200,11 +201,52 @@ def _check_alert(alert: dict[str, Any]) -> dict[str, Any]:
     return alert
 
 
-def _check_expectations(expect: dict[str, Any]) -> dict[str, Any]:
-    for name in expect:
-        if name not in EXPECTATIONS:
-            raise ValueError(f"unknown expectation {name!r} ({suggest(name, EXPECTATIONS)})")
-    return expect
+Names = Annotated[OneOrMany | None, Field(description="in any order; null for none")]
+Label = str | int | float | bool | None
+
+
+def _check_times(told: dict[str, Any]) -> dict[str, Any]:
+    for after in told:
+        read_duration(after)
+    return told
+
+
+class ExpectShape(SnakeShape):
+    """What must become of an alert; what is not named may be as it likes."""
+
+    tier: Tier = 3
+    policy: str | None = None
+    receivers: Names = None
+    digest: str | None = None
+    run: Names = None
+    labels: Annotated[dict[str, Label], Field(description="at least these")] = Field(
+        default_factory=dict
+    )
+    auto_resolve: bool = True
+    route: str | None = None
+    suppressed_by: str | None = None
+    escalation: Annotated[
+        dict[str, OneOrMany] | None,
+        AfterValidator(lambda told: told and _check_times(told)),
+        Field(description="whom the policy tells, by the time after the trigger; null for nobody"),
+    ] = None
+
+    @model_validator(mode="after")
+    def _expects_something(self) -> ExpectShape:
+        if not self.model_fields_set:
+            raise ValueError("expects nothing: name the tier, the policy, the receivers or more")
+        return self
+
+    def build(self) -> dict[str, Any]:
+        """What is named, as `routing.simulate` compares it."""
+        expected = {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in self.model_dump(include=self.model_fields_set).items()
+        }
+        if self.escalation:
+            told = {read_duration(after): names for after, names in self.escalation.items()}
+            expected["escalation"] = told
+        return expected
 
 
 class TestShape(SnakeShape):
@@ -214,11 +256,11 @@ class TestShape(SnakeShape):
 
     name: Text
     alert: Annotated[dict[str, Any], AfterValidator(_check_alert)]
-    expect: Annotated[dict[str, Any], Field(min_length=1), AfterValidator(_check_expectations)]
+    expect: ExpectShape
 
-    def build(self) -> rules.RoutingTest:
-        """The same, as routing reads it."""
-        return rules.RoutingTest(self.name, self.alert, self.expect)
+    def build(self, where: str) -> rules.RoutingTest:
+        """The same, as routing reads it. where: its file and line."""
+        return rules.RoutingTest(self.name, self.alert, self.expect.build(), where)
 
 
 class RoutingShape(SnakeShape):

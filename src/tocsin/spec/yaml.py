@@ -50,6 +50,10 @@ class Located:
             place = place[:-1]
         return self.lines.get(place, self.line)
 
+    def where(self, place: Place) -> str:
+        """File and line of `place`."""
+        return f"{self.file}:{self.line_at(place)}"
+
     def problem(self, place: Place, message: str, fix: str = "") -> Problem:
         """A Problem at `place`."""
         return Problem(self.file, self.line_at(place), spell(place), message, fix)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from routing_build import policy
 
@@ -36,10 +38,26 @@ def test_every_difference_is_named() -> None:
     )
     assert not result.passed
     assert result.reason == (
-        "tier: expected 2, got 1; policy: expected page, got None; "
-        "receivers: expected ['slack'], got ['slack', 'jira']; "
-        "labels: expected {'team': 'b'}, got {'team': 'a'}"
+        'tier: expected 2, got 1; policy: expected "page", got null; '
+        'receivers: expected ["slack"], got ["slack", "jira"]; '
+        'labels: expected {"team": "b"}, got {"team": "a"}'
     )
+
+
+def test_escalation_is_compared_by_the_time_after_the_trigger() -> None:
+    rules = compile_policy(policy(Route("page", policy="page")))
+
+    def told(wanted: object) -> str:
+        (result,) = run_tests(rules, [RoutingTest("t", {}, {"escalation": wanted})])
+        return "" if result.passed else result.reason
+
+    minutes = lambda n: timedelta(minutes=n)  # noqa: E731 (a short word for a long one)
+    assert not told({minutes(0): ["slack", "pd"], minutes(15): ["pd", "mail"]})
+    assert not told({minutes(75): ("pd", "mail")}), "the second repetition ends the policy"
+    assert told({minutes(10): ["pd"]}) == 'escalation after 10m: expected ["pd"], got []'
+    assert told({minutes(90): ["pd"]}).endswith("got []")
+    assert told(None).startswith('escalation: expected null, got {"0s": ["pd", "slack"], "15m"')
+    assert "expected null" not in run({}, escalation=None).reason
 
 
 def test_an_expectation_nobody_knows_fails_the_test() -> None:
@@ -65,5 +83,6 @@ def test_facts_are_told_from_labels() -> None:
     )
     assert labels == {"env": "prod", "tier": "1", "regulated": "true", "x": ""}
     assert facts == {"for": 300.0, "value": 3.0}
-    with pytest.raises(MatchError):
-        split_alert({"value": [1]})
+    for wrong in ({"value": [1]}, {"team": ["a"]}, {"team": {"a": 1}}):
+        with pytest.raises(MatchError):
+            split_alert(wrong)
