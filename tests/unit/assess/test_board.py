@@ -163,3 +163,19 @@ def test_settings_that_make_no_sense_are_refused() -> None:
                     StaticThresholdConfig(measure="share", limit=0.1))  # fmt: skip
     with pytest.raises(ValueError, match="needs a series"):
         Window([share])
+
+
+@pytest.mark.parametrize("measure", ["sum", "mean"])
+def test_values_of_a_busy_minute_are_exact(measure: str) -> None:
+    """Millions of tokens a minute, in millionths: more than 32 bits hold."""
+    series = SeriesId("svc", "output_tokens")
+    ratio = Ratio("charge", charge=Charge(Field("output_tokens", "number"), 0.0, 1.0))
+    config = StaticThresholdConfig(measure=measure, over=5, limit=1.0)  # type: ignore[arg-type]
+    monitor = Monitor("d", "d", "svc", "token_usage", "page", series, ratio, config)
+    window = Window([monitor])
+    calls, tokens = 4_000, np.arange(3_000_000, 3_000_030)
+    bad = SHARE * tokens[None]
+    window.advance(MinuteBlock(START, (series,), bad, np.full_like(bad, SHARE * calls)))
+    value = window.gauges.look(config.kind, START + 29, 1).values[-1, 0]
+    whole = tokens[-5:].sum()
+    assert value == pytest.approx(whole if measure == "sum" else whole / (5 * calls), rel=1e-12)

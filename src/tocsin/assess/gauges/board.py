@@ -63,7 +63,10 @@ class Board:
             kind: np.array([i for i, c in enumerate(self._configs) if c.kind == kind], np.intp)
             for kind in dict.fromkeys(config.kind for config in self._configs)
         }
-        self._counts = MinuteRing(len(self.series), MAX_OVER + 1)
+        # Values are summed up in millionths, which 32 bits of a busy minute do not hold.
+        has_values = any(m.ratio is not None and m.ratio.has_values for m, _ in gauges)
+        fine = np.uint64 if has_values else np.uint32
+        self._counts = MinuteRing(len(self.series), MAX_OVER + 1, fine)
         self._values = np.full((_HELD, len(gauges)), np.nan)
         self._end = self._start = 0
         self._learned = 0
