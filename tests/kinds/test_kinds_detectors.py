@@ -44,8 +44,8 @@ TEXTBOOK = {
 }
 # Those that compare samples have a panel of their own, test_kinds_samples.py.
 NO_SPIKES = {"change_point"}  # a new level is what it waits for
-# What is told days ahead has an event of its own, test_forecast.py.
-LOOKS_AHEAD = {"forecast"}
+# What is told ahead has events of its own: test_forecast.py, test_capacity.py.
+LOOKS_AHEAD = {"forecast", "capacity"}
 BY_MINUTE = [
     kind for kind in KINDS if DETECTORS[kind].config.needs != "samples" and kind not in LOOKS_AHEAD
 ]

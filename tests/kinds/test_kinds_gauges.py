@@ -18,10 +18,13 @@ EVENT = LAST + 140
 KINDS = sorted(k for k in DETECTORS if issubclass(DETECTORS[k].config, GaugeConfig))
 MISSES_CALLS = {"no_data", "volume_drop"}
 # Limits that somebody chose; the others find theirs in the series.
-SETTINGS = {"static_threshold": {"limit": 250.0}, "forecast": {"budget": 2e6}}
-KNOWS_ITS_LIMIT = {"static_threshold", "forecast"}
+SETTINGS = {
+    "static_threshold": {"limit": 250.0}, "forecast": {"budget": 2e6}, "capacity": {"limit": 250.0}
+}  # fmt: skip
+KNOWS_ITS_LIMIT = {"static_threshold", "forecast", "capacity"}
 NO_SPIKES = {"change_point"}  # a new level is what it waits for
-LOOKS_AHEAD = {"forecast"}  # what is told days ahead has an event of its own, test_forecast.py
+# What is told ahead has events of its own: test_forecast.py, test_capacity.py.
+LOOKS_AHEAD = {"forecast", "capacity"}
 # Charts for series without a clock and without memory; they say so.
 FLAT_ONLY = {"ewma", "cusum", "western_electric"}
 PANELS = ("flat", "seasonal", "step", "spike", "trend", "gaps", "constant", "counts", "missing")

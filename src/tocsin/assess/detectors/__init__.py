@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from tocsin.assess.detectors.capacity import Capacity, CapacityConfig
 from tocsin.assess.detectors.change_point import ChangePoint, ChangePointConfig
 from tocsin.assess.detectors.committee import Committee, CommitteeConfig
 from tocsin.assess.detectors.correlation import Correlation, CorrelationConfig
@@ -32,11 +33,11 @@ from tocsin.domain.findings import Verdict
 from tocsin.domain.registry import Registry
 
 __all__ = [
-    "DETECTORS", "ChangePoint", "ChangePointConfig", "Committee", "CommitteeConfig",
-    "Correlation", "CorrelationConfig", "CountScan", "CountScanConfig", "Cusum", "CusumConfig",
-    "Detector", "DetectorKind", "Drift", "DriftConfig", "Ewma", "EwmaConfig", "Forecast",
-    "ForecastConfig", "HeavyHitter", "HeavyHitterConfig", "Iqr", "IqrConfig", "ModelChange",
-    "ModelChangeConfig", "NoData", "NoDataConfig", "PaceShift", "PaceShiftConfig",
+    "DETECTORS", "Capacity", "CapacityConfig", "ChangePoint", "ChangePointConfig", "Committee",
+    "CommitteeConfig", "Correlation", "CorrelationConfig", "CountScan", "CountScanConfig", "Cusum",
+    "CusumConfig", "Detector", "DetectorKind", "Drift", "DriftConfig", "Ewma", "EwmaConfig",
+    "Forecast", "ForecastConfig", "HeavyHitter", "HeavyHitterConfig", "Iqr", "IqrConfig",
+    "ModelChange", "ModelChangeConfig", "NoData", "NoDataConfig", "PaceShift", "PaceShiftConfig",
     "RelativeChange", "RelativeChangeConfig", "RollingLevel", "RollingLevelConfig", "Seasonal",
     "SeasonalConfig", "StaticThreshold", "StaticThresholdConfig", "SustainedBreach",
     "SustainedBreachConfig", "VolumeDrop", "VolumeDropConfig", "WesternElectric",
@@ -84,6 +85,7 @@ DETECTORS.add("seasonal", Seasonal)
 DETECTORS.add("relative_change", RelativeChange)
 DETECTORS.add("ewma", Ewma)
 DETECTORS.add("forecast", Forecast)
+DETECTORS.add("capacity", Capacity)
 DETECTORS.add("change_point", ChangePoint)
 DETECTORS.add("cusum", Cusum)
 DETECTORS.add("western_electric", WesternElectric)

@@ -56,6 +56,10 @@ class GaugeDetector:
         """The unit of a monitor's values."""
         return _unit(self.monitors[row], self._configs[row])
 
+    def named(self, row: int) -> str:
+        """What a monitor's values are, as the beginning of a sentence."""
+        return _name(self.monitors[row], self._configs[row])
+
     def _breach(self, row: int, minute: int, looked: Looked, evidence: float) -> Verdict:
         monitor, config = self.monitors[row], self._configs[row]
         value, unit = float(looked.values[-1, row]), self.unit(row)
@@ -111,4 +115,6 @@ def _unit(monitor: Monitor, config: GaugeConfig) -> str:
 def _name(monitor: Monitor, config: GaugeConfig) -> str:
     if config.measure in _NAMES or monitor.series is None:
         return _NAMES.get(config.measure, config.measure)
+    if monitor.ratio is not None and monitor.ratio.metric is not None:
+        return monitor.series.indicator
     return f"{config.measure} of {monitor.series.indicator}"
