@@ -190,9 +190,15 @@ def test_a_health_score_says_scale_weights_and_which_way_is_better() -> None:
     assert document["spec"]["thresholds"] == {"scale": 100, "warning": 80.0, "critical": 60.0}
     assert document["spec"]["mode"] == "shadow"
     assert [c["inverse"] for c in document["spec"]["components"]] == [False, True, True]
-    assert ["in shadow" in remark for remark in remarks] == [True]
+    assert "without a service" in remarks[0]
+    assert "cost_per_conversation_usd" in remarks[1]
+    assert "in shadow" in read_health_score(SCORE, "chat")[1][0]
     desired = restore(json.dumps([document]))
-    assert "in shadow" in desired.warnings[0].message
+    assert sorted(w.message for w in desired.warnings) == [
+        "a HealthScore without a service is computed by `tocsin score` alone",
+        "no curve says which values of cost_per_conversation_usd are good: it counts as missing;"
+        " add curve: [[good, 100], [bad, 0]]",
+    ]
     assert desired.monitors == ()
 
 

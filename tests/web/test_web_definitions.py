@@ -364,10 +364,12 @@ def test_a_health_score_is_kept_and_runs_in_shadow(running: Running) -> None:
     answer = running.web.post("/api/v1/composite-scores", json=SCORE)
     assert answer.status_code == 201
     body = answer.json()
-    assert (body["id"], body["evaluated"]) == ("support-chatbot-health", False)
+    assert (body["id"], body["evaluated"]) == ("support-chatbot-health", True)
     assert "in shadow" in body["warnings"][0]
     running.adopt()
-    assert [m.name for m in running.house.desired.monitors] == ["slo/chat-availability"]
+    assert [m.name for m in running.house.desired.monitors] == [
+        "slo/chat-availability", "health/support-chatbot-health",
+    ]  # fmt: skip
     text = running.web.get("/api/v1/composite-scores/support-chatbot-health", headers=YAML).text
     located, problems = parse(text, "x")
     assert not problems

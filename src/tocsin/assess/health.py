@@ -18,9 +18,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
 Method = Literal["weighted_sum", "geometric", "min"]
 State = Literal["ok", "warning", "critical", "unknown", "idle"]
@@ -220,6 +220,23 @@ def _outlived(
         f"missing for more than {config.max_age_minutes} min, and below the warning when last "
         f"measured: {', '.join(gone)}"
     )
+
+
+def formula_of(config: HealthConfig) -> dict[str, Any]:
+    """The whole of it as plain data, to be written down beside the scores that it made."""
+    plain = asdict(config)
+    plain["components"] = [{**one, "curve": [list(p) for p in one["curve"]]}
+                           for one in plain["components"]]  # fmt: skip
+    return plain
+
+
+def config_from(plain: Mapping[str, Any]) -> HealthConfig:
+    """From what `formula_of` gave."""
+    components = tuple(
+        Component(**{**one, "curve": tuple((float(x), float(y)) for x, y in one["curve"])})
+        for one in plain["components"]
+    )
+    return HealthConfig(**{**plain, "components": components})
 
 
 def _parts(

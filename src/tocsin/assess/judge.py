@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from tocsin.assess.absence import AbsenceConfig, AbsenceGroup
 from tocsin.assess.budget_rules import BudgetRuleConfig, BudgetRuleGroup
 from tocsin.assess.detectors import DETECTORS, Detector
+from tocsin.assess.health_monitor import HealthScoreConfig
 from tocsin.assess.masked import SegmentGroup
 from tocsin.assess.monitor import Monitor, Objective
 from tocsin.assess.quality import QualityConfig, QualityGroup
@@ -49,6 +50,7 @@ def compile_monitors(monitors: Iterable[Monitor]) -> Compiled:
     groups += [BudgetRuleGroup(about)] if about else []
     listening = by_kind.pop(AbsenceConfig.kind, [])
     groups += [AbsenceGroup(listening)] if listening else []
+    by_kind.pop(HealthScoreConfig.kind, None)  # judged by what all others say: `engine.scoring`
     groups += [DETECTORS[kind](members) for kind, members in by_kind.items()]
     return Compiled(held, tuple(groups))
 

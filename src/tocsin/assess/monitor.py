@@ -168,20 +168,25 @@ class DetectorConfig:
     kind: its name in `detectors.DETECTORS`. needs: "counts" when it judges the monitor's series,
     "pace" when it judges the latency histograms of the monitor's service, "gauge" when it judges a
     value per minute of either, "samples" when it compares single calls, "budget" when it judges
-    what is left of one. signal: what routing calls it when it watches no indicator. is_budgeted:
-    whether its alerts may share a page budget: its evidence is -log10 p, and `threshold` says how
-    much of it is asked for.
+    what is left of one, "others" when it is judged after all others, by what they found too.
+    signal: what routing calls it when it watches no indicator. is_budgeted: whether its alerts may
+    share a page budget: its evidence is -log10 p, and `threshold` says how much is asked for.
     """
 
     kind: ClassVar[str] = ""
     is_budgeted: ClassVar[bool] = False
-    needs: ClassVar[Literal["counts", "pace", "gauge", "samples", "budget"]] = "counts"
+    needs: ClassVar[Literal["counts", "pace", "gauge", "samples", "budget", "others"]] = "counts"
     signal: ClassVar[str] = "latency_p95"
 
     @property
     def budget_minutes(self) -> int:
         """How far back it looks at the counts of objectives, to the minute."""
         return 0
+
+    @property
+    def own(self) -> tuple[tuple[SeriesId, Ratio], ...]:
+        """What is counted for it where its monitor has no series."""
+        return ()
 
     def wish(self, service: str) -> Wish | None:
         """The samples it needs of `service`, None for none."""
@@ -210,7 +215,7 @@ class Facts(TypedDict, total=False):
 class Monitor:
     """One thing that is watched by one method.
 
-    name: "slo/<name>", "detector/<name>", "breach/<name>", "quality/<name>" or
+    name: "slo/<name>", "detector/<name>", "breach/<name>", "quality/<name>", "health/<name>" or
     "budget/<policy>/<rule>/<objective>", unique. signal: the
     routing vocabulary. severity: what a detector asks for; the steps of an objective each have
     their own. series, ratio: the counts that are judged; None for a detector that judges a
@@ -234,7 +239,7 @@ class Monitor:
         if isinstance(self.method, Objective) and self.method.composite is not None:
             return tuple((part.series, part.ratio) for part in self.method.composite.parts)
         if self.series is None or self.ratio is None:
-            return ()
+            return self.method.own if isinstance(self.method, DetectorConfig) else ()
         mean = self.method.mean if isinstance(self.method, Objective) else None
         beside = (mean.every,) if mean is not None and mean.every is not None else ()
         return ((self.series, self.ratio), *beside)
@@ -258,9 +263,13 @@ class Monitor:
         return isinstance(self.method, DetectorConfig) and self.method.needs == "samples"
 
     @property
-    def is_budget(self) -> bool:
-        """Whether it judges what is left of an objective's budget."""
-        return isinstance(self.method, DetectorConfig) and self.method.needs == "budget"
+    def has_pace(self) -> bool:
+        """Whether it judges the latency histograms of its service."""
+        return (
+            self.series is None
+            and isinstance(self.method, DetectorConfig)
+            and self.method.needs in ("pace", "gauge", "counts")
+        )
 
 
 def ratios(monitors: tuple[Monitor, ...] | list[Monitor]) -> Mapping[SeriesId, Ratio]:

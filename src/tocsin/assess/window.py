@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from tocsin.assess.baseline import AFTER, BEFORE, LEARN_AFTER, Baseline, Usual
 from tocsin.assess.gauges.board import Board
+from tocsin.assess.health_counts import HealthCounts
 from tocsin.assess.histograms import HistogramHistory
 from tocsin.assess.ledger import Ledger
 from tocsin.assess.monitor import DetectorConfig, Monitor, Objective, ratios
@@ -64,11 +65,7 @@ class Window:
         self.ratios: Mapping[SeriesId, Ratio] = ratios(held)
         objectives = [m for m in held if isinstance(m.method, Objective)]
         detectors = [m for m in held if isinstance(m.method, DetectorConfig)]
-        pace = [
-            m.service
-            for m in detectors
-            if m.series is None and not m.is_sampled and not m.is_budget
-        ]
+        pace = [m.service for m in detectors if m.has_pace]
         self.services = tuple(dict.fromkeys([*services, *pace]))
         back = max(
             (m.method.budget_minutes for m in detectors if isinstance(m.method, DetectorConfig)),
@@ -94,6 +91,7 @@ class Window:
         )
         self.looks: dict[Wish, Look] = {}  # the newest look of every wish
         self.quality = QualityCounts(held)
+        self.health = HealthCounts(held)
         self.has_durations = False
         self.start: int | None = None
         self.end = 0
@@ -139,10 +137,14 @@ class Window:
         first = max(block.start, self.end - LATE_MINUTES, self.start or 0)
         for start, end in _hours(self.end, block.start):
             self.quality.put(start, None, slice(0, end - start))
+            self.health.put(start, None, slice(0, end - start))
             self._put(start, self._nothing(end - start), present=False)
         for start, end in _hours(first, stop):
             here = slice(start - block.start, end - block.start)
             self.quality.put(start, block, here)
+            names = self.health.services
+            latency = _in_order(names, block.services, block.latency, here, LATENCY.count)
+            self.health.put(start, block, here, latency)
             self._put(start, self._rows_of(block, here), present=True)
         return min(first, stop) - block.start
 
@@ -155,7 +157,7 @@ class Window:
         """
         if self.start is None:
             return False
-        took = self.quality.restate(block)
+        took = self.quality.restate(block) | self.health.restate(block)
         burn, given = self._burn_rows_of(block.series)
         if not len(burn):
             return took
@@ -209,6 +211,7 @@ class Window:
     def _begin(self, minute: int) -> None:
         self.start = self.end = minute
         self.quality.begin(minute)
+        self.health.begin(minute)
         self._learned = minute // MINUTES_PER_HOUR
         for held in (self.scan, self.baseline, self.pace, self.latency, self.gauges):
             held.begin(minute)

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from tocsin.domain.dependencies import DependencyStatus
 from tocsin.domain.evidence import EvidenceDay, Review
 from tocsin.domain.findings import Alert, Incident, LedgerEvent, NewEffect
+from tocsin.domain.health import HealthSample
 from tocsin.domain.samples import Sample, Wish
 from tocsin.domain.series import Change, HourBlock, MinuteBlock, Ratio, SeriesId
 
@@ -89,6 +90,18 @@ class StateTransaction(Protocol):
         """Drop days before this one, counted since 1970."""
         ...
 
+    def put_health(self, samples: Sequence[HealthSample]) -> None:
+        """Insert or replace, by name and minute."""
+        ...
+
+    def put_formula(self, digest: str, name: str, since: int, body: Mapping[str, Any]) -> None:
+        """Keep what a score is computed by from epoch minute `since` on, if it is new."""
+        ...
+
+    def forget_health(self, before: int) -> None:
+        """Drop samples before this epoch minute."""
+        ...
+
     def get_meta(self, name: str) -> Any:
         """A small durable value (JSON) as this transaction sees it, or None."""
         ...
@@ -131,6 +144,18 @@ class State(Protocol):
     def reviews(self, since: datetime, until: datetime) -> Sequence[Review]:
         """Incidents that were open in [since, until), oldest first, with the last verdict that was
         given before `until`."""
+        ...
+
+    def health_samples(self, name: str, start: int, stop: int) -> Sequence[HealthSample]:
+        """Of one health score in epoch minutes [start, stop), oldest first."""
+        ...
+
+    def newest_health(self) -> Mapping[str, HealthSample]:
+        """The last sample of every health score, by name."""
+        ...
+
+    def health_formulas(self, digests: Sequence[str]) -> Mapping[str, Mapping[str, Any]]:
+        """What health scores were computed by, by digest."""
         ...
 
     def get_meta(self, name: str) -> Any:

@@ -24,6 +24,7 @@ from tocsin.domain.ports import MinuteSource
 from tocsin.engine.budgets import Budgets
 from tocsin.engine.feed import Feed, ReadAhead
 from tocsin.engine.rules import Rules
+from tocsin.engine.scoring import Scoring
 from tocsin.engine.tick import Decided, tick
 from tocsin.store.state import StateStore
 
@@ -58,6 +59,7 @@ def backtest(
     window = Window(rules.monitors.monitors, rules.watched.services)
     feed = Feed(ReadAhead(source, limit=stop), rules.watched, start=start, reread=reread)
     budgets = Budgets(rules.desired.budgets, rules.least)
+    scoring = Scoring(rules.monitors.monitors)
     kept = state or StateStore.open(":memory:")
     clock = ManualClock(from_minute(start))
     with asyncio.Runner() as runner:
@@ -65,7 +67,7 @@ def backtest(
         for minute in range(start, stop):
             now = from_minute(minute + 1) + lateness
             clock.set(now)
-            yield tick(rules, window, feed, budgets, kept, now, lateness=lateness)
+            yield tick(rules, window, feed, budgets, scoring, kept, now, lateness=lateness)
             if _is_due(kept, now):
                 runner.run(courier.drain(now))
     if state is None:

@@ -26,6 +26,7 @@ from tocsin.domain.clock import Clock, monotonic_s
 from tocsin.domain.dependencies import DependencyStatus
 from tocsin.domain.evidence import EvidenceDay, Review
 from tocsin.domain.findings import Alert, Incident, LedgerEvent
+from tocsin.domain.health import HealthSample
 from tocsin.store import leases
 from tocsin.store.leases import Lease, LeaseLost
 from tocsin.store.state import StateStore
@@ -77,6 +78,18 @@ class Fenced:
     def reviews(self, since: datetime, until: datetime) -> Sequence[Review]:
         """See `State.reviews`."""
         return self._state.reviews(since, until)
+
+    def health_samples(self, name: str, start: int, stop: int) -> Sequence[HealthSample]:
+        """See `State.health_samples`."""
+        return self._state.health_samples(name, start, stop)
+
+    def newest_health(self) -> Mapping[str, HealthSample]:
+        """See `State.newest_health`."""
+        return self._state.newest_health()
+
+    def health_formulas(self, digests: Sequence[str]) -> Mapping[str, Mapping[str, Any]]:
+        """See `State.health_formulas`."""
+        return self._state.health_formulas(digests)
 
     def get_meta(self, name: str) -> Any:
         """See `State.get_meta`."""

@@ -68,10 +68,16 @@ class Definitions:
         )
 
     def define_health_score(self, config: Any, actor: str) -> Defined:
-        """Keep the health score of a `health_score_config`. Errors as with `define_slo`."""
-        document, remarks = read_health_score(config)
+        """Keep the health score of a `health_score_config`. Errors as with `define_slo`.
+
+        Without a service it is that of the only one there is; with several nobody follows it.
+        """
+        services = list(self._house.desired.services)
+        only = services[0] if len(services) == 1 else ""
+        document, remarks = read_health_score(config, only)
         (result,) = self._put([document], actor)
-        return Defined(result.what, result.document, is_evaluated=False, warnings=remarks)
+        followed = bool(document["spec"].get("service"))
+        return Defined(result.what, result.document, is_evaluated=followed, warnings=remarks)
 
     def listed(self, kind: str) -> list[InForce]:
         """Every document of a kind in force, from files and from here, by name."""

@@ -40,6 +40,7 @@ from tocsin.engine.feed import Feed, cut
 from tocsin.engine.naming import Renamed
 from tocsin.engine.restating import Moved, Owed, restate, restated_event
 from tocsin.engine.rules import Rules, compile_desired
+from tocsin.engine.scoring import Scoring
 from tocsin.engine.tally import Tally
 from tocsin.engine.tick import Arrival, Decided, follow, settle, tick
 from tocsin.spec.desired import Desired
@@ -135,6 +136,7 @@ class House:
             self.rules: Rules = rules
             self.window = window
             self.budgets = budgets
+            self.scoring = Scoring(rules.monitors.monitors)
             self._minutes = source
             self._afresh = afresh  # what a source may have read ahead is older than a late score
             self._restated = self.clock.now()
@@ -153,7 +155,7 @@ class House:
         """Judge the last complete minute before `now`, commit what follows; see `engine.tick`."""
         with self._lock:
             decided = tick(
-                self.present(now), self.window, self._feed, self.budgets,
+                self.present(now), self.window, self._feed, self.budgets, self.scoring,
                 self.conductor.state, now,
                 lateness=self.lateness, explain=self._witness().explain,
             )  # fmt: skip

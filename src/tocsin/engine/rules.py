@@ -13,6 +13,7 @@ from tocsin.alerts.inhibit import Inhibition
 from tocsin.alerts.lifecycle import LifecycleConfig
 from tocsin.alerts.silence import SilenceWindow
 from tocsin.assess.budget_rules import BudgetRuleConfig
+from tocsin.assess.health_monitor import health_monitors
 from tocsin.assess.judge import Compiled, compile_monitors
 from tocsin.assess.monitor import ratios, wishes
 from tocsin.assess.page_budget import listening, own_threshold
@@ -85,14 +86,7 @@ def compile_desired(desired: Desired) -> Rules:
         router=router,
         alike=remembering,
         knowing=Knowing(remembering, inhibitions),
-        lifecycle=LifecycleConfig(
-            identity=defaults.identity,
-            pending={
-                monitor.name: timedelta(minutes=monitor.method.for_minutes)
-                for monitor in desired.monitors
-                if isinstance(monitor.method, BudgetRuleConfig)
-            },
-        ),
+        lifecycle=_lifecycle(desired, defaults),
         incidents=_incidents(defaults),
         silences=tuple(
             SilenceWindow(
@@ -117,6 +111,21 @@ def compile_desired(desired: Desired) -> Rules:
             monitor.name: own
             for monitor in desired.monitors
             if (own := own_threshold(monitor)) is not None
+        },
+    )
+
+
+def _lifecycle(desired: Desired, defaults: Defaults) -> LifecycleConfig:
+    return LifecycleConfig(
+        identity=defaults.identity,
+        pending={
+            monitor.name: timedelta(minutes=monitor.method.for_minutes)
+            for monitor in desired.monitors
+            if isinstance(monitor.method, BudgetRuleConfig)
+        },
+        # A health score says itself when its state is left.
+        clear_after_of={
+            monitor.name: timedelta(0) for monitor in health_monitors(desired.monitors)
         },
     )
 

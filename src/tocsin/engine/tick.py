@@ -1,6 +1,6 @@
 """The whole of Tocsin on one page: read, judge, fold, route, commit.
 
-    counts -> verdicts -> page budgets -> alerts -> incidents -> decisions -> one transaction
+    counts -> verdicts -> budgets, scores -> alerts -> incidents -> decisions -> one transaction
 
 `decide` is a function of its arguments. The server calls `tick` every minute, the demo on a fast
 clock, the backtest over a file; none of them has a word in it here.
@@ -33,6 +33,7 @@ from tocsin.engine.commit import commit
 from tocsin.engine.deciding import concerned, route_all
 from tocsin.engine.feed import Feed
 from tocsin.engine.rules import Rules
+from tocsin.engine.scoring import Scoring
 from tocsin.routing.outcome import Happening, Outcome, alert_event, outcome
 
 MessagesAbout = Callable[[str], Sequence[tuple[str, str]]]
@@ -111,6 +112,7 @@ def tick(
     window: Window,
     feed: Feed,
     budgets: Budgets,
+    scoring: Scoring,
     state: State,
     now: datetime,
     *,
@@ -127,6 +129,7 @@ def tick(
     if block is not None:
         window.advance(block)
     verdicts = budgets.told(judge(rules.monitors, window, minute), minute, state)
+    verdicts = scoring.told(verdicts, window, minute, state)
     decided = settle(rules, verdicts, state, now, explain)
     if block is not None:
         # Reading samples takes a while, and no page waits for it: the next minute judges them.

@@ -8,16 +8,19 @@ worse than one that is refused.
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import ValidationError
+
 from tocsin.domain.errors import Problem, SpecError
 from tocsin.spec.documents import OPENSLO, TOCSIN
 from tocsin.spec.explain import show, suggest
-from tocsin.spec.health import AGGREGATIONS, SHADOW
+from tocsin.spec.health import AGGREGATIONS, ON_DEMAND, SHADOW, HealthScoreShape
 
 Fields = Mapping[str, Any]
 
@@ -132,8 +135,9 @@ def read_slo(definition: Any) -> SLODefinition:
     )
 
 
-def read_health_score(config: Any) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """The HealthScore that a `health_score_config` asks for, and what to know about it.
+def read_health_score(config: Any, otherwise: str = "") -> tuple[dict[str, Any], tuple[str, ...]]:
+    """The HealthScore that a `health_score_config` asks for, and what to know about it. otherwise:
+    whose it is when it names no service.
 
     Thresholds up to 1 are shares of 1 and become points of 100; a mixture of both is refused.
     SpecError with every field that is wrong.
@@ -150,7 +154,7 @@ def read_health_score(config: Any) -> tuple[dict[str, Any], tuple[str, ...]]:
     components = _components(formula)
     thresholds = _thresholds(found)
     found.raise_problems(formula.problems)
-    service = found.text("service") or found.texts("tags").get("service_name", "")
+    service = found.text("service") or found.texts("tags").get("service_name", otherwise)
     spec: dict[str, Any] = {
         "description": found.text("description"),
         **({"service": service} if service else {}),
@@ -166,7 +170,7 @@ def read_health_score(config: Any) -> tuple[dict[str, Any], tuple[str, ...]]:
         "metadata": {"name": slug(title), "displayName": shown},
         "spec": spec,
     }
-    return document, _remarks(components)
+    return document, _remarks(spec)
 
 
 def slug(title: str) -> str:
@@ -397,9 +401,10 @@ def _thresholds(found: _Reader) -> dict[str, Any]:
     return {"scale": 100, **points}
 
 
-def _remarks(components: Sequence[Fields]) -> tuple[str, ...]:
-    remarks = [SHADOW]
-    total = sum(component["weight"] for component in components)
-    if not math.isclose(total, 1.0, abs_tol=1e-6):
-        remarks.append(f"the weights add up to {total:g}; they will be brought to 1")
-    return tuple(remarks)
+def _remarks(spec: Fields) -> tuple[str, ...]:
+    told = SHADOW if spec.get("service") else ON_DEMAND
+    try:
+        shape = HealthScoreShape.model_validate_json(json.dumps(spec))
+    except ValidationError:  # said in full, with its place, when the document is loaded
+        return (told,)
+    return (told, *shape.remarks())

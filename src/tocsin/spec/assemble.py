@@ -21,7 +21,7 @@ from tocsin.spec.budgeting import budget_rules
 from tocsin.spec.detectors import DetectorShape
 from tocsin.spec.documents import OPENSLO, Document
 from tocsin.spec.gates import ON_DEMAND
-from tocsin.spec.health import SHADOW
+from tocsin.spec.health_scores import health_scores
 from tocsin.spec.indicators import Named, resolver
 from tocsin.spec.plugins import Secrets
 from tocsin.spec.prices import prices_of
@@ -60,8 +60,8 @@ def services(assembly: Assembly) -> dict[str, Service]:
 
 
 def monitors(assembly: Assembly, known: Mapping[str, Service]) -> tuple[Monitor, ...]:
-    """Every objective, then every detector, then every rule about a budget, each in the order of
-    names."""
+    """Every objective, then every detector, then every rule about a budget, then every health
+    score, each in the order of names."""
     named = resolver(_indicators(assembly))
     built = list(objectives(assembly, known, named))
     for document in assembly.of("Detector"):
@@ -78,6 +78,7 @@ def monitors(assembly: Assembly, known: Mapping[str, Service]) -> tuple[Monitor,
     for document in assembly.of("BreachMonitor"):
         built += _breaches(assembly, document, known, named)
     built += list(budget_rules(assembly, built))
+    built += list(health_scores(assembly, known, built, named))
     return tuple(built)
 
 
@@ -184,8 +185,6 @@ def routing(
     for document in assembly.of("Playbook"):
         message = "a Playbook is carried by name; its steps are not executed yet"
         assembly.warnings.append(document.problem(("kind",), message))
-    for document in assembly.of("HealthScore"):
-        assembly.warnings.append(document.problem(("kind",), SHADOW))
     for document in assembly.of("Gate"):
         if not document.spec.service:
             assembly.warnings.append(document.problem(("kind",), ON_DEMAND))

@@ -5,19 +5,36 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
 from tocsin.assess.health import Component, HealthConfig, Method, Missing
+from tocsin.assess.health_counts import MAX_WINDOW
+from tocsin.indicators.catalogue import IndicatorError
 from tocsin.indicators.curves import curve_of
+from tocsin.indicators.custom import averaged
+from tocsin.indicators.language.faults import ExpressionError
+from tocsin.spec.detectors import UseShape
+from tocsin.spec.health_presets import PRESETS
 from tocsin.spec.shape import Duration, Shape, Text
 
-SHADOW = "a health score is computed and shown, in shadow: nobody is told about it"
+SHADOW = "in shadow: the score is followed and shown, and nobody is told about it"
+ON_DEMAND = "a HealthScore without a service is computed by `tocsin score` alone"
 AGGREGATIONS: tuple[str, ...] = get_args(Method)
 HEADROOM = 20.0
 # What is left of an error budget, as a score: all of it 100, none 60, overspent by as much 0.
 BUDGET_CURVE = ((-1.0, 0.0), (0.0, 60.0), (1.0, 100.0))
+FINDING_CURVE = ((0.0, 100.0), (1.0, 0.0))
 
 Point = tuple[float, Annotated[float, Field(ge=0, le=100)]]
+
+
+def _check_value(text: str) -> str:
+    if text:
+        try:
+            averaged(text)
+        except (IndicatorError, ExpressionError) as error:
+            raise ValueError(str(error)) from None
+    return text
 
 
 class ComponentShape(Shape):
@@ -40,6 +57,16 @@ class ComponentShape(Shape):
         str,
         Field(alias="fromSLO", description="an SLO: the metric is what is left of its budget"),
     ] = ""
+    from_detector: Annotated[
+        str, Field(description="a Detector: the metric is 1 while it has found something, else 0")
+    ] = ""
+    indicator: Annotated[
+        UseShape | None, Field(description="the metric is the share of its calls that are good")
+    ] = None
+    value: Annotated[
+        str, AfterValidator(_check_value),
+        Field(description="the metric is the mean of this number of a call: `score('helpful')`"),
+    ] = ""  # fmt: skip
 
     @model_validator(mode="after")
     def _curve_makes_sense(self) -> ComponentShape:
@@ -48,6 +75,8 @@ class ComponentShape(Shape):
             raise ValueError("a curve has two points or more, with rising values")
         if self.curve and self.from_slo:
             raise ValueError("give a curve or fromSLO, not both")
+        if sum(map(bool, (self.from_slo, self.from_detector, self.indicator, self.value))) > 1:
+            raise ValueError("give one of fromSLO, fromDetector, indicator and value")
         if self.curve and self.inverse and self.curve[0][1] < self.curve[-1][1]:
             raise ValueError(
                 "with inverse: true the curve must fall from low to high values;"
@@ -57,10 +86,18 @@ class ComponentShape(Shape):
 
     def build(self) -> Component:
         """The component, with the usual curve of its metric where it has none of its own."""
-        curve = self.curve or (
-            BUDGET_CURVE if self.from_slo else curve_of(self.metric, inverse=self.inverse)
+        return Component(
+            self.metric, self.weight, self.curve or self._usual(), self.critical, self.required
         )
-        return Component(self.metric, self.weight, curve, self.critical, self.required)
+
+    def _usual(self) -> tuple[Point, ...]:
+        if self.from_slo:
+            return BUDGET_CURVE
+        if self.from_detector:
+            return FINDING_CURVE
+        # The share of good calls of an indicator is a success rate, whatever it is called.
+        name = "success_rate" if self.indicator else self.metric
+        return curve_of(name, inverse=self.inverse and not self.indicator)
 
 
 class ThresholdsShape(Shape):
@@ -93,6 +130,12 @@ class ThresholdsShape(Shape):
                 " write both from 0 to 1, or both from 0 to 100"
             )
         return self
+
+    @property
+    def given(self) -> frozenset[str]:
+        """The fields that somebody wrote down, as they are written."""
+        fields = type(self).model_fields
+        return frozenset(fields[name].alias or name for name in self.model_fields_set)
 
     @property
     def _top(self) -> int:
@@ -131,6 +174,10 @@ class MissingShape(Shape):
     )
 
 
+def _as_mode(value: Any) -> Any:
+    return "alerting" if value == "active" else value
+
+
 def _as_aggregation(value: Any) -> Any:
     return {"method": value} if isinstance(value, str) else value
 
@@ -149,8 +196,17 @@ class HealthScoreShape(Shape):
         minutes=15
     )
     mode: Annotated[
-        Literal["shadow"], Field(description="shadow: computed and shown, never told to anybody")
+        Literal["shadow", "alerting"],
+        BeforeValidator(_as_mode),
+        Field(
+            description="shadow: followed and shown, never told to anybody; alerting: each change"
+            " of its state is an alert, a ticket in warning and a page in critical"
+        ),
     ] = "shadow"
+    preset: Annotated[
+        Literal["rag"] | None,
+        Field(description="components to begin with; those given here go before them by metric"),
+    ] = None
     aggregation: Annotated[
         AggregationShape,
         BeforeValidator(_as_aggregation),
@@ -163,19 +219,43 @@ class HealthScoreShape(Shape):
             }
         ),
     ] = AggregationShape()
-    components: Annotated[tuple[ComponentShape, ...], Field(min_length=1)]
+    components: tuple[ComponentShape, ...] = ()
     missing: MissingShape = MissingShape()
     thresholds: ThresholdsShape | None = None
 
     @model_validator(mode="after")
     def _can_be_computed(self) -> HealthScoreShape:
+        if not self.parts:
+            raise ValueError("give one component or more: components: [{metric: ..., weight: ...}]")
         names = [component.metric for component in self.components]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"the metric {twice[0]!r} is given twice; add its weights up")
-        if not any(component.weight for component in self.components):
+        if not any(component.weight for component in self.parts):
             raise ValueError("every weight is 0: give one component a weight at least")
+        if not timedelta(minutes=1) <= self.window <= timedelta(minutes=MAX_WINDOW):
+            raise ValueError("window is from 1m to 24h")
+        if self.mode == "alerting":
+            self._may_alert()
         return self
+
+    def _may_alert(self) -> None:
+        if not self.service:
+            raise ValueError("mode: alerting needs a service, whose owners are told")
+        bare = [one.metric for one in self.parts if one.weight and not one.build().curve]
+        if bare:
+            raise ValueError(
+                f"no curve says which values of {', '.join(bare)} are good: such a score stays in"
+                " shadow; add a curve, or weight: 0"
+            )
+
+    @property
+    def parts(self) -> tuple[ComponentShape, ...]:
+        """The components, those of its preset included."""
+        own = {one.metric: one for one in self.components}
+        given = PRESETS[self.preset] if self.preset else ()
+        usual = [ComponentShape.model_validate(one) for one in given if one["metric"] not in own]
+        return (*self.components, *usual)
 
     @property
     def minutes(self) -> int:
@@ -190,7 +270,7 @@ class HealthScoreShape(Shape):
         """The score ready to be computed."""
         limits = self.thresholds or ThresholdsShape(warning=80, critical=60)
         return HealthConfig(
-            components=tuple(component.build() for component in self.components),
+            components=tuple(component.build() for component in self.parts),
             method=self.aggregation.method,
             headroom=self.aggregation.critical_headroom,
             missing=self.missing.policy,
@@ -206,10 +286,17 @@ class HealthScoreShape(Shape):
     def remarks(self) -> list[str]:
         """What its owner should know: weights that were scaled, metrics without a curve."""
         found = []
-        total = sum(component.weight for component in self.components)
+        total = sum(component.weight for component in self.parts)
         if abs(total - 1) > 1e-6:
             found.append(f"the weights add up to {total:g}; they are brought to 1")
-        for component in self.components:
+        if not self.service and self.thresholds:
+            idle = [n for n in ("hysteresis", "for", "clearFor") if n in self.thresholds.given]
+            if idle:
+                found.append(
+                    f"{', '.join(idle)} say how a state is followed in time: a score without a"
+                    " service has none"
+                )
+        for component in self.parts:
             if component.weight and not component.build().curve:
                 example = (
                     "[[good, 100], [bad, 0]]" if component.inverse else "[[bad, 0], [good, 100]]"

@@ -59,7 +59,11 @@ _REFERENCES: Mapping[str, Mapping[str, str]] = {
     "BreachMonitor": {"service": "Service", "services": "Service"},
     "EscalationPolicy": {"steps.*.notify": "Receiver", "steps.*.who": "OnCallSchedule"},
     "Digest": {"to": "Receiver"},
-    "HealthScore": {"service": "Service"},
+    "HealthScore": {
+        "service": "Service",
+        "components.*.fromSLO": _PROMISE,
+        "components.*.fromDetector": "Detector",
+    },
     "Gate": {"service": "Service"},
     "PageBudget": {"services": "Service"},
     "Report": {"services": "Service", "to": "Receiver"},

@@ -12,7 +12,8 @@ import sqlalchemy as sa
 
 from tocsin.domain.evidence import EvidenceDay, Review
 from tocsin.domain.findings import EffectState, Incident
-from tocsin.store import evidence, outbox, tables
+from tocsin.domain.health import HealthOpinion, HealthSample
+from tocsin.store import evidence, health, outbox, tables
 from tocsin.store.checkpoints import Audit, Checkpoint, VerifyingKey, audit
 from tocsin.store.database import Database
 from tocsin.store.ledger import ChainBreak, Head, LedgerEntry
@@ -149,6 +150,26 @@ class StateReader:
         end, oldest first."""
         with self._database.read() as connection:
             return evidence.reviews(connection, since, until)
+
+    def health_samples(self, name: str, start: int, stop: int) -> Sequence[HealthSample]:
+        """Of one health score in epoch minutes [start, stop), oldest first."""
+        with self._database.read() as connection:
+            return health.samples(connection, name, start, stop)
+
+    def newest_health(self) -> Mapping[str, HealthSample]:
+        """The last sample of every health score, by name."""
+        with self._database.read() as connection:
+            return health.newest(connection)
+
+    def health_formulas(self, digests: Sequence[str]) -> Mapping[str, Mapping[str, Any]]:
+        """What health scores were computed by, by digest."""
+        with self._database.read() as connection:
+            return health.formulas(connection, digests)
+
+    def health_opinions(self, name: str) -> Sequence[HealthOpinion]:
+        """What people said of a health score, by the minute it is about."""
+        with self._database.read() as connection:
+            return health.opinions(connection, name)
 
     def evidence(
         self, first: int, stop: int, monitors: Sequence[str] | None = None

@@ -17,6 +17,7 @@ from tocsin.domain.findings import (
     IncidentState,
     NewEffect,
 )
+from tocsin.domain.health import HealthSample
 from tocsin.store.ledger import LedgerEntry, clean, encoded, jsonable, plain
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -336,3 +337,20 @@ def _optional_us(instant: datetime | None) -> int | None:
 
 def _optional_time(microseconds: int | None) -> datetime | None:
     return None if microseconds is None else from_us(microseconds)
+
+
+def sample_row(sample: HealthSample) -> dict[str, Any]:
+    """Column values of a health score at a minute."""
+    return {
+        "name": sample.name, "minute": sample.minute, "service": sample.service,
+        "formula": sample.formula, "state": sample.state, "score": sample.score,
+        "body": dict(sample.body),
+    }  # fmt: skip
+
+
+def sample_of(row: Any) -> HealthSample:
+    """The health score in a row."""
+    return HealthSample(
+        row["name"], row["minute"], row["service"], row["formula"], row["state"], row["score"],
+        row["body"],
+    )  # fmt: skip

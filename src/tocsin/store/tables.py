@@ -246,6 +246,40 @@ evidence_day = sa.Table(
 )
 sa.Index("ix_evidence_day_day", evidence_day.c.day)
 
+# What a health score was at the end of a minute, and by which formula; see `store.health`.
+health_sample = sa.Table(
+    "health_sample",
+    METADATA,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("minute", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("service", sa.Text, nullable=False),
+    sa.Column("formula", sa.Text, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("score", sa.Float),
+    sa.Column("body", sa.JSON, nullable=False),
+)
+sa.Index("ix_health_sample_minute", health_sample.c.minute)
+health_formula = sa.Table(
+    "health_formula",
+    METADATA,
+    sa.Column("digest", sa.Text, primary_key=True),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("since", sa.BigInteger, nullable=False),
+    sa.Column("body", sa.JSON, nullable=False),
+)
+# What people said of a health score at a minute: whether it was right.
+health_opinion = sa.Table(
+    "health_opinion",
+    METADATA,
+    sa.Column("id", _id, primary_key=True, autoincrement=True),
+    sa.Column("name", sa.Text, nullable=False, index=True),
+    sa.Column("minute", sa.BigInteger, nullable=False),
+    sa.Column("at", sa.BigInteger, nullable=False),
+    sa.Column("actor", sa.Text, nullable=False),
+    sa.Column("opinion", sa.Text, nullable=False),
+    sa.Column("note", sa.Text, nullable=False),
+)
+
 # What people arranged for a while: silences, maintenance, stand-ins; see `store.arrangements`.
 arrangement = sa.Table(
     "arrangement",

@@ -13,6 +13,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from tocsin.domain.errors import Conflict
 from tocsin.domain.evidence import EvidenceDay
 from tocsin.domain.findings import Alert, EffectState, Incident, LedgerEvent, NewEffect
+from tocsin.domain.health import HealthSample
 from tocsin.store import tables
 from tocsin.store.checkpoints import Checkpoint, to_row
 from tocsin.store.evidence import evidence_days, evidence_row
@@ -28,6 +29,7 @@ from tocsin.store.rows import (
     effect_row,
     incident_of,
     incident_row,
+    sample_row,
     to_us,
 )
 
@@ -314,6 +316,29 @@ class Transaction:
         self.connection.execute(
             sa.delete(tables.evidence_day).where(tables.evidence_day.c.day < before)
         )
+
+    # --- health scores ---
+
+    def put_health(self, samples: Sequence[HealthSample]) -> None:
+        """Insert or replace, by name and minute."""
+        if samples:
+            statement = self._insert(tables.health_sample)
+            changed = {n: statement.excluded[n] for n in ("formula", "state", "score", "body")}
+            self.connection.execute(
+                statement.on_conflict_do_update(index_elements=["name", "minute"], set_=changed),
+                [jsonable(sample_row(sample)) for sample in samples],
+            )
+
+    def put_formula(self, digest: str, name: str, since: int, body: Mapping[str, Any]) -> None:
+        """Keep what a score is computed by from epoch minute `since` on, if it is new."""
+        row = {"digest": digest, "name": name, "since": since, "body": jsonable(body)}
+        statement = self._insert(tables.health_formula).values(row)
+        self.connection.execute(statement.on_conflict_do_nothing())
+
+    def forget_health(self, before: int) -> None:
+        """Drop samples before this epoch minute."""
+        table = tables.health_sample
+        self.connection.execute(sa.delete(table).where(table.c.minute < before))
 
     # --- ledger and small values ---
 

@@ -16,7 +16,7 @@ from tocsin.assess.monitor import Monitor, Objective
 from tocsin.assess.segments import SegmentsConfig, standings
 from tocsin.domain.clock import from_minute, to_minute
 from tocsin.engine.as_of import configuration_at
-from tocsin.engine.health import budget_reading, measured
+from tocsin.engine.health_periods import budget_reading, measured
 from tocsin.engine.house import House
 from tocsin.engine.reporting.objectives import Span, known, objectives, restated
 from tocsin.engine.responses import responses
@@ -246,7 +246,7 @@ def _health(
             one.metric: budget_reading(one.from_slo, left)
             if one.from_slo
             else measured(one.metric, calls, judged)
-            for one in spec.components
+            for one in spec.parts
         }
         config = spec.build()
         found = health(config, readings)
@@ -254,7 +254,7 @@ def _health(
             None if v is None else float(f"{v:.9g}") for v in (found.score, found.low, found.high)
         )
         yield HealthFacts(
-            document.name, document.metadata.display_name or document.name, spec.service,
+            document.name, spec.title(document.name, document.metadata.display_name), spec.service,
             score, low, high, found.state, found.coverage, found.reason, config.warning,
         )  # fmt: skip
 

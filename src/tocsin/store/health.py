@@ -1,0 +1,77 @@
+"""Health scores as rows: samples, the formulas that made them, and what people said of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from tocsin.domain.clock import iso
+from tocsin.domain.findings import LedgerEvent
+from tocsin.domain.health import HealthOpinion, HealthSample
+from tocsin.store import tables
+from tocsin.store.rows import from_us, sample_of, to_us
+from tocsin.store.transaction import Transaction
+
+OPINION = "health.opinion"
+
+
+def samples(connection: sa.Connection, name: str, start: int, stop: int) -> list[HealthSample]:
+    """Of one score in epoch minutes [start, stop), oldest first."""
+    table = tables.health_sample
+    query = (
+        sa.select(table)
+        .where(table.c.name == name, table.c.minute >= start, table.c.minute < stop)
+        .order_by(table.c.minute)
+    )
+    return [sample_of(row) for row in connection.execute(query).mappings()]
+
+
+def newest(connection: sa.Connection) -> dict[str, HealthSample]:
+    """The last of every score, by name."""
+    table = tables.health_sample
+    last = sa.select(table.c.name, sa.func.max(table.c.minute).label("minute")).group_by(
+        table.c.name
+    )
+    of = last.subquery()
+    query = sa.select(table).join(
+        of, sa.and_(table.c.name == of.c.name, table.c.minute == of.c.minute)
+    )
+    return {row["name"]: sample_of(row) for row in connection.execute(query).mappings()}
+
+
+def formulas(connection: sa.Connection, digests: Sequence[str]) -> dict[str, Mapping[str, Any]]:
+    """What scores were computed by, by digest."""
+    table = tables.health_formula
+    query = sa.select(table.c.digest, table.c.body).where(table.c.digest.in_(digests))
+    return {row["digest"]: row["body"] for row in connection.execute(query).mappings()}
+
+
+def opinions(connection: sa.Connection, name: str) -> list[HealthOpinion]:
+    """What people said of one score, by the minute it is about; of one person and minute the last
+    word."""
+    table = tables.health_opinion
+    query = sa.select(table).where(table.c.name == name).order_by(table.c.minute, table.c.id)
+    found = {
+        (row["minute"], row["actor"]): HealthOpinion(
+            row["name"], row["minute"], from_us(row["at"]), row["actor"], row["opinion"],
+            row["note"],
+        )
+        for row in connection.execute(query).mappings()
+    }  # fmt: skip
+    return list(found.values())
+
+
+def put_opinion(tx: Transaction, opinion: HealthOpinion) -> None:
+    """Keep it, and say so in the ledger."""
+    row = {
+        "name": opinion.name, "minute": opinion.minute, "actor": opinion.actor,
+        "opinion": opinion.opinion, "note": opinion.note,
+    }  # fmt: skip
+    tx.connection.execute(sa.insert(tables.health_opinion).values(**row, at=to_us(opinion.at)))
+    reason = f"{opinion.actor}: {opinion.opinion.replace('_', ' ')}"
+    tx.append(
+        LedgerEvent(opinion.at, OPINION, opinion.actor, f"HealthScore/{opinion.name}", reason,
+                    {**row, "at": iso(opinion.at)})
+    )  # fmt: skip

@@ -1,0 +1,152 @@
+"""Health scores on the clock: states that are entered and left, alerts, and what moved them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tocsin.domain.clock import from_minute, to_minute
+from tocsin.engine.backtest import backtest
+from tocsin.engine.files import open_source
+from tocsin.engine.rules import compile_desired
+from tocsin.engine.scoring import CHANGED
+from tocsin.engine.tick import Decided
+from tocsin.spec.desired import load_text
+from tocsin.store.state import StateStore
+
+NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
+START = to_minute(NOON)
+CONFIG = """
+apiVersion: tocsin/v1
+kind: Service
+metadata: {name: chat}
+spec: {team: cx, mode: page}
+---
+apiVersion: tocsin/v1
+kind: HealthScore
+metadata: {name: chat-health, displayName: Chat}
+spec:
+  service: chat
+  mode: alerting
+  window: 5m
+  components:
+    - {metric: error_rate, weight: 0.4, critical: true, curve: [[0, 100], [0.5, 0]]}
+    - {metric: p95_latency_seconds, weight: 0.4, curve: [[1, 100], [5, 0]]}
+    - {metric: helpful, weight: 0.2, curve: [[0, 0], [1, 100]]}
+  thresholds: {warning: 80, critical: 50, hysteresis: 5, for: 3m, clearFor: 4m}
+"""
+
+
+@pytest.fixture
+def state() -> Iterator[StateStore]:
+    store = StateStore.open(":memory:")
+    yield store
+    store.close()
+
+
+def calls(path: Path, minutes: list[dict[str, Any]], per: int = 100) -> Path:
+    """A file with so many calls a minute: failed, seconds and helpful of each minute."""
+    rows: dict[str, list[Any]] = {n: [] for n in (
+        "ts", "service", "duration_ms", "error_class", "score.helpful")}  # fmt: skip
+    for minute, one in enumerate(minutes):
+        for number in range(one.get("calls", per)):
+            rows["ts"].append(NOON + timedelta(minutes=minute, milliseconds=number * 100))
+            rows["service"].append("chat")
+            rows["duration_ms"].append(1000.0 * one.get("seconds", 1.0))
+            failed = number < one.get("failed", 0)
+            rows["error_class"].append("timeout" if failed else "")
+            rows["score.helpful"].append(one.get("helpful", 0.9))
+    rows["ts"] = pa.array(rows["ts"], pa.timestamp("us", "UTC"))
+    pq.write_table(pa.table(rows), path)
+    return path
+
+
+def run(config: str, path: Path, state: StateStore, minutes: int) -> list[Decided]:
+    source = open_source(path)
+    rules = compile_desired(load_text(config))
+    return list(backtest(rules, source, (START, START + minutes), state=state))
+
+
+def changes(state: StateStore) -> list[tuple[int, str]]:
+    found = [e for e in state.ledger_entries() if e.kind == CHANGED]
+    return [(round((e.at_us / 1e6 - NOON.timestamp()) / 60), e.data["state"]) for e in found]
+
+
+WELL, SLOW, OUT = {}, {"seconds": 4.0}, {"seconds": 4.0, "failed": 60}  # type: ignore[var-annotated]
+
+
+def test_each_change_of_state_is_told_once_with_what_moved_it(
+    tmp_path: Path, state: StateStore
+) -> None:
+    plan = [WELL] * 20 + [SLOW] * 20 + [OUT] * 20 + [WELL] * 20
+    decided = run(CONFIG, calls(tmp_path / "c.parquet", plan), state, len(plan))
+    # 5 minutes of p95 are slow from the first slow minute on, and the third one tells. It takes
+    # two minutes of an outage to be below 50, and a window of 5 minutes to be rid of it.
+    assert changes(state) == [(3, "ok"), (23, "warning"), (44, "critical"), (68, "ok")]
+    told = [(d.now, c.event, c.after.tier) for d in decided for c in d.incident_changes if c.tell]
+    assert [round((at - NOON).total_seconds() / 60) for at, _, _ in told] == [23, 44]
+    assert not state.alerts()
+    (alert,) = [c.alert for d in decided for c in d.alert_changes if c.alert.state == "firing"]
+    moved = alert.evidence["health"]["moved"]
+    assert moved["from"] == pytest.approx(98, abs=1)
+    assert sum(moved["terms"].values()) == pytest.approx(moved["total"])
+    assert "p95_latency_seconds -29.8" in alert.reason
+    assert alert.severity == "ticket"
+
+
+def test_in_shadow_the_state_is_followed_and_nobody_is_told(
+    tmp_path: Path, state: StateStore
+) -> None:
+    plan = [WELL] * 10 + [OUT] * 10
+    shadow = CONFIG.replace("alerting", "shadow")
+    decided = run(shadow, calls(tmp_path / "c.parquet", plan), state, len(plan))
+    assert [one for _, one in changes(state)] == ["ok", "critical"]
+    assert all(d.is_empty for d in decided)
+    kept = state.health_samples("chat-health", START, START + len(plan))
+    assert kept[-1].score is not None
+    assert kept[-1].score < 50
+    assert state.health_formulas([kept[-1].formula])
+
+
+def test_a_restart_goes_on_where_the_last_process_stopped(
+    tmp_path: Path, state: StateStore
+) -> None:
+    """One process after another over the same state: a minute of `for` had passed before."""
+    plan = [WELL] * 10 + [OUT] * 5
+    path = calls(tmp_path / "c.parquet", plan)
+    run(CONFIG, path, state, 12)
+    assert [one for _, one in changes(state)] == ["ok"]
+    source = open_source(path)
+    rules = compile_desired(load_text(CONFIG))
+    again = list(backtest(rules, source, (START + 12, START + 14), state=state))
+    assert changes(state)[-1] == (14, "critical")
+    assert any(c.alert.state == "firing" for d in again for c in d.alert_changes)
+
+
+def test_calls_that_stop_are_idle_and_end_no_alert(tmp_path: Path, state: StateStore) -> None:
+    plan = [WELL] * 10 + [OUT] * 8 + [{"calls": 0}] * 10
+    run(CONFIG, calls(tmp_path / "c.parquet", plan), state, len(plan))
+    assert [one for _, one in changes(state)] == ["ok", "critical", "idle"]
+    (alert,) = state.alerts().values()
+    assert alert.labels["monitor"] == "health/chat-health"
+
+
+def test_a_changed_formula_is_a_term_of_its_own(tmp_path: Path, state: StateStore) -> None:
+    path = calls(tmp_path / "c.parquet", [WELL] * 40)
+    run(CONFIG, path, state, 20)
+    harsh = CONFIG.replace("[[0, 0], [1, 100]]", "[[0.9, 0], [1, 100]]").replace("0.2,", "0.9,")
+    source = open_source(path)
+    rules = compile_desired(load_text(harsh))
+    list(backtest(rules, source, (START + 20, START + 40), state=state))
+    entry = [e for e in state.ledger_entries() if e.kind == CHANGED][-1]
+    moved = entry.data["moved"]
+    assert entry.data["state"] in ("warning", "critical")
+    assert moved["config"] == pytest.approx(moved["total"], abs=1e-6)
+    assert "the formula -" in entry.reason
+    assert from_minute(moved["since"]) < NOON + timedelta(minutes=21)
