@@ -94,6 +94,16 @@ def test_too_small_a_crowd_is_unknown() -> None:
     assert verdict(used(crowd(rng, "lognormal", 400)), Sample()) is None
 
 
+def test_calls_that_tell_no_amount_are_unknown_and_not_light() -> None:
+    rng = np.random.default_rng(11)
+    found = verdict(used(crowd(rng, "lognormal", 400)), used(np.zeros(60), "n"))
+    assert found is not None
+    assert (found.judgement, found.reason) == (
+        Judgement.UNKNOWN,
+        "no call told its total_tokens in the last 1 h",
+    )
+
+
 @pytest.mark.parametrize("settings", [
     {"per": "mood"}, {"amount": "joy"}, {"times": 0.5}, {"every_minutes": 1},
 ])  # fmt: skip

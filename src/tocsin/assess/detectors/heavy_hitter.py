@@ -20,6 +20,7 @@ Amount = Literal["calls", "total_tokens", "input_tokens", "output_tokens", "cost
                  "policy_violations"]  # fmt: skip
 assert get_args(Amount) == AMOUNTS  # noqa: S101 (one list, written where a type checker sees it)
 
+_COUNTED = ("calls", "errors", "policy_violations")  # of these 0 is known
 _TAIL = 100  # of the crowd, from which its tail is told
 _MIN_TAIL = 10
 _LEAST_SHAPE = 0.15  # of the tail: no crowd ends as if cut off
@@ -139,13 +140,17 @@ class HeavyHitter(Looking):
     config = HeavyHitterConfig
 
     def lacking(self, settings: HeavyHitterConfig, look: Look) -> str:
-        """Why there is no crowd; "" when there is."""
-        if look.reference.population >= settings.min_calls:
-            return ""
-        return (
-            f"too few of {settings.per} to make a crowd: {look.reference.population:,} stretches of"
-            f" {settings.window_hours} h in the reference, {settings.min_calls:,} are needed"
-        )
+        """Why there is no crowd, or nothing to be seen of it now; "" when there is."""
+        if look.reference.population < settings.min_calls:
+            return (
+                f"too few of {settings.per} to make a crowd: {look.reference.population:,}"
+                f" stretches of {settings.window_hours} h in the reference,"
+                f" {settings.min_calls:,} are needed"
+            )
+        amounts = look.window.columns.get(settings.amount, ())
+        if settings.amount not in _COUNTED and look.window.population and not any(amounts):
+            return f"no call told its {settings.amount} in the last {settings.window_hours} h"
+        return ""
 
     def compare(
         self, monitor: Monitor, settings: HeavyHitterConfig, wish: Wish, look: Look,

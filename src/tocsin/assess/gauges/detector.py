@@ -11,7 +11,7 @@ from tocsin.assess.gauges.board import Looked
 from tocsin.assess.gauges.kind import GaugeConfig, lasting
 from tocsin.assess.monitor import Monitor
 from tocsin.assess.window import Window
-from tocsin.assess.wording import duration, percent
+from tocsin.assess.wording import amount, percent
 from tocsin.domain.findings import Judgement, Verdict
 
 UNITS = {"share": "share", "volume": "calls", "p50": "ms", "p95": "ms", "p99": "ms"}
@@ -100,11 +100,7 @@ class GaugeDetector:
 
 def shown(value: float, unit: str) -> str:
     """A value in this unit for people."""
-    if unit == "share":
-        return percent(value)
-    if unit == "ms":
-        return duration(value)
-    return f"${value:,.4g}" if unit == "usd" else f"{value:,.4g}"
+    return percent(value) if unit == "share" else amount(value, unit)
 
 
 def _unit(monitor: Monitor, config: GaugeConfig) -> str:
