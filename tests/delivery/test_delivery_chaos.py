@@ -13,7 +13,6 @@ import multiprocessing
 import os
 import random
 import signal
-import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -21,10 +20,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 
-import pytest
 from chaos_child import deliver
 
 from tocsin.alerts.responder import Refused, acknowledge
@@ -165,32 +162,13 @@ def _alert(number: int, now: datetime) -> Alert:
     return Alert(f"a{number}", labels, AlertState.FIRING, now, now, "page", reason="it fails")
 
 
-def _backends() -> list[Any]:
-    skip = pytest.mark.skipif(
-        "TOCSIN_TEST_POSTGRES" not in os.environ, reason="TOCSIN_TEST_POSTGRES names no database"
-    )
-    return ["sqlite", pytest.param("postgres", marks=[pytest.mark.postgres, skip])]
-
-
-@pytest.fixture(params=_backends())
-def state(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    if request.param == "sqlite":
-        yield str(tmp_path / "state.db")
-        return
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "store"))
-    from state_build import postgres_schema
-
-    with postgres_schema() as url:
-        yield url
-
-
-def test_couriers_are_killed_and_the_receiver_fails_and_nobody_notices(state: str) -> None:
+def test_couriers_are_killed_and_the_receiver_fails_and_nobody_notices(shared: str) -> None:
     rng, clock = random.Random(4), SystemClock()
-    store = StateStore.open(state)
+    store = StateStore.open(shared)
     acknowledged: dict[str, datetime] = {}
     opens = sorted(rng.uniform(0, WITHIN_S) for _ in range(INCIDENTS))
     with receiver(seed=5) as sink:
-        yard = Yard(state, sink.url)
+        yard = Yard(shared, sink.url)
         began = monotonic_s()
         todo = [(at, "open", number) for number, at in enumerate(opens)]
         todo += [(at + rng.uniform(0.2, 3.8), "ack", n) for n, at in enumerate(opens) if n % 3 == 0]

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import subprocess
 import sys
 import threading
 from collections import Counter
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -109,25 +107,6 @@ def test_a_zombie_with_an_old_fence_cannot_finish(world: World, found: Any) -> N
         assert tx.finish(new, EffectState.DONE, "delivered", reason="", now=T0 + LEASE)
     with world.store.transaction() as tx:
         assert not tx.finish(new, EffectState.DONE, "delivered", reason="", now=T0 + LEASE)
-
-
-def _backends() -> list[Any]:
-    skip = pytest.mark.skipif(
-        "TOCSIN_TEST_POSTGRES" not in os.environ, reason="TOCSIN_TEST_POSTGRES names no database"
-    )
-    return ["sqlite", pytest.param("postgres", marks=[pytest.mark.postgres, skip])]
-
-
-@pytest.fixture(params=_backends())
-def shared(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    if request.param == "sqlite":
-        yield str(tmp_path / "state.db")
-        return
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "store"))
-    from state_build import postgres_schema
-
-    with postgres_schema() as url:
-        yield url
 
 
 def test_two_workers_never_both_hold_one_effect(shared: str) -> None:

@@ -87,10 +87,16 @@ class Steadiness:
     _last: tuple[datetime, float] | None = None
 
     def set_back(self) -> timedelta:
-        """By how much since the last time it was asked; nothing for less than five seconds."""
-        last, self._last = self._last, (self.clock.now(), self.monotonic())
-        if last is None:
-            return timedelta(0)
-        passed = timedelta(seconds=self._last[1] - last[1])
-        by = passed - (self._last[0] - last[0])
-        return by if by >= LEAST_STEP else timedelta(0)
+        """By how much since it was last taken note of; nothing for less than five seconds. What is
+        told is told again until `noted`: who acts on it may fail."""
+        now = self.clock.now(), self.monotonic()
+        last = self._last or now
+        by = timedelta(seconds=now[1] - last[1]) - (now[0] - last[0])
+        if by >= LEAST_STEP:
+            return by
+        self._last = now
+        return timedelta(0)
+
+    def noted(self) -> None:
+        """What was set back is taken care of."""
+        self._last = self.clock.now(), self.monotonic()

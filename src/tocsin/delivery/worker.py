@@ -171,6 +171,8 @@ class Courier:
             now = self._clock.now()
             await self._store(lambda: bring_forward(self._outbox, by, now))
             _log.warning("delivery.clock_set_back", seconds=by.total_seconds())
+        if by:
+            self._steadiness.noted()
 
     async def _fly(self, claim: Claimed) -> None:
         try:
