@@ -301,7 +301,9 @@ def _decision(
     """Everybody whom a child would have been told to, as urgently as the most urgent one.
 
     A child that still lingers under this very parent speaks as loudly as it did before. One
-    incident has one escalation, that of the most urgent; the others' first steps are told at once.
+    incident has one escalation, that of the most urgent when it began, which need not be that of
+    the most urgent now: so everybody's first step is told, and who is in the escalation's is told
+    by it.
     """
     loud = [
         replace(one, decision=replace(one.decision, suppressed_by=""))
@@ -311,8 +313,8 @@ def _decision(
     ]
     seen = picture(loud)
     told = [one.decision for one in loud if seen.suppressed_by or not one.decision.suppressed_by]
-    others = dict.fromkeys(one.policy for one in told if one.policy not in ("", seen.policy))
-    more = [who for policy in others for who in first_step(policy)]
+    policies = dict.fromkeys(one.policy for one in told if one.policy)
+    more = [who for policy in policies for who in first_step(policy)]
     return Decision(
         tier=seen.tier,
         receivers=tuple(dict.fromkeys([*seen.receivers, *more])),
