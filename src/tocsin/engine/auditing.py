@@ -8,10 +8,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import httpx
-
 from tocsin.domain.clock import Clock
 from tocsin.domain.errors import StoreError
+from tocsin.engine.asking import answering, asked
 from tocsin.engine.responses import figures_at
 from tocsin.engine.settings import STATE_FILE, Settings
 from tocsin.engine.why import why
@@ -20,7 +19,7 @@ from tocsin.store.checkpoints import Audit, Checkpoint, VerifyingKey, audit
 from tocsin.store.ledger import jsonable
 from tocsin.store.state import StateStore
 
-_TIMEOUT_S = 300
+_EXPORT = "/api/v1/ledger/export"
 
 
 @contextmanager
@@ -45,7 +44,7 @@ def exported(settings: Settings) -> Iterator[Iterator[bytes]]:
         with state_of(settings) as store:
             yield ledger_files.write(store)
         return
-    with _from_server(settings) as answer:
+    with answering(settings.url, settings.token, _EXPORT) as answer:
         yield answer.iter_bytes()
 
 
@@ -92,7 +91,7 @@ def paging(settings: Settings, clock: Clock, days: int, time_zone: str) -> dict[
 @contextmanager
 def _lines(settings: Settings, file: Path | None) -> Iterator[tuple[Iterator[str], str]]:
     if file is None:
-        with _from_server(settings) as answer:
+        with answering(settings.url, settings.token, _EXPORT) as answer:
             yield answer.iter_lines(), settings.url
         return
     try:
@@ -102,30 +101,5 @@ def _lines(settings: Settings, file: Path | None) -> Iterator[tuple[Iterator[str
         raise StoreError(f"{file} cannot be read: {error}") from None
 
 
-@contextmanager
-def _from_server(settings: Settings) -> Iterator[httpx.Response]:
-    path = f"{settings.url}/api/v1/ledger/export"
-    try:
-        with httpx.stream("GET", path, headers=_headers(settings), timeout=_TIMEOUT_S) as answer:
-            if answer.status_code != 200:
-                raise StoreError(f"{settings.url} refused: {answer.status_code}")
-            yield answer
-    except httpx.HTTPError as error:
-        raise StoreError(f"{settings.url} broke off or does not answer: {error}") from None
-
-
 def _asked(settings: Settings, what: str, query: Mapping[str, str]) -> dict[str, Any]:
-    """What the API of the server at `settings.url` answers. StoreError when it does not."""
-    headers, path = _headers(settings), f"{settings.url}/api/v1/{what}"
-    try:
-        answer = httpx.get(path, params=query, headers=headers, timeout=_TIMEOUT_S)
-        told: dict[str, Any] = answer.json()
-    except (httpx.HTTPError, ValueError) as error:
-        raise StoreError(f"{settings.url} does not answer: {error}") from None
-    if answer.status_code != 200:
-        raise StoreError(str(told.get("detail") or f"{settings.url}: {answer.status_code}"))
-    return told
-
-
-def _headers(settings: Settings) -> dict[str, str]:
-    return {"Authorization": f"Bearer {settings.token}"} if settings.token else {}
+    return asked(settings.url, settings.token, f"/api/v1/{what}", query)

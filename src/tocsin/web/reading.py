@@ -13,10 +13,9 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
-import httpx
-
 from tocsin.domain.clock import Clock, iso
 from tocsin.domain.errors import StoreError
+from tocsin.engine.asking import answering, asked
 from tocsin.engine.freezes import deploy_gates
 from tocsin.engine.house import House
 from tocsin.engine.reporting.making import make
@@ -27,8 +26,6 @@ from tocsin.web.live import LiveDesk
 from tocsin.web.report_asking import ordered
 from tocsin.web.server import configuration, open_stores
 from tocsin.web.status_pages import FILES, files
-
-_TIMEOUT_S = 60
 
 
 def objectives(settings: Settings, clock: Clock) -> list[dict[str, Any]]:
@@ -141,13 +138,8 @@ def _opened(settings: Settings, clock: Clock) -> Iterator[House]:
 
 
 def _file(settings: Settings, path: str) -> bytes:
-    try:
-        answer = httpx.get(f"{settings.url}{path}", timeout=_TIMEOUT_S)
-    except httpx.HTTPError as error:
-        raise StoreError(f"{settings.url} does not answer: {error}") from None
-    if answer.status_code != 200:
-        raise StoreError(f"{settings.url} refused {path}: {answer.status_code}")
-    return answer.content
+    with answering(settings.url, settings.token, path) as answer:
+        return answer.read()
 
 
 def _items(settings: Settings, path: str, query: Mapping[str, str]) -> list[dict[str, Any]]:
@@ -156,16 +148,7 @@ def _items(settings: Settings, path: str, query: Mapping[str, str]) -> list[dict
 
 
 def _asked(settings: Settings, path: str, query: Mapping[str, str]) -> dict[str, Any]:
-    url, token = settings.url, settings.token
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
-    try:
-        answer = httpx.get(f"{url}{path}", params=query, headers=headers, timeout=_TIMEOUT_S)
-    except httpx.HTTPError as error:
-        raise StoreError(f"{url} does not answer: {error}") from None
-    if answer.status_code != 200:
-        raise StoreError(f"{url} refused: {answer.status_code} {_why(answer)}")
-    found: dict[str, Any] = answer.json()
-    return found
+    return asked(settings.url, settings.token, path, query)
 
 
 def _plain(value: Any) -> Any:
@@ -175,11 +158,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {name: _plain(item) for name, item in value.items()}
     return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
-
-
-def _why(answer: httpx.Response) -> str:
-    """What an RFC 9457 problem says, else the beginning of the body."""
-    try:
-        return str(answer.json()["detail"])
-    except (ValueError, KeyError, TypeError):
-        return answer.text[:300]

@@ -9,35 +9,24 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
-import httpx
-
 from tocsin.domain.clock import Clock, iso
 from tocsin.domain.errors import StoreError
+from tocsin.engine.asking import answering, asked
 from tocsin.engine.exchange.exporting import encoded
 from tocsin.engine.exchange.targets import opened
 from tocsin.engine.exchange.wishes import ExportWish
 from tocsin.store.schema import Retention
 
 Stream = tuple[int, Iterator[bytes]]  # rows there will be, and the bytes of the file
-_TIMEOUT_S = 300
 _PIECE = 1 << 20
 
 
 @contextmanager
 def from_server(url: str, token: str | None, wish: ExportWish) -> Iterator[Stream]:
     """An export made by a running server. StoreError when it does not make it."""
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
-    path = f"{url}/api/v1/export/{wish.what}"
-    try:
-        with httpx.stream(
-            "GET", path, params=_query(wish), headers=headers, timeout=_TIMEOUT_S
-        ) as answer:
-            if answer.status_code != 200:
-                answer.read()
-                raise StoreError(f"{url} refused: {answer.status_code} {_detail(answer)}")
-            yield int(answer.headers.get("x-tocsin-rows", 0)), answer.iter_bytes(_PIECE)
-    except httpx.HTTPError as error:
-        raise StoreError(f"{url} broke off or does not answer: {error}") from None
+    path = f"/api/v1/export/{wish.what}"
+    with answering(url, token, path, _query(wish)) as answer:
+        yield int(answer.headers.get("x-tocsin-rows", 0)), answer.iter_bytes(_PIECE)
 
 
 @contextmanager
@@ -61,15 +50,8 @@ def costs_of_server(
     url: str, token: str | None, start: date | None, stop: date | None
 ) -> list[dict[str, Any]]:
     """What a running server says bills and the price book say, as its API has it."""
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
     told = {name: str(day) for name, day in (("from", start), ("to", stop)) if day is not None}
-    try:
-        answer = httpx.get(f"{url}/api/v1/costs", params=told, headers=headers, timeout=_TIMEOUT_S)
-    except httpx.HTTPError as error:
-        raise StoreError(f"{url} does not answer: {error}") from None
-    if answer.status_code != 200:
-        raise StoreError(f"{url} refused: {answer.status_code} {_detail(answer)}")
-    items: list[dict[str, Any]] = answer.json()["items"]
+    items: list[dict[str, Any]] = asked(url, token, "/api/v1/costs", told)["items"]
     return items
 
 
@@ -94,10 +76,3 @@ def _query(wish: ExportWish) -> dict[str, Any]:
     }  # fmt: skip
     told = {name: iso(value) for name, value in times.items() if value is not None}
     return told | {name: text for name, text in texts.items() if text}
-
-
-def _detail(answer: httpx.Response) -> str:
-    try:
-        return str(answer.json().get("detail", answer.text))[:300]
-    except ValueError:
-        return answer.text[:300]
