@@ -8,14 +8,15 @@ published is kept beside the state, with a line in the ledger for every word of 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, get_args
 
+from tocsin.assess.monitor import Monitor, Objective
 from tocsin.domain.clock import Clock, iso, parse_iso, to_minute
 from tocsin.domain.errors import TocsinError
-from tocsin.domain.findings import AlertState, Incident, LedgerEvent
+from tocsin.domain.findings import AlertState, Incident, Judgement, LedgerEvent
 from tocsin.domain.series import Ratio, SeriesId
 from tocsin.engine.house import House
 from tocsin.reports.status import (
@@ -167,6 +168,7 @@ class StatusPages:
                 description=one.description,
                 group=one.group,
                 days=days[one.service],
+                unknown=self._unknown(one, days[one.service]),
             )
             for one in shape.components
         ]
@@ -185,26 +187,43 @@ class StatusPages:
         """What alerts say of a component, as far as they may."""
         if shape.automatic == "none":
             return "operational"
-        wanted = {f"slo/{name}" for name in one.objectives}
         firing = [
             alert for alert in self._house.state.alerts().values()
             if alert.state in (AlertState.FIRING, AlertState.STALE)
             and alert.labels.get("service") == one.service
-            and (alert.labels.get("monitor") in wanted if wanted else alert.severity == "page")
+            and (alert.labels.get("slo") in one.objectives if one.objectives
+                 else alert.severity == "page")
         ]  # fmt: skip
         if not firing:
             return "operational"
         if shape.automatic == "degraded":
             return "degraded_performance"
-        worst = max(self._bad_shares(one.service, wanted), default=0.0)
+        worst = max(self._bad_shares(one), default=0.0)
         if worst >= _MAJOR:
             return "major_outage"
         return "partial_outage" if worst >= _PARTIAL else "degraded_performance"
 
-    def _bad_shares(self, service: str, monitors: set[str]) -> Iterator[float]:
+    def _promised(self, one: StatusComponentShape) -> list[Monitor]:
+        """The objectives behind a component: those that are named, or all of its service."""
+        return [
+            monitor for monitor in self._house.rules.monitors.monitors
+            if isinstance(monitor.method, Objective) and monitor.service == one.service
+            and (not one.objectives or monitor.labels.get("slo") in one.objectives)
+        ]  # fmt: skip
+
+    def _unknown(self, one: StatusComponentShape, days: Sequence[Day]) -> str:
+        """Why nothing is known of a component now, or ""."""
+        if not any(day.total for day in days):
+            return f"no call came in {DAYS} days"
+        said = self._house.standing.verdicts
+        found = [said.get(monitor.name) for monitor in self._promised(one)]
+        unknown = [v.reason for v in found if v and v.judgement is Judgement.UNKNOWN]
+        return unknown[0] if unknown and len(unknown) == len(found) else ""
+
+    def _bad_shares(self, one: StatusComponentShape) -> Iterator[float]:
+        names = {monitor.name for monitor in self._promised(one)}
         for status in self._house.statuses():
-            mine = status.monitor in monitors if monitors else status.service == service
-            if mine and status.mean is None:
+            if status.monitor in names and status.mean is None:
                 burns = [b.short_burn for b in status.burns if b.short_burn is not None]
                 yield from ((1 - status.target) * burn for burn in burns[:1])
 
@@ -226,10 +245,8 @@ class StatusPages:
                 self._days[name, hour] = tuple(
                     Day(
                         (today - timedelta(days=DAYS - 1 - number)).date(),
-                        _share(
-                            int(bad[_HOURS * number : _HOURS * (number + 1)].sum()),
-                            int(total[_HOURS * number : _HOURS * (number + 1)].sum()),
-                        ),
+                        int(bad[_HOURS * number : _HOURS * (number + 1)].sum()),
+                        int(total[_HOURS * number : _HOURS * (number + 1)].sum()),
                     )
                     for number in range(DAYS)
                 )
@@ -263,10 +280,6 @@ class StatusPages:
 
 def _key(name: str) -> str:
     return f"status/{name}"
-
-
-def _share(bad: int, total: int) -> float | None:
-    return 1 - bad / total if total else None
 
 
 def _check(written: Written, shape: StatusPageShape, *, is_new: bool, is_maintenance: bool) -> None:

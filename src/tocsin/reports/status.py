@@ -56,28 +56,35 @@ _ATOM = "http://www.w3.org/2005/Atom"
 
 @dataclass(frozen=True, slots=True)
 class Day:
-    """A day of a component. uptime: share of good calls; None when there was no call."""
+    """A day of a component: calls, and those of them that failed."""
 
     day: date
-    uptime: float | None
+    bad: int
+    total: int
+
+    @property
+    def uptime(self) -> float | None:
+        """Share of the calls that did not fail; None when there was none."""
+        return 1 - self.bad / self.total if self.total else None
 
 
 @dataclass(frozen=True, slots=True)
 class Component:
-    """A component as it is now, with its last days, oldest first. since: of its status."""
+    """A component as it is now, with its last days, oldest first. unknown: why its status is only
+    that nothing is known to be wrong, or ""."""
 
     name: str
     status: ComponentStatus
     description: str = ""
     group: str = ""
     days: tuple[Day, ...] = ()
-    since: datetime | None = None
+    unknown: str = ""
 
     @property
     def uptime(self) -> float | None:
-        """Mean of the days that are known."""
-        known = [day.uptime for day in self.days if day.uptime is not None]
-        return sum(known) / len(known) if known else None
+        """Share of the calls of all days that did not fail; None when there was none."""
+        total = sum(day.total for day in self.days)
+        return 1 - sum(day.bad for day in self.days) / total if total else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,19 +157,27 @@ class StatusPage:
     unknown: str = ""
 
     @property
+    def is_unknown(self) -> bool:
+        """Whether nothing is known of the last minutes, of the whole or of a component."""
+        return bool(self.unknown) or any(component.unknown for component in self.components)
+
+    @property
     def indicator(self) -> str:
         """none, maintenance, minor, major or critical. Never none while nothing is known."""
         found = _OF_COMPONENTS[max((c.status for c in self.components), key=SEVERITY.index)]
         open_ones = [n.impact for n in self.notices if not n.is_over and not n.is_maintenance]
         impacts = [_INDICATORS.index(i) for i in open_ones if i in _INDICATORS]
         known = _INDICATORS.index(found) if found in _INDICATORS else -1
-        most = max([known, *impacts, 1 if self.unknown else 0])
+        most = max([known, *impacts, 1 if self.is_unknown else 0])
         return found if most <= 0 and found == "maintenance" else _INDICATORS[max(most, 0)]
 
     @property
     def description(self) -> str:
         """The same in words."""
-        if self.unknown and self.indicator == "minor":
+        known = replace(
+            self, unknown="", components=tuple(replace(c, unknown="") for c in self.components)
+        )
+        if self.is_unknown and known.indicator in ("none", "maintenance"):
             return "Status unknown"
         return _IN_WORDS[self.indicator]
 
@@ -251,7 +266,7 @@ def _components(page: StatusPage) -> list[dict[str, Any]]:
 def _component(
     page: StatusPage, one: Component, id_: str, place: int, group: str | None
 ) -> dict[str, Any]:
-    at = iso(one.since or page.at)
+    at = iso(page.at)
     return {
         "id": id_,
         "name": one.name,

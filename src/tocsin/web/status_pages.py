@@ -12,13 +12,13 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
 from fastapi import APIRouter, HTTPException
 from markupsafe import Markup
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException as PageError
 from starlette.requests import Request
@@ -32,6 +32,7 @@ from tocsin.reports.status import (
     INCIDENT_STATUSES,
     MAINTENANCE_STATUSES,
     ComponentStatus,
+    Day,
     Impact,
     NoticeStatus,
     StatusPage,
@@ -41,6 +42,7 @@ from tocsin.reports.status import (
     rss,
 )
 from tocsin.web.actions import Actions, Form, actor
+from tocsin.web.format import percent
 from tocsin.web.render import Renderer, address, environment
 from tocsin.web.tone import Tone
 
@@ -86,8 +88,8 @@ class NewNotice(BaseModel):
     impact: Impact = "minor"
     components: dict[str, ComponentStatus] = Field(default_factory=dict)
     incident: Annotated[str, Field(description="the incident here that it is about")] = ""
-    start: datetime | None = None
-    stop: datetime | None = None
+    start: AwareDatetime | None = None
+    stop: AwareDatetime | None = None
     by: str = ""
 
 
@@ -169,24 +171,18 @@ class StatusRoutes:
 
     def __init__(self, pages: StatusPages) -> None:
         self._pages = pages
+        self._files: dict[str, tuple[StatusPage, dict[str, tuple[bytes, str]]]] = {}
 
     def routes(self, renderer: Renderer, actions: Actions) -> list[BaseRoute]:
         """Every page and form."""
-        desk = _Desk(self._pages, renderer, actions)
+        self._renderer, self._actions = renderer, actions
         return [
-            Route("/status-pages", desk.overview, methods=["GET"]),
-            Route("/status-pages/{name}/publish", desk.publish, methods=["POST"]),
-            Route("/status-pages/{name}/notices/{id}", desk.update, methods=["POST"]),
-            Route(f"{PUBLIC}{{name}}", desk.public, methods=["GET"]),
-            Route(f"{PUBLIC}{{name}}/{{path:path}}", desk.file, methods=["GET"]),
+            Route("/status-pages", self.overview, methods=["GET"]),
+            Route("/status-pages/{name}/publish", self.publish, methods=["POST"]),
+            Route("/status-pages/{name}/notices/{id}", self.update, methods=["POST"]),
+            Route(f"{PUBLIC}{{name}}", self.public, methods=["GET"]),
+            Route(f"{PUBLIC}{{name}}/{{path:path}}", self.file, methods=["GET"]),
         ]
-
-
-class _Desk:
-    def __init__(self, pages: StatusPages, renderer: Renderer, actions: Actions) -> None:
-        self._pages = pages
-        self._renderer = renderer
-        self._actions = actions
 
     def public(self, request: Request) -> Response:
         """The page of customers."""
@@ -204,7 +200,11 @@ class _Desk:
     def file(self, request: Request) -> Response:
         """One of the documents and feeds."""
         page, path = self._page(request), request.path_params["path"]
-        found = files(page).get(path)
+        made_of, made = self._files.get(page.name, (None, {}))
+        if made_of is not page:  # anybody may ask, and a page stays the same for a while
+            made = files(page)
+            self._files[page.name] = page, made
+        found = made.get(path)
         if found is None:
             raise PageError(404, "there is no such document of this page")
         body, kind = found
@@ -279,12 +279,9 @@ def shown(page: StatusPage, base: str) -> dict[str, Any]:
             (group, [c for c in page.components if c.group == group]) for group in groups
         ],
         "tones": _TONES,
-        "tone": Tone.UNKNOWN if page.unknown else _TONES[page.indicator],
+        "tone": Tone.UNKNOWN if page.description == "Status unknown" else _TONES[page.indicator],
         "day_tones": {c.name: [_day_tone(day.uptime) for day in c.days] for c in page.components},
-        "day_titles": {
-            c.name: [f"{day.day}: {_percent(day.uptime)}" for day in c.days]
-            for c in page.components
-        },
+        "day_titles": {c.name: [_day_title(day) for day in c.days] for c in page.components},
         "anchor": lambda notice: identity(page.name, "notice", notice.id),
     }  # fmt: skip
 
@@ -295,8 +292,8 @@ def _day_tone(uptime: float | None) -> Tone:
     return Tone.OK if uptime >= _FINE else Tone.WARN if uptime >= _FAIR else Tone.BAD
 
 
-def _percent(uptime: float | None) -> str:
-    return "no data" if uptime is None else f"{100 * uptime:.2f} %"
+def _day_title(day: Day) -> str:
+    return f"{day.day}: {'no data' if day.uptime is None else percent(day.uptime)}"
 
 
 def _components(form: Form) -> dict[str, ComponentStatus]:
@@ -313,7 +310,6 @@ def _instant(form: Form, name: str) -> datetime | None:
     if not text:
         return None
     try:
-        found = parse_iso(text if "+" in text or text.endswith("Z") else f"{text}Z")
+        return parse_iso(text)
     except ValueError:
         raise PageError(400, f"{name}: {text[:40]!r} is no time such as 2026-03-02T14:05") from None
-    return found.astimezone(UTC)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from xml.etree import ElementTree
 
@@ -30,7 +31,7 @@ def notice(*statuses: str, title: str = "Some answers fail", **more: object) -> 
 
 
 def page(*notices: Notice, unknown: str = "", status: str = "operational") -> StatusPage:
-    days = (Day(date(2026, 11, 18), None), Day(date(2026, 11, 19), 0.98), Day(date.max, 1.0))
+    days = (Day(date(2026, 11, 18), 0, 0), Day(date(2026, 11, 19), 2, 100), Day(date.max, 0, 100))
     parts = [
         Component("Answers", status, group="API", days=days),  # type: ignore[arg-type]
         Component("Search", "operational", "finds things"),
@@ -73,6 +74,15 @@ def test_a_maintenance_shows_when_it_has_begun() -> None:
 def test_nothing_known_is_not_operational() -> None:
     made = page(unknown="the last judged minute is 9 minutes ago")
     assert (made.indicator, made.description) == ("minor", "Status unknown")
+
+
+def test_a_part_of_which_nothing_is_known_is_not_operational() -> None:
+    made = page()
+    parts = (made.components[0], replace(made.components[1], unknown="no call came"))
+    told = replace(made, components=parts)
+    assert (told.indicator, told.description) == ("minor", "Status unknown")
+    worse = replace(told, components=(replace(parts[0], status="partial_outage"), parts[1]))
+    assert (worse.indicator, worse.description) == ("major", "Partial System Outage")
 
 
 def test_uptime_is_of_the_days_that_are_known() -> None:
