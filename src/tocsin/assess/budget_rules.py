@@ -289,6 +289,9 @@ def _condition(
         bad = float(window.ledger.sums(whole.end, asked.minutes, np.array([whole.row]))[0, 0])
         spent, ends = bad / whole.allowed, max(asked.limit - config.hysteresis, 0.0)
         holds, acts = spent > asked.limit, bad >= min_bad
+        known = window.ledger.covered(whole.end, asked.minutes)
+        if not holds and known < asked.minutes:
+            return f"only {span(known)} of the last {span(asked.minutes)} are known"
         against = f"more than {percent(asked.limit)}" if holds else f"it ends at {percent(ends)}"
         reason = (
             f"the last {span(asked.minutes)} spent {percent(spent)} of the {period} error budget,"

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tocsin.assess.budget import ObjectiveStatus, objective_status
-from tocsin.assess.burn import burns_faster, span
+from tocsin.assess.burn import HOUR, burns_faster, span
 from tocsin.assess.components import components, told
 from tocsin.assess.ledger import Floats
 from tocsin.assess.means import charge_bounds_of
@@ -61,8 +61,9 @@ class ObjectiveGroup:
 
     def judge(self, window: Window, minute: int) -> list[Verdict]:
         """BREACH for objectives of which a step fires, UNKNOWN where that cannot be said."""
+        verdicts = self._silent_without_steps(window, minute)
         if not self._steps:
-            return []
+            return verdicts
         rows = self._rows(window)
         sums = np.stack([window.ledger.sums(minute + 1, width) for width in self._widths])
         long = sums[self._long, :, rows].T
@@ -78,7 +79,6 @@ class ObjectiveGroup:
         blind = burning & (short[1] == 0)
         silent = np.bincount(self._monitor, long[1], len(self.monitors)) == 0
         silent &= self._has_steps
-        verdicts = []
         for mine in _by_monitor(np.flatnonzero(fires), self._monitor):
             verdicts.append(self._breach(window, minute, mine, long, short))
         quiet = np.bincount(self._monitor[blind], minlength=len(self.monitors)) > 0
@@ -86,6 +86,15 @@ class ObjectiveGroup:
         for at in np.flatnonzero((silent | quiet) & ~fired):
             verdicts.append(self._unknown(int(at), minute, never=bool(silent[at])))
         return verdicts
+
+    def _silent_without_steps(self, window: Window, minute: int) -> list[Verdict]:
+        """UNKNOWN for objectives that no alert is asked of and that had no call for an hour."""
+        mine = np.flatnonzero(~self._has_steps)
+        if not mine.size:
+            return []
+        rows = window.ledger.rows([self.monitors[at] for at in mine])
+        calls = window.ledger.sums(minute + 1, HOUR, rows)[1]
+        return [self._unknown(int(at), minute, never=True) for at in mine[calls == 0]]
 
     def _rows(self, window: Window) -> Rows:
         if self._bound is None or self._bound[0] is not window:
@@ -196,7 +205,7 @@ class ObjectiveGroup:
         monitor = self.monitors[at]
         method = monitor.method
         steps = method.steps if isinstance(method, Objective) else ()
-        widest = max((step.long_minutes for step in steps), default=0)
+        widest = max((step.long_minutes for step in steps), default=HOUR)
         reason = (
             f"no calls to judge in {span(widest)}"
             if never

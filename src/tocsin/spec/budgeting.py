@@ -8,10 +8,10 @@ from datetime import timedelta
 
 from tocsin.assess.budget_rules import BudgetRuleConfig
 from tocsin.assess.monitor import Monitor, Objective
+from tocsin.routing.tree import ALSO
 from tocsin.spec.assembly import Assembly
 from tocsin.spec.budget_policies import BudgetRuleShape, ErrorBudgetPolicyShape, read_condition
 from tocsin.spec.documents import Document
-from tocsin.spec.objectives import Selector
 
 
 def budget_rules(assembly: Assembly, monitors: Iterable[Monitor]) -> Iterator[Monitor]:
@@ -19,7 +19,7 @@ def budget_rules(assembly: Assembly, monitors: Iterable[Monitor]) -> Iterator[Mo
     objectives = [m for m in monitors if isinstance(m.method, Objective)]
     for document in assembly.of("ErrorBudgetPolicy"):
         spec: ErrorBudgetPolicyShape = document.spec
-        chosen = [m for m in objectives if _is_chosen(spec.slos, m)]
+        chosen = [m for m in objectives if spec.slos.covers(m.labels.get("slo", ""), m.labels)]
         if not chosen:
             message = "no SLO is chosen: nothing follows from this policy"
             assembly.warnings.append(document.problem(("spec", "slos"), message))
@@ -30,10 +30,6 @@ def budget_rules(assembly: Assembly, monitors: Iterable[Monitor]) -> Iterator[Mo
 
 
 # --------------------------------------------------------------------------------------------
-
-
-def _is_chosen(slos: Selector, monitor: Monitor) -> bool:
-    return slos.is_general or slos.chooses(monitor.labels.get("slo", ""), monitor.labels)
 
 
 def _monitor(
@@ -65,7 +61,8 @@ def _monitor(
             actions=tuple(action.text for action in rule.actions),
         ),
         labels={
-            **objective.labels,
+            # Whom the objective's own alerts are told to as well was said of those alone.
+            **{k: v for k, v in objective.labels.items() if not k.startswith(ALSO)},
             **document.metadata.labels,
             **{key: value for key, value in labels.items() if value},
             "budget_policy": document.name,

@@ -244,6 +244,10 @@ class Selector(Shape):
         """Whether it names nothing, which is every SLO."""
         return not (self.names or self.match_labels)
 
+    def covers(self, name: str, labels: Mapping[str, str]) -> bool:
+        """Whether an SLO is chosen, or every one is."""
+        return self.is_general or self.chooses(name, labels)
+
     def chooses(self, name: str, labels: Mapping[str, str]) -> bool:
         """Whether an SLO is named, or has the labels."""
         return name in self.names or (

@@ -395,8 +395,7 @@ def _corrections(assembly: Assembly, document: Document, method: str) -> tuple[C
     return tuple(
         one.spec.build(one.name, method)
         for one in assembly.of("BudgetCorrection")
-        if one.spec.slos.is_general
-        or one.spec.slos.chooses(document.name, document.metadata.labels)
+        if one.spec.slos.covers(document.name, document.metadata.labels)
     )
 
 
