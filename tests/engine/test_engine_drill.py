@@ -28,7 +28,7 @@ class Dead:
 
 def drilled(config: str = DRILLED) -> tuple[Clockwork, Drills]:
     made = Clockwork(config)
-    return made, Drills(made.state, lambda: made.rules.policy)
+    return made, Drills(made.state, lambda: made.rules.policy, made.state.transaction)
 
 
 def pass_time(made: Clockwork, drills: Drills, hours: float) -> int:

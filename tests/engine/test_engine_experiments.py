@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from fastapi import FastAPI
 from starlette.testclient import TestClient
@@ -188,6 +189,12 @@ def test_a_candidate_that_failed_is_an_alert_until_it_is_taken_back(house: House
     assert [a.state for a in house.state.alerts().values()] == [AlertState.FIRING]
     assert isinstance(house.clock, ManualClock)
     house.clock.advance(timedelta(minutes=31))
+    experiments.look()
+    assert house.state.alerts(), "nobody calls: whether it was taken back is not known"
+    calls = table(count=600)
+    later = pc.add(calls["ts"], pa.scalar(timedelta(minutes=31)))
+    alone = calls.set_column(calls.column_names.index("ts"), "ts", later)
+    add(house, alone.filter(pc.equal(alone["prompt_version"], "v7")))
     experiments.look()
     assert not house.state.alerts()
 

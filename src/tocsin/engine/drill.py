@@ -9,6 +9,7 @@ arrive is an alert. Pagers get its end two minutes later, so that it stays open 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -18,6 +19,9 @@ from tocsin.routing.cron import CronError, parse_cron
 from tocsin.routing.oncall import ScheduleError, zone_of
 from tocsin.routing.policy import Drill, RoutingPolicy
 from tocsin.store.state import StateStore
+from tocsin.store.transaction import Transaction
+
+Deciding = Callable[[], AbstractContextManager[Transaction]]
 
 HELD = "drill"  # what is remembered: plan, next, last
 OPEN_FOR = timedelta(minutes=2)
@@ -28,9 +32,13 @@ _RECENT = 500
 class Drills:
     """Sends test pages when they are due, and knows whom the last one did not reach."""
 
-    def __init__(self, state: StateStore, policy: Callable[[], RoutingPolicy]) -> None:
+    def __init__(
+        self, state: StateStore, policy: Callable[[], RoutingPolicy], deciding: Deciding
+    ) -> None:
+        """deciding: a transaction that is this process's to write, see `Conductor.deciding`."""
         self._state = state
         self._policy = policy
+        self._deciding = deciding
 
     def look(self, now: datetime) -> bool:
         """Send the test if it is due; whether it was."""
@@ -45,8 +53,7 @@ class Drills:
             return False
         if now < parse_iso(held["next"]):
             return False
-        self._send(policy, drill, now)
-        return True
+        return self._send(policy, drill, now)
 
     def unreached(self, now: datetime) -> dict[str, str]:
         """Receivers that the last test did not reach in time, and nothing since: why not."""
@@ -55,7 +62,10 @@ class Drills:
         if "last" not in held or not wanted or now < parse_iso(held["last"]) + GRACE:
             return {}
         last = held["last"]
-        sent = {e.receiver: e for e in self._state.effects_named([_key(last, n) for n in wanted])}
+        sent = self._state.effects_named([_key(last, n) for n in wanted])
+        missed = {e.receiver: e for e in sent if e.state is not EffectState.DONE}
+        if not missed:
+            return {}
         took = {
             each.receiver
             for each in self._state.list_effects(_RECENT, EffectState.DONE)
@@ -63,14 +73,16 @@ class Drills:
         }
         return {
             name: f"the test of {last} did not reach {name}: {e.reason or e.state.value}"
-            for name, e in sent.items()
+            for name, e in missed.items()
             if name not in took
         }
 
-    def _send(self, policy: RoutingPolicy, drill: Drill, now: datetime) -> None:
+    def _send(self, policy: RoutingPolicy, drill: Drill, now: datetime) -> bool:
         receivers = policy.drilled()
         at = iso(now)
-        with self._state.transaction() as tx:
+        with self._deciding() as tx:
+            if now < parse_iso((tx.get_meta(HELD) or {})["next"]):
+                return False  # another process was faster
             for name in receivers:
                 tx.add_effect(_effect(_key(at, name), name, "trigger", at, now))
                 if policy.is_pager(name):
@@ -82,6 +94,7 @@ class Drills:
             tx.append(
                 LedgerEvent(now, "drill.sent", "tocsin", at, said, {"receivers": list(receivers)})
             )
+        return True
 
 
 def _key(at: str, receiver: str) -> str:

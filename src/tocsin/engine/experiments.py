@@ -34,10 +34,11 @@ from tocsin.domain.comparison import Comparison
 from tocsin.domain.errors import TocsinError
 from tocsin.domain.findings import Alert, AlertState, LedgerEvent, fingerprint
 from tocsin.engine.gates import batches, comparison
+from tocsin.engine.holding import hold
 from tocsin.engine.house import House
-from tocsin.engine.standing import hold
 from tocsin.spec.documents import Document
 from tocsin.spec.gates import BASELINE, CANDIDATE, GateShape
+from tocsin.spec.services import Service
 
 log = structlog.get_logger(__name__)
 
@@ -127,9 +128,16 @@ class Experiments:
         found = []
         for document, shape in self.gates():
             if shape.arms.baseline != BASELINE:
-                found += self._advance(document, shape, self._candidates(document, shape))
+                try:
+                    found += self._advance(document, shape, self._candidates(document, shape))
+                except TocsinError:  # of this gate alone; what was found before still holds
+                    log.exception("gate_not_judged", gate=document.name)
+                    found += self.trials(document.name)
         now = self._house.clock.now()
-        wanted = {_key(one): _raised(one, now) for one in self._failing(found)}
+        services = self._house.desired.services
+        wanted = {
+            _key(one): _raised(one, services.get(one.service), now) for one in self._failing(found)
+        }
         hold(self._house, SOURCE, wanted, "gate.alerted")
         return found
 
@@ -248,7 +256,8 @@ class Experiments:
             if one.decided and one.result.verdict == "fail":
                 wanted = self._comparison(shapes[one.gate], one.candidate, one.baseline)
                 running = self._house.telemetry.arms.arms(wanted, now - GONE_MINUTES, now)
-                if one.candidate in running:
+                # Without any call nobody knows whether it was taken back.
+                if one.candidate in running or not running:
                     yield one
 
 
@@ -305,15 +314,15 @@ def _key(trial: Trial) -> str:
     )  # fmt: skip
 
 
-def _raised(trial: Trial, now: datetime) -> Alert:
+def _raised(trial: Trial, service: Service | None, now: datetime) -> Alert:
     reason = (
         f"{trial.candidate} is worse than {trial.baseline} and still has calls:"
         f" {trial.result.reason}"
     )
     labels = {
+        **(service.labels if service is not None else {}),
         "source": SOURCE,
         "service": trial.service,
-        "env": "prod",
         "monitor": f"gate/{trial.gate}",
         "signal": "gate",
         "severity": "ticket",

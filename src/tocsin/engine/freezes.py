@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tocsin.alerts.freeze import GATE, Freeze, freezes
-from tocsin.assess.judge import compile_monitors, judge
 from tocsin.assess.monitor import Monitor
 from tocsin.domain.errors import TocsinError
 from tocsin.domain.findings import Judgement
@@ -76,14 +75,13 @@ def _gate(
 
 
 def _unknown(house: House, rules: Sequence[Monitor], blind: str) -> tuple[str, ...]:
-    """Why rules cannot tell. They are judged here: after a start, no tick has done so yet."""
+    """Why rules cannot tell."""
     if not rules:
         return ()
     if blind:
         return (blind,)
-    with house.undisturbed():
-        verdicts = judge(compile_monitors(rules), house.window, house.standing.minute)
-    found = (v.reason for v in verdicts if v.judgement is Judgement.UNKNOWN)
+    said = (house.standing.verdicts.get(rule.name) for rule in rules)
+    found = (v.reason for v in said if v is not None and v.judgement is Judgement.UNKNOWN)
     return tuple(dict.fromkeys(found))
 
 

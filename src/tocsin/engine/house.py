@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -45,6 +45,7 @@ from tocsin.engine.tally import Tally
 from tocsin.engine.tick import Arrival, Decided, follow, settle, tick
 from tocsin.spec.desired import Desired
 from tocsin.spec.retention import WARM_UP_DAYS
+from tocsin.store.leases import LeaseLost
 from tocsin.store.row_kinds import segment_kinds
 from tocsin.store.state import StateStore
 from tocsin.store.telemetry import Telemetry
@@ -70,6 +71,12 @@ class Standing:
 
     minute: int
     verdicts: Mapping[str, Verdict]
+
+    @classmethod
+    def of(cls, minute: int, verdicts: Iterable[Verdict]) -> Standing:
+        """Of everything that was judged, those included that only sustain what is firing."""
+        found = {v.monitor: v for v in verdicts if v.judgement is not Judgement.OK}
+        return cls(minute, found)
 
 
 @dataclass(slots=True)
@@ -111,7 +118,7 @@ class House:
         self._lock = threading.RLock()
         self.tally = Tally()
         self.pulse = Pulse()
-        self.arranging = Arranging(state, lambda: self.rules, self.reconsider)
+        self.arranging = Arranging(state, lambda: self.rules, self._arranged)
         self.adopt(desired, start=start)
 
     def adopt(self, desired: Desired, *, start: int | None = None) -> None:
@@ -132,6 +139,8 @@ class House:
         resume = self._resume_at() if start is None else start
         if start is None:
             self._warm_up(window, rules, budgets, source, afresh, resume)
+        # What a tick would find in what was read back: shown until the first one, decides nothing.
+        standing = Standing.of(resume - 1, judge(rules.monitors, window, resume - 1))
         with self._lock:
             self.rules: Rules = rules
             self.window = window
@@ -143,7 +152,7 @@ class House:
             self._late: set[int] = set()  # hours of late calls that wait to be read again
             self._owed = Owed()
             self._feed = Feed(source, rules.watched, start=resume, reread=self._reread)
-            self.standing = _first_look(rules, window, resume - 1)
+            self.standing = standing
             self.tally.begin(window, rules.monitors.monitors)
 
     @property
@@ -160,10 +169,7 @@ class House:
                 lateness=self.lateness, explain=self._witness().explain,
             )  # fmt: skip
             minute = self._feed.position - 1
-            self.standing = Standing(
-                minute,
-                {v.monitor: v for v in decided.verdicts if v.judgement is not Judgement.OK},
-            )
+            self.standing = Standing.of(minute, decided.verdicts)
             self.tally.update()
         return decided
 
@@ -182,6 +188,12 @@ class House:
             explain, now = self._witness().explain, self.clock.now()
             return settle(self.present(now), None, self.conductor.state, now, explain, arrival)
 
+    def _arranged(self) -> None:
+        """People changed a silence or who is on call. It holds; whoever conducts decides by it."""
+        if self.conductor.conducts:
+            with suppress(LeaseLost):
+                self.reconsider()
+
     def present(self, now: datetime) -> Rules:
         """The rules with what people arranged beside the configuration."""
         return with_arrangements(self.rules, self.arranging.held(now))
@@ -199,15 +211,15 @@ class House:
             log.warning("clock_stepped", minutes=behind)
             self.adopt(self.desired)
         self._restate(now)
-        if self._owed.is_due(now):
-            log.info("history_read_anew", reason="what came late is older than what is held")
-            self.adopt(self.desired)
         decided = []
         for minute in range(self._feed.position, last + 1):
             decided.append(self.tick(from_minute(minute + 1) + self.lateness))
             # At once: what a process that dies half way has told must not be told again.
             with self.conductor.deciding() as tx:
                 tx.set_meta(LAST_MINUTE, minute)
+        if self._owed.is_due(now):  # no minute waits while history is read
+            log.info("history_read_anew", reason="what came late is older than what is held")
+            self.adopt(self.desired)
         return decided
 
     def follow(self) -> None:
@@ -221,7 +233,7 @@ class House:
         for minute in range(self._feed.position, last + 1):
             with self._lock:
                 verdicts = follow(self.rules, self.window, self._feed, minute)
-                self.standing = Standing(minute, {v.monitor: v for v in verdicts})
+                self.standing = Standing.of(minute, verdicts)
                 self.tally.update()
 
     def statuses(self) -> list[ObjectiveStatus]:
@@ -445,14 +457,6 @@ class House:
             end = min(begin + RECALL_STEP, start // 60)
             minutes = history.minutes(fine, (), begin * 60, end * 60) if fine else None
             window.recall(history.hours(long, begin, end), minutes)
-
-
-def _first_look(rules: Rules, window: Window, minute: int) -> Standing:
-    """What a tick would find in what was read back: it is shown until the first one, and decides
-    nothing."""
-    if window.start is None:
-        return Standing(minute, {})
-    return Standing(minute, {v.monitor: v for v in judge(rules.monitors, window, minute)})
 
 
 def settled(answer: Incident | Refused) -> Incident:

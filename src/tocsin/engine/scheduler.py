@@ -41,6 +41,7 @@ class Scheduler:
         self._lateness_s = lateness.total_seconds()
         self._wake = wake
         self._refresh = refresh
+        self._follows = False
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop` is set."""
@@ -56,8 +57,11 @@ class Scheduler:
         except Exception:  # worker loop: what runs stays in force
             log.exception("configuration_not_adopted")
         try:
-            if not self._house.conductor.conducts:
+            was_following, self._follows = self._follows, not self._house.conductor.conducts
+            if self._follows or was_following:
+                # Also once by who takes over: what the other decided must not be decided again.
                 self._house.follow()
+            if self._follows:
                 return
             decided = self._house.catch_up(self._house.clock.now())
         except LeaseLost:

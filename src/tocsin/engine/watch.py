@@ -27,8 +27,8 @@ from tocsin.domain.findings import Alert, AlertState, EffectState, fingerprint
 from tocsin.domain.secret import Secret
 from tocsin.engine.announcing import announce
 from tocsin.engine.drill import Drills
+from tocsin.engine.holding import hold
 from tocsin.engine.house import House
-from tocsin.engine.standing import hold
 from tocsin.store import inbox
 from tocsin.store.leases import LeaseLost
 from tocsin.store.ledger import ChainBreak
@@ -78,7 +78,9 @@ class Watch:
         self._house = house
         self._ping_url = ping_url
         self._ledger = ledger
-        self._drills = Drills(house.state, lambda: house.rules.policy)
+        self._drills = Drills(
+            house.state, lambda: house.rules.policy, lambda: house.conductor.deciding()
+        )
         self._pinged: datetime | None = None
 
     def troubles(self) -> list[Trouble]:
