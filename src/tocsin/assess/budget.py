@@ -316,15 +316,20 @@ def _forecast(
 
     slowest, fastest = bounds(end, long, 0.95)
 
-    def lasts(share: float) -> float | None:
-        minutes = left / (share * pace) if share * pace > 0 else None
-        return None if minutes is None or (reach is not None and minutes >= reach) else minutes
-
     return Forecast(
-        lasts(recent_bad / recent),
-        lasts(fastest),
-        lasts(slowest),
+        runway(left, recent_bad / recent * pace, reach),
+        runway(left, fastest * pace, reach),
+        runway(left, slowest * pace, reach),
     )
+
+
+def runway(left: float, bad_per_minute: float, reach: float | None) -> float | None:
+    """Minutes until what is left is used up at this pace; None is not within reach: of a calendar's
+    period, whose budget comes back when it ends, not before that."""
+    if left <= 0:
+        return 0.0
+    minutes = left / bad_per_minute if bad_per_minute > 0 else None
+    return None if minutes is None or (reach is not None and minutes >= reach) else minutes
 
 
 def _burn_now(

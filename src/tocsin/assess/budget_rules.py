@@ -11,18 +11,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from tocsin.assess.budget import Forecast, dispersion, still_expected
+from tocsin.assess.budget import Forecast, dispersion, runway, still_expected
 from tocsin.assess.burn import span
 from tocsin.assess.ledger import WEEK
 from tocsin.assess.means import charge_bounds_of
 from tocsin.assess.monitor import DetectorConfig, Mean, Monitor, Objective
 from tocsin.assess.ring import MINUTES_PER_HOUR
 from tocsin.assess.window import Window
-from tocsin.assess.wording import amount, percent
+from tocsin.assess.wording import amount
+from tocsin.domain.figures import percent
 from tocsin.domain.findings import Judgement, Verdict
 from tocsin.domain.shares import clopper_pearson_lower, clopper_pearson_upper
 
@@ -100,6 +101,16 @@ class WholeBudget:
         return f"{spent} beyond the expected of {all_} that all of it allows"
 
     @property
+    def measured(self) -> dict[str, Any]:
+        """What was spent and what the whole period allows: bad calls, or amounts of a mean."""
+        if self.mean is None:
+            return {"bad": round(self.bad), "allowed": round(self.allowed, 2)}
+        spent, allowed = (
+            float(f"{n * abs(self.mean.width):.6g}") for n in (self.bad, self.allowed)
+        )
+        return {"spent": spent, "allowed": allowed, "mean_unit": self.mean.unit}
+
+    @property
     def allowed(self) -> float:
         """Bad calls that the whole period may have."""
         return self.expected * self.budget
@@ -110,19 +121,13 @@ class WholeBudget:
         return 1.0 - self.bad / self.allowed
 
     def lasts(self, share: float) -> float | None:
-        """Minutes until it is used up when this share of the calls is bad; None is not within
-        reach: of a calendar's period, not before it ends."""
-        missing = self.allowed - self.bad
-        if missing <= 0:
-            return 0.0
-        reach = self.period[1] - self.end if self.is_calendar else 0
-        pace = (
-            (self.expected - self.total) / max(reach, 1)
-            if self.is_calendar
-            else self.expected / (self.period[1] - self.period[0])
-        )
-        minutes = missing / (share * pace) if share * pace > 0 else None
-        return None if minutes is None or (reach and minutes >= reach) else minutes
+        """Minutes until it is used up when this share of the calls is bad, see `runway`."""
+        left = self.allowed - self.bad
+        if not self.is_calendar:
+            pace = self.expected / (self.period[1] - self.period[0])
+            return runway(left, share * pace, None)
+        reach = self.period[1] - self.end
+        return runway(left, share * (self.expected - self.total) / max(reach, 1), reach)
 
 
 def whole_budgets(
@@ -239,12 +244,11 @@ def _judge(
     if not (found.holds or found.is_near):
         return None
     severity = _SEVERITY[config.tell]
-    evidence = {
+    evidence: dict[str, Any] = {
         "objective": config.objective.name.removeprefix("slo/"),
         "condition": config.condition.text,
-        "bad": round(whole.bad),
         "total": round(whole.total),
-        "allowed": round(whole.allowed, 2),
+        **whole.measured,
         "budget_remaining": whole.left,
         "actions": list(config.actions),
         "rules": {severity: found.reason} if severity != "info" else {},

@@ -9,7 +9,7 @@ import numpy as np
 
 from tocsin.assess.monitor import Composite, Monitor, Objective, Part
 from tocsin.assess.window import Window
-from tocsin.assess.wording import percent
+from tocsin.domain.figures import percent
 
 ENOUGH = 0.8  # of what was spent; components that come to it together are named
 

@@ -12,7 +12,8 @@ from tocsin.assess.monitor import Monitor
 from tocsin.assess.ring import Counts
 from tocsin.assess.segments import SegmentsConfig, SegmentStanding, standings
 from tocsin.assess.window import Window
-from tocsin.assess.wording import counted, percent
+from tocsin.assess.wording import counted
+from tocsin.domain.figures import percent
 from tocsin.domain.findings import Judgement, Verdict
 from tocsin.domain.shares import clopper_pearson_lower, clopper_pearson_upper
 

@@ -29,7 +29,7 @@ from tocsin.assess.calibration import (
 )
 from tocsin.assess.monitor import DetectorConfig, Monitor
 from tocsin.assess.ring import MINUTES_PER_HOUR, PeriodCounts, Rows
-from tocsin.assess.wording import percent
+from tocsin.domain.figures import percent
 from tocsin.domain.findings import Judgement, Verdict
 from tocsin.domain.series import MinuteBlock, Ratio, SeriesId
 

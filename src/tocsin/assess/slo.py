@@ -17,7 +17,8 @@ from tocsin.assess.means import charge_bounds_of
 from tocsin.assess.monitor import BurnStep, Mean, Monitor, Objective, Severity
 from tocsin.assess.ring import Rows
 from tocsin.assess.window import Window
-from tocsin.assess.wording import amount, counted, percent
+from tocsin.assess.wording import amount, counted
+from tocsin.domain.figures import percent
 from tocsin.domain.findings import Judgement, Verdict
 from tocsin.domain.shares import clopper_pearson_lower
 

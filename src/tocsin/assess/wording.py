@@ -19,16 +19,6 @@ _NOUNS = {
 }
 
 
-def percent(share: float) -> str:
-    """A share as a percentage with two significant digits: 0.4 %, 15 %, 0.02 %."""
-    value = 100.0 * share
-    if value == 0:
-        return "0 %"
-    if value >= 99.5:
-        return f"{value:.4g} %"
-    return f"{float(f'{value:.2g}'):.10f}".rstrip("0").rstrip(".") + " %"
-
-
 def duration(milliseconds: float) -> str:
     """A latency: 850 ms, 2 s, 9.2 s."""
     if milliseconds < 1000:

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 from urllib.parse import quote
 
 from tocsin.domain.clock import iso, parse_iso
+from tocsin.domain.figures import percent
 from tocsin.domain.findings import Incident, IncidentState, example_calls
 
 SEVERITIES = {1: "critical", 2: "warning", 3: "info"}
@@ -325,7 +326,7 @@ def _quantity(evidence: Mapping[str, Any], name: str, unit: str) -> str:
     if not _is_number(value):
         return str(value)
     if unit in {"share", "ratio", "fraction"}:
-        return f"{100 * value:.3g} %"
+        return percent(value, 3)
     if unit == "ms":
         return f"{value / 1000:.3g} s" if abs(value) >= 1000 else f"{value:.0f} ms"
     return f"{value:.4g} {unit}".strip()
@@ -335,7 +336,7 @@ def _share(value: Any) -> str:
     """A remaining budget: 0.25 is "25 %", -1.5 is "none, spent 2.5 times"."""
     if not _is_number(value):
         return _text(value)
-    return f"{100 * value:.3g} %" if value > 0 else f"none, spent {1 - value:.3g} times"
+    return percent(value, 3) if value > 0 else f"none, spent {1 - value:.3g} times"
 
 
 def _times(value: Any) -> str:

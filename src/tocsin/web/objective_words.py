@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from tocsin.domain.figures import percent
+
 View = Mapping[str, Any]
 
 
@@ -106,7 +108,7 @@ def _in_unit(value: float, mean: View) -> str:
 
 def share(value: float | None) -> str:
     """A share as a percentage with four digits; "?" is unknown."""
-    return "?" if value is None else f"{100 * value:.4g} %"
+    return "?" if value is None else percent(value, 4)
 
 
 def times(value: float | None) -> str:

@@ -8,9 +8,9 @@ from datetime import timedelta
 from email import message_from_string, policy
 from typing import Any
 
-from tocsin.assess.wording import percent
 from tocsin.domain.calls import Call
 from tocsin.domain.clock import iso
+from tocsin.domain.figures import percent
 from tocsin.domain.findings import Incident
 from tocsin.engine.breakdown import MEASURES
 from tocsin.store.ledger import LedgerEntry

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tocsin.assess.wording import counted, duration, percent
+from tocsin.assess.wording import counted, duration
+from tocsin.domain.figures import percent
 from tocsin.domain.series import Ratio
 
 

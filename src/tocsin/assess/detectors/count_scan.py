@@ -15,7 +15,8 @@ from tocsin.assess.ring import Rows
 from tocsin.assess.scan import LATEST, Limits
 from tocsin.assess.surge import Surge, persistent_surges
 from tocsin.assess.window import MAX_PERSISTENCE, Window
-from tocsin.assess.wording import counted, percent
+from tocsin.assess.wording import counted
+from tocsin.domain.figures import percent
 from tocsin.domain.findings import Judgement, Verdict
 
 _DECLARED_CALLS = float(MIN_CALLS)

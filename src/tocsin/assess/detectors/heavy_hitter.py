@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from tocsin.assess.drift.looking import Looking, LookingConfig
 from tocsin.assess.monitor import Monitor
-from tocsin.assess.wording import amount, percent, span
+from tocsin.assess.wording import amount, span
+from tocsin.domain.figures import percent
 from tocsin.domain.findings import Judgement, Verdict
 from tocsin.domain.samples import AMOUNTS, Look, Sample, Wish, check_key
 

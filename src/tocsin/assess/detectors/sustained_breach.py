@@ -14,7 +14,8 @@ from tocsin.assess.monitor import DetectorConfig, Monitor
 from tocsin.assess.ring import Counts
 from tocsin.assess.tails import surprise
 from tocsin.assess.window import MAX_PERSISTENCE, Window
-from tocsin.assess.wording import counted, percent
+from tocsin.assess.wording import counted
+from tocsin.domain.figures import percent
 from tocsin.domain.findings import Judgement, Verdict
 from tocsin.domain.shares import clopper_pearson_lower
 

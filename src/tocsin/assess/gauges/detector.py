@@ -11,7 +11,8 @@ from tocsin.assess.gauges.board import Looked
 from tocsin.assess.gauges.kind import GaugeConfig, lasting
 from tocsin.assess.monitor import Monitor
 from tocsin.assess.window import Window
-from tocsin.assess.wording import amount, percent
+from tocsin.assess.wording import amount
+from tocsin.domain.figures import percent
 from tocsin.domain.findings import Judgement, Verdict
 
 UNITS = {"share": "share", "volume": "calls", "p50": "ms", "p95": "ms", "p99": "ms"}
