@@ -94,7 +94,7 @@ def test_the_demo_watches_six_services_in_every_way_it_can() -> None:
     for monitor in desired.monitors:
         if isinstance(monitor.method, Objective):
             assert monitor.method.window_minutes == 28 * 1440
-    assert not desired.warnings
+    assert {warning.path for warning in desired.warnings} == {"spec.mode"}  # scores in shadow
 
 
 def test_the_demo_pages_for_slowness_only_where_customers_wait() -> None:

@@ -27,6 +27,7 @@ class Service:
     name: str
     display_name: str
     team: str = ""
+    business_unit: str = ""
     owner: str = ""
     env: str = "prod"
     exposure: Exposure = "customer"
@@ -55,6 +56,7 @@ class Service:
         found = {
             "env": self.env,
             "team": self.team,
+            "business_unit": self.business_unit,
             "exposure": self.exposure,
             "risk_tier": self.risk_tier,
             "regulated": "true" if self.regulated else "",
@@ -83,6 +85,9 @@ class ServiceShape(Shape):
     display_name: str = ""
     description: str = ""
     team: Annotated[Text, Field(description="who owns it; routing sees it as the label `team`")]
+    business_unit: Annotated[
+        str, Field(description="whose business it serves; fleet and reports add up by it")
+    ] = ""
     owner: Annotated[str, Field(description="a person or mailbox to ask")] = ""
     env: Annotated[Text, Field(description="only `prod` pages in the usual routing")] = "prod"
     exposure: Annotated[
@@ -123,8 +128,8 @@ class ServiceShape(Shape):
 
 
 _SAME = (
-    "description", "team", "owner", "env", "exposure", "risk_tier", "regulated", "provider",
-    "model", "mode", "runbook", "first_steps", "dimensions", "depends_on",
+    "description", "team", "business_unit", "owner", "env", "exposure", "risk_tier", "regulated",
+    "provider", "model", "mode", "runbook", "first_steps", "dimensions", "depends_on",
 )  # fmt: skip
 
 

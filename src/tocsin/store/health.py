@@ -28,6 +28,27 @@ def samples(connection: sa.Connection, name: str, start: int, stop: int) -> list
     return [sample_of(row) for row in connection.execute(query).mappings()]
 
 
+def track(connection: sa.Connection, name: str, start: int, stop: int) -> list[HealthSample]:
+    """As `samples`, without bodies: months of them are drawn."""
+    table = tables.health_sample
+    columns = [c for c in table.c if c.name != "body"]
+    query = (
+        sa.select(*columns)
+        .where(table.c.name == name, table.c.minute >= start, table.c.minute < stop)
+        .order_by(table.c.minute)
+    )
+    return [HealthSample(**row) for row in connection.execute(query).mappings()]
+
+
+def samples_at(
+    connection: sa.Connection, name: str, minutes: Sequence[int]
+) -> dict[int, HealthSample]:
+    """Those of one score at exactly these minutes, as far as they are kept."""
+    table = tables.health_sample
+    query = sa.select(table).where(table.c.name == name, table.c.minute.in_(minutes))
+    return {row["minute"]: sample_of(row) for row in connection.execute(query).mappings()}
+
+
 def newest(connection: sa.Connection) -> dict[str, HealthSample]:
     """The last of every score, by name."""
     table = tables.health_sample

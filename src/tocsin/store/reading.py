@@ -156,6 +156,16 @@ class StateReader:
         with self._database.read() as connection:
             return health.samples(connection, name, start, stop)
 
+    def health_track(self, name: str, start: int, stop: int) -> Sequence[HealthSample]:
+        """As `health_samples`, without bodies."""
+        with self._database.read() as connection:
+            return health.track(connection, name, start, stop)
+
+    def health_samples_at(self, name: str, minutes: Sequence[int]) -> Mapping[int, HealthSample]:
+        """Of one health score at exactly these minutes, as far as they are kept."""
+        with self._database.read() as connection:
+            return health.samples_at(connection, name, minutes)
+
     def newest_health(self) -> Mapping[str, HealthSample]:
         """The last sample of every health score, by name."""
         with self._database.read() as connection:

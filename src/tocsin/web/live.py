@@ -13,6 +13,7 @@ from tocsin.domain.clock import from_minute, iso, to_minute
 from tocsin.domain.findings import Incident
 from tocsin.domain.series import Change, MinuteBlock, Ratio, SeriesId
 from tocsin.engine.health import service_health
+from tocsin.engine.health_history import groups as health_groups
 from tocsin.engine.house import House, NoSuchIncident, settled
 from tocsin.engine.responses import figures_at
 from tocsin.engine.sources import TargetStatus
@@ -342,6 +343,7 @@ class LiveDesk:
             spend_usual_usd=spending.usual(self._house.telemetry.reads, now),
             unpriced_calls=unpriced,
             worst=self._worst(cards, incidents, start, stop, step),
+            groups=tuple(health_groups(self._house)),
         )
 
     def _worst(

@@ -33,6 +33,7 @@ REPLAY_REFRESH_S = 2
 NAVIGATION: tuple[tuple[str, str], ...] = (
     ("/", "Fleet"),
     ("/services", "Services"),
+    ("/health", "Health"),
     ("/objectives", "Objectives"),
     ("/detectors", "Detectors"),
     ("/incidents", "Incidents"),

@@ -72,6 +72,7 @@ from tocsin.web.callbacks import PATH
 from tocsin.web.connection import MOST_CONNECTIONS, BoundedConnection
 from tocsin.web.doors import open_doors
 from tocsin.web.experiments import ExperimentPages
+from tocsin.web.health_pages import HealthPages
 from tocsin.web.live import LiveDesk
 from tocsin.web.metrics import Exposition
 from tocsin.web.status_pages import PUBLIC, StatusRoutes
@@ -261,7 +262,11 @@ def web_app(
             gates.routes(experiments),
             status_pages.routes(status),
         ],
-        more_pages=[ExperimentPages(experiments).routes, StatusRoutes(status).routes],
+        more_pages=[
+            ExperimentPages(experiments).routes,
+            HealthPages(house).routes,
+            StatusRoutes(status).routes,
+        ],
         answers=answers,
         metrics=Exposition(house, shown.blind).routes(),
         auth=auth_policy(settings),

@@ -21,6 +21,7 @@ from tocsin.assess.quality import QualityStanding
 from tocsin.domain.dependencies import Dependency
 from tocsin.domain.findings import IncidentState
 from tocsin.engine.health import ServiceHealth
+from tocsin.engine.health_history import HealthGroup
 from tocsin.web.objective_views import ObjectiveView
 from tocsin.web.tone import Tone
 
@@ -147,7 +148,8 @@ class FleetView:
     """Every service at once. Cards come worst first.
 
     spend_usual_usd: the usual spend by this time of such a day, None before there is history.
-    worst: the chart of the service that needs a look most, None when nothing is drawn.
+    worst: the chart of the service that needs a look most, None when nothing is drawn. groups:
+    health scores by business unit and tier of risk.
     """
 
     window: Window
@@ -164,6 +166,7 @@ class FleetView:
     spend_usual_usd: float | None = None
     unpriced_calls: int = 0
     worst: ChartView | None = None
+    groups: tuple[HealthGroup, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
