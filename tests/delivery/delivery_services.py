@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
+from urllib.parse import parse_qsl
 
 from delivery_service import Record, Service, is_text, parsed
 from delivery_socket import SlackSocket
@@ -161,12 +162,13 @@ class Teams(Service):
             return JSONResponse({"error": {"code": "RequestEntityTooLarge"}}, 413)
         for attachment in attachments:
             card = attachment["content"]
-            kinds = {block["type"] for block in card["body"]}
+            texts = [block for block in card["body"] if block["type"] != "Image"]
+            kinds = {block["type"] for block in texts}
             if attachment["contentType"] != "application/vnd.microsoft.card.adaptive":
                 return JSONResponse({"error": {"code": "contentType"}}, 400)
             if card["type"] != "AdaptiveCard" or not kinds <= {"TextBlock", "RichTextBlock"}:
                 return JSONResponse({"error": {"code": "card"}}, 400)
-            if any(not run["text"] for block in card["body"] for run in block["inlines"]):
+            if any(not run["text"] for block in texts for run in block["inlines"]):
                 return JSONResponse({"error": {"code": "an empty text run"}}, 400)
             if len(card["actions"]) > 6:
                 return JSONResponse({"error": {"code": "actions"}}, 400)
@@ -375,6 +377,61 @@ class Statuspage(Service):
         return JSONResponse(self.incidents[::-1])
 
 
+@dataclass
+class SlackFiles(Service):
+    """The three steps of a file in Slack, in a channel that the bot is in (C0AIOPS)."""
+
+    asked: dict[str, Mapping[str, str]] = field(default_factory=dict)
+    bytes: dict[str, bytes] = field(default_factory=dict)
+    shown: list[dict[str, Any]] = field(default_factory=list)
+
+    def routes(self) -> list[BaseRoute]:
+        return [
+            Route("/slack/api/files.getUploadURLExternal", self.ask, methods=["POST"]),
+            Route("/slack/api/files.completeUploadExternal", self.complete, methods=["POST"]),
+            Route("/upload/v1/{file}", self.put, methods=["POST"]),
+        ]
+
+    def _error(self, request: Request) -> str:
+        token = request.headers.get("authorization", "")
+        return "" if token.startswith("Bearer xoxb-") else "invalid_auth"
+
+    async def ask(self, request: Request) -> Response:
+        form = dict(parse_qsl((await request.body()).decode()))
+        error = self._error(request)
+        if not error and not (form.get("filename") and int(form.get("length", "0")) > 0):
+            error = "missing_argument"
+        if not error and len(form.get("alt_txt", "")) > 1_000:
+            error = "alt_txt_too_large"
+        if error:
+            return JSONResponse({"ok": False, "error": error})
+        name = f"F{len(self.asked)}"
+        self.asked[name] = form
+        url = str(request.url.replace(path=f"/upload/v1/{name}"))
+        return JSONResponse({"ok": True, "upload_url": url, "file_id": name})
+
+    async def put(self, request: Request) -> Response:
+        body, name = await request.body(), request.path_params["file"]
+        if "authorization" in request.headers:
+            return Response("the bot's token does not belong here", 400)
+        if name not in self.asked or len(body) != int(self.asked[name]["length"]):
+            return Response("wrong length", 400)
+        self.bytes[name] = body
+        return Response(f"OK - {len(body)}")
+
+    async def complete(self, request: Request) -> Response:
+        said = parsed(await request.body())
+        error = self._error(request)
+        if not error and any(each["id"] not in self.bytes for each in said.get("files", [{}])):
+            error = "file_not_found"
+        if not error and said.get("channel_id") != "C0AIOPS":
+            error = "channel_not_found"
+        if error:
+            return JSONResponse({"ok": False, "error": error})
+        self.shown.append(said)
+        return JSONResponse({"ok": True, "files": said["files"]})
+
+
 class Services:
     """Every service behind one server."""
 
@@ -390,6 +447,7 @@ class Services:
         self.alertmanager = Alertmanager(record, now)
         self.statuspage = Statuspage(record, now)
         self.socket = SlackSocket(record, now)
+        self.files = SlackFiles(record, now)
 
     def routes(self) -> list[BaseRoute]:
         found = [vars(self)[name].routes() for name in vars(self)]

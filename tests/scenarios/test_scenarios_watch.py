@@ -11,11 +11,13 @@ from typing import Any
 import httpx
 from world import CONFIG, ZERO, Phase, World, usual
 
+from tocsin.delivery.figure import Figure
 from tocsin.delivery.message import Message
 from tocsin.delivery.outcome import Delivered, Outcome, Rejected
 from tocsin.domain.findings import Incident, IncidentState, NewEffect
 from tocsin.domain.secret import Secret
 from tocsin.domain.series import Change
+from tocsin.engine.afterwards import Afterwards
 from tocsin.engine.outside import Outside
 from tocsin.engine.watch import Watch
 
@@ -151,20 +153,47 @@ def test_deploys_are_told_once_to_the_pager_that_shows_them(tmp_path: Path) -> N
     changes = [(1, "chat", "deploy", "chat 4.2"), (3, "search", "deploy", "search 9"),
                (4, "", "model switch", "all to gpt-5")]  # fmt: skip
     with World(tmp_path, usual("chat", until=30), changes=changes) as made:
-        watch = Watch(made.house)
+        after = Afterwards(made.house)
+        looks = []
         for minute in (2, 4, 6):
             made.play(minute)
-            watch.look()
-            watch.look()
+            looks += [after.look(), after.look()]
             made.deliver()
+        assert (sum(looks), looks[1::2]) == (2, [0, 0, 0]), "each once"
         told = [m.body["payload"]["summary"] for m in made.of("pagerduty")]
         assert told == ["chat: chat 4.2", "all to gpt-5"]
         made.house.telemetry.add_change(Change(ZERO + 2, "chat", "prompt", "calmer"))  # came late
         made.house.telemetry.flush()
-        watch.look()
+        after.look()
         made.deliver()
         assert made.of("pagerduty")[-1].body["payload"]["custom_details"]["kind"] == "prompt"
         assert not made.state.incidents(live_only=False)
+
+
+def test_a_picture_follows_a_page_that_was_taken(tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text(
+        CONFIG.read_text().replace("  type: slack\n", "  type: slack\n  charts: true\n")
+    )
+    with World(tmp_path / "data", PHASES, config=config) as made:
+        after = Afterwards(made.house)
+        made.play(4)
+        assert after.look() == 0, "there is no page yet"
+        made.play(12)
+        page = made.incident("chat")
+        assert made.of("slack"), "the page is out before anybody draws"
+        assert (after.look(), after.look()) == (1, 0)
+        (effect,) = made.state.effects_named([f"{page.id}:picture:slack"])
+        kept = effect.payload["picture"]
+        assert kept["thread"]["ts"], "it goes into the thread of the page"
+        figure = Figure.from_json(kept["figure"])
+        assert (figure.title, figure.unit) == ("chat: share of failed calls", "ratio")
+        assert figure.began == page.opened
+        known = [value for value in figure.values if value is not None]
+        assert max(known) > 0.3 > 10 * known[0]
+        assert figure.stop <= made.clock.now() + timedelta(minutes=1)
+        made.clock.advance(timedelta(hours=1))
+        assert after.look() == 0
 
 
 def test_a_time_without_anybody_on_call_is_told_the_day_before(tmp_path: Path) -> None:

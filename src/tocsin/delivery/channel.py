@@ -42,6 +42,19 @@ class TakesChanges(Protocol):
 
 
 @runtime_checkable
+class TakesPictures(Protocol):
+    """A channel that shows a picture after the first message (messages with the action `picture`).
+
+    Drawing takes some 25 ms of a processor: it is done in a thread.
+    """
+
+    @property
+    def takes_pictures(self) -> bool:
+        """Whether it is configured to."""
+        ...
+
+
+@runtime_checkable
 class Reconciling(Protocol):
     """A channel that can look whether a message arrived whose sending ended ambiguously."""
 

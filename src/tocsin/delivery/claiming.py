@@ -25,6 +25,7 @@ from tocsin.domain.findings import EffectState, Incident
 
 PAGES = (0, 1)
 OTHERS = (2, 9)
+PICTURE_KEEPS = timedelta(minutes=30)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +185,9 @@ class Claimer:
             reason = f"this release knows no effect of kind {effect.kind!r}"
             tx.settle(effect.id, EffectState.DEAD, reason=reason, now=now)
             bury(tx, effect, reason, now, ())
-        elif effect.action in {"digest", "change"} or "drill" in effect.payload:
+        elif effect.action == "picture" and now > effect.scheduled + PICTURE_KEEPS:
+            cancel(tx, effect, "a picture so late helps nobody", now)
+        elif effect.action in {"digest", "change", "picture"} or "drill" in effect.payload:
             return True
         else:
             reason = why_not(tx, effect, incident, now)

@@ -16,6 +16,7 @@ from datetime import datetime
 from typing import Any, Protocol
 from urllib.parse import quote
 
+from tocsin.delivery.figure import Figure
 from tocsin.domain.clock import iso, parse_iso
 from tocsin.domain.figures import percent
 from tocsin.domain.findings import Incident, IncidentState, example_calls
@@ -29,6 +30,7 @@ _VERBS = {
     "resolve": "Resolved",
     "digest": "Digest",
     "change": "Changed",
+    "picture": "Chart",
 }
 
 
@@ -63,10 +65,10 @@ class Message:
     """One thing to tell one receiver.
 
     key: the idempotency key, the same over retries. at: when this try is made. action: trigger |
-    update | acknowledge | resolve | digest | change. subject: what messages about the same thing
-    share (the incident id, or the digest's name). thread: what the receiver calls its message about
-    it. evidence: pairs of label and text. items: the lines of a digest; charts: what they
-    come to.
+    update | acknowledge | resolve | digest | change | picture. subject: what messages about the
+    same thing share (the incident id, or the digest's name). thread: what the receiver calls its
+    message about it. evidence: pairs of label and text. items: the lines of a digest; charts: what
+    they come to. figure: of a picture.
     """
 
     key: str
@@ -93,6 +95,7 @@ class Message:
     image: str = ""
     items: tuple[str, ...] = ()
     charts: tuple[Chart, ...] = ()
+    figure: Figure | None = None
     thread: Mapping[str, Any] | None = None
 
     @property
@@ -231,6 +234,28 @@ def render_change(effect: Occasion, links_base: str, *, at: datetime) -> Message
         labels=labels,
         since=parse_iso(str(change["at"])),
         links=tuple(links),
+    )
+
+
+def render_picture(effect: Occasion, links_base: str, *, at: datetime) -> Message:
+    """The picture of an incident, for the thread of its first message."""
+    kept: Mapping[str, Any] = effect.payload["picture"]
+    figure = Figure.from_json(kept["figure"])
+    tier, incident = int(kept["tier"]), str(kept["incident"])
+    page = f"{links_base.rstrip('/')}/incidents/{quote(incident, safe='')}"
+    return Message(
+        key=effect.key,
+        at=at,
+        action=effect.action,
+        subject=incident,
+        title=str(kept["title"]),
+        summary=figure.words(),
+        tier=tier,
+        severity=SEVERITIES.get(tier, "info"),
+        service=str(kept["service"]),
+        links=(("Incident", page),) if links_base else (),
+        figure=figure,
+        thread=kept["thread"],
     )
 
 

@@ -30,12 +30,21 @@ from tocsin.delivery.channel import Channel, Reconciling
 from tocsin.delivery.claiming import OTHERS, PAGES, Claimer, CourierLimits
 from tocsin.delivery.effects import Claimed, Outbox, Persistence, bring_forward, conclude
 from tocsin.delivery.limits import Steadiness
-from tocsin.delivery.message import Message, render, render_change, render_digest, render_drill
+from tocsin.delivery.message import (
+    Message,
+    render,
+    render_change,
+    render_digest,
+    render_drill,
+    render_picture,
+)
 from tocsin.delivery.outcome import Ambiguous, Delivered, Outcome, Rejected, Retry
 from tocsin.domain.clock import Clock
 from tocsin.domain.findings import EffectState
 
 T = TypeVar("T")
+# Messages that are not about an incident as it stands, by the action of their effect.
+_PLAIN = {"change": render_change, "picture": render_picture}
 _log = structlog.get_logger(__name__)
 
 
@@ -231,7 +240,9 @@ class Courier:
         finally:
             desk.in_flight = max(desk.in_flight - 1, 0)  # `use` may have replaced the desk
         if isinstance(outcome, Retry | Ambiguous):
-            desk.breaker.failed(clock())
+            # A picture goes another way than messages do: that must not hold up a page.
+            if effect.action != "picture":
+                desk.breaker.failed(clock())
         else:
             desk.breaker.succeeded()
         state = await self._store(lambda: self._conclude(claim, outcome, clock(), started))
@@ -285,8 +296,8 @@ class Courier:
         effect, incident = claim.effect, claim.incident
         if incident is None and "drill" in effect.payload:
             return render_drill(effect, self._links_base, at=now)
-        if effect.action == "change":
-            return render_change(effect, self._links_base, at=now)
+        if effect.action in _PLAIN:
+            return _PLAIN[effect.action](effect, self._links_base, at=now)
         if incident is None:
             return render_digest(effect, self._links_base, at=now)
         return render(

@@ -3,8 +3,7 @@
 A pager shows them beside its incidents, also beside those that Tocsin has no part in. Whatever came
 in as a change is told, by whichever way it came, to each receiver whose channel takes changes of
 its service (`delivery.channel.TakesChanges`), as an effect like any other: once under its key, in
-the lane of what can wait. Looked for every half minute, so that a change that comes in up to two
-hours after it was made is told too.
+the lane of what can wait. A change that comes in up to two hours after it was made is told too.
 """
 
 from __future__ import annotations

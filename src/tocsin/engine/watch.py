@@ -22,10 +22,8 @@ import structlog
 
 from tocsin.delivery.http import request
 from tocsin.domain.clock import from_minute
-from tocsin.domain.errors import TocsinError
 from tocsin.domain.findings import Alert, AlertState, EffectState, fingerprint
 from tocsin.domain.secret import Secret
-from tocsin.engine.announcing import announce
 from tocsin.engine.drill import Drills
 from tocsin.engine.holding import hold
 from tocsin.engine.house import House
@@ -114,10 +112,6 @@ class Watch:
         wanted = {_key(each): _alert(each, now) for each in found}
         for alert in hold(house, SOURCE, wanted, "tocsin.watched"):
             log.error("tocsin_in_trouble", trouble=alert.labels["monitor"], reason=alert.reason)
-        try:
-            announce(house, now)
-        except TocsinError as error:
-            log.warning("changes_not_announced", error=str(error))  # again in half a minute
         return found
 
     async def ping(self, http: httpx.AsyncClient, found: list[Trouble]) -> bool:

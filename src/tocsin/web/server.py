@@ -27,6 +27,7 @@ from tocsin.domain.clock import Clock
 from tocsin.domain.errors import SpecError, StoreError, TocsinError
 from tocsin.domain.secret import Secret
 from tocsin.engine import documents
+from tocsin.engine.afterwards import Afterwards
 from tocsin.engine.answers import Answers
 from tocsin.engine.conductor import Conductor
 from tocsin.engine.definitions import Definitions
@@ -436,6 +437,8 @@ async def running(
         answers.use(channels(house.desired), courier.wake)
         tasks.append(asyncio.create_task(answers.run(http, stop), name="answers"))
         tasks.append(asyncio.create_task(Experiments(house).run(stop, courier.wake), name="gates"))
+        after = Afterwards(house)
+        tasks.append(asyncio.create_task(after.run(stop, courier.wake), name="afterwards"))
         key = SigningKey.of(settings.ledger_key) if settings.ledger_key else None
         notary = Notary(house.state, house.clock, key)
         tasks.append(asyncio.create_task(notary.run(stop), name="notary"))

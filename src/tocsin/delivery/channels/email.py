@@ -2,7 +2,8 @@
 
 The Message-ID comes from the effect's key, so that a message sent twice is shown once; References
 name a root per incident, which threads all mail about it. 4xx replies are retried, 5xx are final;
-a connection lost after the text went out is ambiguous (RFC 5321, 4.2.1 and 4.5.4).
+a connection lost after the text went out is ambiguous (RFC 5321, 4.2.1 and 4.5.4). A picture is a
+mail in the same thread that holds it (RFC 2387 and 2392): no program fetches anything from us.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import Any, ClassVar, Literal
 import httpx
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from tocsin.delivery.figure import png
 from tocsin.delivery.message import Message, truncate
 from tocsin.delivery.outcome import Ambiguous, Delivered, Outcome, Rejected, Retry
 from tocsin.domain.clock import iso
@@ -43,6 +45,7 @@ class EmailConfig:
     """host, port: the mail server. tls: `starttls` (port 587), `tls` from the start (465), `none`.
 
     username and password: only over TLS. sender may have a name: "Tocsin <tocsin@example.org>".
+    charts: a mail with a picture of what happened follows the first one.
     """
 
     host: str
@@ -52,6 +55,7 @@ class EmailConfig:
     tls: Literal["starttls", "tls", "none"] = "starttls"
     username: str = ""
     password: Secret | None = None
+    charts: bool = False
 
     def __post_init__(self) -> None:
         if self.password is not None:
@@ -81,9 +85,15 @@ class Email:
 
     async def send(self, message: Message, http: httpx.AsyncClient) -> Outcome:
         """One mail to all recipients, in a thread of its own."""
-        return await asyncio.to_thread(self._deliver, compose(message, self.config))
+        return await asyncio.to_thread(self._deliver, message)
 
-    def _deliver(self, mail: EmailMessage) -> Outcome:
+    @property
+    def takes_pictures(self) -> bool:
+        """Whether a mail with a picture follows."""
+        return self.config.charts
+
+    def _deliver(self, message: Message) -> Outcome:
+        mail = compose(message, self.config)
         try:
             with self._connect() as smtp:
                 return self._hand_over(smtp, mail)
@@ -168,8 +178,15 @@ def compose(message: Message, config: EmailConfig) -> EmailMessage:
     mail["List-Id"] = f"Tocsin <tocsin.{domain}>"
     mail["X-Tocsin-Incident"] = _header(message.subject)
     mail.set_content(message.text())
-    page = _templates.get_template("mail.html").render(m=message, since=_since(message))
+    picture = f"<{_hash(message.key)}.chart@{domain}>" if message.figure is not None else ""
+    page = _templates.get_template("mail.html").render(
+        m=message, since=_since(message), picture=picture.strip("<>")
+    )
     mail.add_alternative(page, subtype="html")
+    if message.figure is not None:
+        *_, html = mail.iter_parts()
+        image = png(message.figure)
+        html.add_related(image, "image", "png", cid=picture, filename="chart.png")
     return mail
 
 

@@ -3,11 +3,12 @@
 https://developer.atlassian.com/cloud/jira/platform/rest/v3/: there is no idempotency key and the
 search index lags, so the issue carries a label of its own, its key is kept, and after an unclear
 send Tocsin waits for the index before it looks and sends again. Comments carry a property. What
-people write into the issue is never overwritten: news are comments.
+people write into the issue is never overwritten: news are comments. A picture is an attachment.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -19,9 +20,10 @@ from urllib.parse import quote
 import httpx
 
 from tocsin.delivery.answers import Answer
-from tocsin.delivery.http import basic, call, json_object
+from tocsin.delivery.figure import Figure, png
+from tocsin.delivery.http import basic, call, json_object, refusal, request
 from tocsin.delivery.message import Message, truncate
-from tocsin.delivery.outcome import Ambiguous, Delivered, Outcome
+from tocsin.delivery.outcome import Ambiguous, Delivered, Outcome, Rejected
 from tocsin.domain.secret import Secret, secret
 from tocsin.net.proof import check_hmac, keys
 
@@ -47,7 +49,7 @@ class JiraConfig:
     end of an incident moves its issue to a status of the category Done; false leaves it to people.
     done: the name of that status when there are several. webhook_secret: of a webhook of Jira that
     tells us at once what people did; without it Jira is asked. previous_webhook_secret: the one
-    before, while it is being replaced.
+    before, while it is being replaced. charts: a picture of what happened is attached.
     """
 
     url: str
@@ -61,6 +63,7 @@ class JiraConfig:
     done: str = ""
     webhook_secret: Secret | None = None
     previous_webhook_secret: Secret | None = None
+    charts: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "token", secret(self.token))
@@ -88,6 +91,8 @@ class Jira:
     async def send(self, message: Message, http: httpx.AsyncClient) -> Outcome:
         """The issue, or a comment on it; the end of the incident moves it too."""
         known = str((message.thread or {}).get("key", ""))
+        if message.figure is not None:
+            return await self._attach(known, message, message.figure, http)
         if not known:
             return await self._create(message, http)
         issue = f"/issue/{quote(known, safe='')}"
@@ -127,6 +132,11 @@ class Jira:
         who = (fields.get("assignee") or {}).get("displayName") or "somebody"
         action = _ANSWERS.get(str(category))
         return Answer(action, f"jira:{who}") if action else None
+
+    @property
+    def takes_pictures(self) -> bool:
+        """Whether pictures are attached."""
+        return self.config.charts
 
     @property
     def answers(self) -> bool:
@@ -179,6 +189,26 @@ class Jira:
         if not key:
             return Ambiguous("Jira did not say which issue it made", INDEX_LAG)
         return Delivered({"key": str(key)})
+
+    async def _attach(
+        self, known: str, message: Message, figure: Figure, http: httpx.AsyncClient
+    ) -> Outcome:
+        """POST /issue/{key}/attachments, which wants to be told that no browser sent it."""
+        if not known:
+            return Rejected("there is no issue that it could be attached to")
+        image = await asyncio.to_thread(png, figure)
+        url = f"{self._api}/issue/{quote(known, safe='')}/attachments"
+        form = httpx.Request("POST", url, files={"file": ("chart.png", image, "image/png")})
+        headers = {
+            "Authorization": basic(self.config.email, self.config.token),
+            "Accept": "application/json",
+            "X-Atlassian-Token": "no-check",
+            "Content-Type": form.headers["content-type"],
+        }
+        response = await request(http, "POST", url, headers=headers, content=form.read())
+        if not isinstance(response, httpx.Response):
+            return response
+        return refusal(response, message.at, [self.config.token]) or Delivered({"key": known})
 
     async def _close(self, issue: str, message: Message, http: httpx.AsyncClient) -> Outcome | None:
         """None when it is closed, or no transition leads there: then a comment has to do."""

@@ -5,21 +5,25 @@ message stands for the incident and is updated in place, every later message is 
 thread. Slack has no idempotency key, so the effect's key travels in the message's metadata, and
 after an ambiguous try the channel's history is searched for it (scopes chat:write and, for that,
 channels:history and metadata.message:read). With an incoming webhook every message is a new one.
-Slack answers HTTP 200 with ok:false for most errors.
+Slack answers HTTP 200 with ok:false for most errors. A picture is a file in the thread
+(https://docs.slack.dev/messaging/working-with-files, scope files:write): Slack gives an address,
+the bytes go there, and a third call shows them.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, urlencode
 
 import httpx
 
 from tocsin.delivery.answers import Answer, Hear
+from tocsin.delivery.figure import Figure, png
 from tocsin.delivery.http import refusal, request, retry_after
 from tocsin.delivery.message import Message
 from tocsin.delivery.outcome import Ambiguous, Delivered, Outcome, Rejected, Retry
@@ -47,7 +51,7 @@ class SlackConfig:
     resolve, verdicts) with one of these: app_token (xapp-…, scope connections:write), over a
     connection that Tocsin opens (Socket Mode); or signing_secret of the app, whose interactivity
     points at Tocsin's public address, and previous_signing_secret, the one before, while it is
-    being replaced.
+    being replaced. charts: a picture of what happened follows into the thread.
     """
 
     token: Secret | None = None
@@ -57,6 +61,7 @@ class SlackConfig:
     app_token: Secret | None = None
     signing_secret: Secret | None = None
     previous_signing_secret: Secret | None = None
+    charts: bool = False
 
     def __post_init__(self) -> None:
         for name in ("app_token", "signing_secret", "previous_signing_secret"):
@@ -65,16 +70,21 @@ class SlackConfig:
         if (self.token is None) == (self.url is None):
             raise ValueError("set either token and channel (a bot), or url (an incoming webhook)")
         if self.app_token is not None:
-            if self.signing_secret is not None:
-                raise ValueError("set either app_token (Socket Mode) or signing_secret, not both")
-            if not self.app_token.reveal().startswith("xapp-"):
-                raise ValueError("app_token: an app-level token begins with xapp-")
+            self._check_app_token(self.app_token)
         if self.token is not None:
             object.__setattr__(self, "token", secret(self.token))
             if not self.channel:
                 raise ValueError("channel: a bot needs a channel to post to")
+        if self.charts and self.token is None:
+            raise ValueError("charts: an incoming webhook takes no pictures; use a bot's token")
         if self.url is not None:
             object.__setattr__(self, "url", secret(self.url))
+
+    def _check_app_token(self, token: Secret) -> None:
+        if self.signing_secret is not None:
+            raise ValueError("set either app_token (Socket Mode) or signing_secret, not both")
+        if not token.reveal().startswith("xapp-"):
+            raise ValueError("app_token: an app-level token begins with xapp-")
 
 
 class Slack:
@@ -94,6 +104,8 @@ class Slack:
         if self.config.url is not None:
             return await self._post_to_webhook(message, http)
         thread = _thread_of(message)
+        if message.figure is not None:
+            return await self._show(message, message.figure, thread, http)
         if thread is None:
             return await self._post(message, http, None, _ROOT_PART)
         updated = await self._call(
@@ -108,6 +120,11 @@ class Slack:
             return updated
         replied = await self._post(message, http, thread, _REPLY_PART)
         return Delivered(thread) if isinstance(replied, Delivered) else replied
+
+    @property
+    def takes_pictures(self) -> bool:
+        """Whether pictures follow into the thread."""
+        return self.config.charts
 
     @property
     def answers(self) -> bool:
@@ -206,15 +223,52 @@ class Slack:
             return answer
         return Delivered({"channel": str(answer["channel"]), "ts": str(answer["ts"])})
 
+    async def _show(
+        self,
+        message: Message,
+        figure: Figure,
+        thread: Mapping[str, str] | None,
+        http: httpx.AsyncClient,
+    ) -> Outcome:
+        """A file in the thread. What fails before the last step has shown nothing."""
+        if thread is None:
+            return Rejected("there is no message whose thread it could go to")
+        image = await asyncio.to_thread(png, figure)
+        asked = {"filename": "chart.png", "length": str(len(image)), "alt_txt": figure.words()}
+        given = await self._call("files.getUploadURLExternal", http, message, asked, is_form=True)
+        if not isinstance(given, dict):
+            return given if not isinstance(given, Ambiguous) else Retry(given.reason)
+        url = str(given["upload_url"])
+        if not url.startswith("https://") and not self.config.api_url.startswith("http://"):
+            return Rejected("Slack gave an address for the picture that is not https://")
+        headers = {"Content-Type": "image/png"}  # and no token: the address is the credential
+        put = await request(http, "POST", url, headers=headers, content=image)
+        refused = (
+            put if not isinstance(put, httpx.Response) else refusal(put, message.at, [Secret(url)])
+        )
+        if refused is not None:
+            return refused if not isinstance(refused, Ambiguous) else Retry(refused.reason)
+        files = [{"id": str(given["file_id"]), "title": figure.title}]
+        body = {"files": files, "channel_id": thread["channel"], "thread_ts": thread["ts"]}
+        shown = await self._call("files.completeUploadExternal", http, message, body)
+        return Delivered(thread) if isinstance(shown, dict) else shown
+
     async def _call(
-        self, method: str, http: httpx.AsyncClient, message: Message, body: Mapping[str, Any]
+        self,
+        method: str,
+        http: httpx.AsyncClient,
+        message: Message,
+        body: Mapping[str, Any],
+        *,
+        is_form: bool = False,
     ) -> dict[str, Any] | Outcome:
+        kind = "application/x-www-form-urlencoded" if is_form else "application/json; charset=utf-8"
         response = await request(
             http,
             "POST",
             f"{self.config.api_url.rstrip('/')}/{method}",
-            headers={**self._headers(), "Content-Type": "application/json; charset=utf-8"},
-            content=json.dumps(body).encode(),
+            headers={**self._headers(), "Content-Type": kind},
+            content=(urlencode(body) if is_form else json.dumps(body)).encode(),
         )
         return self._read(response, message)
 

@@ -3,17 +3,21 @@
 https://learn.microsoft.com/connectors/teams/ (trigger "When a Teams webhook request is received"):
 the address is the credential. 202 says that the flow was started. A message is at most about 28 KB.
 Nothing can be updated, looked up or recognised, so an unclear send is repeated. Text of others goes
-into text runs, which Teams does not interpret: it can hide no link and mention nobody.
+into text runs, which Teams does not interpret: it can hide no link and mention nobody. A picture is
+a card of its own that holds its bytes (a data URI, Adaptive Cards 1.2), small enough for that.
 """
 
 from __future__ import annotations
 
+import asyncio
+import base64
 import json
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import httpx
 
+from tocsin.delivery.figure import Figure, png
 from tocsin.delivery.http import call
 from tocsin.delivery.message import Message, truncate
 from tocsin.delivery.outcome import Delivered, Outcome
@@ -22,15 +26,20 @@ from tocsin.domain.secret import Secret, secret
 
 # Below the documented "about 28 KB", which counts the message as Teams wraps it.
 LARGEST_BODY = 26_000
+LARGEST_IMAGE = 17_000  # a third more in base64
 MOST_LINKS = 6
 _COLOURS = {"critical": "attention", "warning": "warning", "info": "accent"}
 
 
 @dataclass(frozen=True, slots=True)
 class TeamsConfig:
-    """url: of a workflow that was made from "Send webhook alerts to a channel" (or to a chat)."""
+    """url: of a workflow that was made from "Send webhook alerts to a channel" (or to a chat).
+
+    charts: a card with a picture of what happened follows.
+    """
 
     url: Secret
+    charts: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "url", secret(self.url))
@@ -54,19 +63,27 @@ class Teams:
 
     async def send(self, message: Message, http: httpx.AsyncClient) -> Outcome:
         """One card."""
+        image = b"" if message.figure is None else await asyncio.to_thread(_image, message.figure)
         response = await call(
             http,
             "POST",
             self.config.url.reveal(),
             at=message.at,
             secrets=[self.config.url],
-            body=body_of(message),
+            body=body_of(message, image),
         )
         return Delivered({}) if isinstance(response, httpx.Response) else response
 
+    @property
+    def takes_pictures(self) -> bool:
+        """Whether a card with a picture follows."""
+        return self.config.charts
 
-def body_of(message: Message) -> dict[str, Any]:
-    """The message with its card; shortened until it is small enough."""
+
+def body_of(message: Message, image: bytes = b"") -> dict[str, Any]:
+    """The message with its card; shortened until it is small enough. image: a PNG in it."""
+    if image:
+        return _message(message, 300, 0, image)
     for longest, items in ((4_000, 50), (1_000, 20), (300, 20), (120, 10)):
         body = _message(message, longest, items)
         if len(json.dumps(body)) <= LARGEST_BODY:
@@ -77,14 +94,23 @@ def body_of(message: Message) -> dict[str, Any]:
 # --- private -----------------------------------------------------------------------------------
 
 
-def _message(message: Message, longest: int, items: int) -> dict[str, Any]:
+def _image(figure: Figure) -> bytes:
+    """The largest picture that leaves room for the rest of the card."""
+    for width, height in ((640, 220), (480, 180), (360, 140)):
+        image = png(figure, width, height)
+        if len(image) <= LARGEST_IMAGE:
+            return image
+    return b""
+
+
+def _message(message: Message, longest: int, items: int, image: bytes = b"") -> dict[str, Any]:
     card = {
         "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
         "type": "AdaptiveCard",
         "version": "1.4",
         "msteams": {"width": "Full"},
         "fallbackText": truncate(message.heading, 200),
-        "body": _body(message, longest, items),
+        "body": _body(message, longest, items) + _pictures(message, image),
         "actions": [
             {"type": "Action.OpenUrl", "title": truncate(text, 60), "url": href}
             for text, href in message.links[:MOST_LINKS]
@@ -97,6 +123,13 @@ def _message(message: Message, longest: int, items: int) -> dict[str, Any]:
         "content": card,
     }
     return {"type": "message", "attachments": [attachment]}
+
+
+def _pictures(message: Message, image: bytes) -> list[dict[str, Any]]:
+    if not image:
+        return []
+    source = f"data:image/png;base64,{base64.b64encode(image).decode()}"
+    return [{"type": "Image", "url": source, "altText": message.summary, "size": "stretch"}]
 
 
 def _body(message: Message, longest: int, items: int) -> list[dict[str, Any]]:
