@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tocsin.assess.detectors import VolumeDropConfig
+from tocsin.assess.gauges.slices import SlicesConfig
 from tocsin.domain.errors import SpecError
 from tocsin.spec.desired import load
 
@@ -64,3 +65,22 @@ def test_a_mean_is_of_a_value_of_calls(tmp_path: Path) -> None:
     ):
         with pytest.raises(SpecError, match=words):
             monitor(tmp_path, f"{{service: svc, use: committee, {spec}}}")
+
+
+def test_segments_of_a_gauge_are_each_judged_by_the_same_detector(tmp_path: Path) -> None:
+    path = tmp_path / "d.yaml"
+    text = "apiVersion: tocsin/v1\nkind: Detector\nmetadata: {name: d}\nspec: "
+    path.write_text(
+        SERVICE + text + "{service: svc, use: committee, value: latency_ms,"
+        " with: {measure: mean}, segments: {by: [region, model], severity: page}}\n"
+    )
+    whole, sliced = load([path]).monitors
+    assert sliced.method == SlicesConfig(by=("region", "model"), inner=whole.method)
+    assert (sliced.name, sliced.severity) == ("detector/d/segments", "page")
+    for spec, words in (
+        ("use: committee, segments: {by: a}", "percentiles are not kept by segment"),
+        ("use: committee, metric: {name: m}, segments: {by: a}", "name them under labels"),
+        ("use: volume_drop, segments: {by: a, fdr: 0.1}", "remove fdr"),
+    ):
+        with pytest.raises(SpecError, match=words):
+            monitor(tmp_path, f"{{service: svc, {spec}}}")

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from tocsin.assess.absence import AbsenceConfig, AbsenceGroup
 from tocsin.assess.budget_rules import BudgetRuleConfig, BudgetRuleGroup
 from tocsin.assess.detectors import DETECTORS, Detector
+from tocsin.assess.gauges.slices import SlicesConfig
 from tocsin.assess.health_monitor import HealthScoreConfig
 from tocsin.assess.masked import SegmentGroup
 from tocsin.assess.monitor import Monitor, Objective
 from tocsin.assess.quality import QualityConfig, QualityGroup
 from tocsin.assess.segments import SegmentsConfig
+from tocsin.assess.sliced import SliceGroup
 from tocsin.assess.slo import ObjectiveGroup
 from tocsin.assess.window import Window
 from tocsin.domain.findings import Judgement, Verdict
@@ -44,6 +46,8 @@ def compile_monitors(monitors: Iterable[Monitor]) -> Compiled:
             by_kind.setdefault(monitor.method.kind, []).append(monitor)
     parts = by_kind.pop(SegmentsConfig.kind, [])
     groups += [SegmentGroup(parts)] if parts else []
+    sliced = by_kind.pop(SlicesConfig.kind, [])
+    groups += [SliceGroup(sliced)] if sliced else []
     judged = by_kind.pop(QualityConfig.kind, [])
     groups += [QualityGroup(judged)] if judged else []
     about = by_kind.pop(BudgetRuleConfig.kind, [])

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from tocsin.assess.baseline import AFTER, BEFORE, LEARN_AFTER, Baseline, Usual
 from tocsin.assess.gauges.board import Board
+from tocsin.assess.gauges.slices import Slices, SlicesConfig
 from tocsin.assess.health_counts import HealthCounts
 from tocsin.assess.histograms import HistogramHistory
 from tocsin.assess.ledger import Ledger
@@ -89,6 +90,7 @@ class Window:
             if m.series
             for series in (m.series, *config.families(m.series))
         )
+        self.slices = Slices([m for m in held if isinstance(m.method, SlicesConfig)])
         self.looks: dict[Wish, Look] = {}  # the newest look of every wish
         self.quality = QualityCounts(held)
         self.health = HealthCounts(held)
@@ -133,6 +135,7 @@ class Window:
         if self.start is None:
             self._begin(block.start)
         self.segments.advance(block)
+        self.slices.advance(block)
         stop = block.start + block.width
         first = max(block.start, self.end - LATE_MINUTES, self.start or 0)
         for start, end in _hours(self.end, block.start):

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
 from tocsin.assess.detectors import DETECTORS
-from tocsin.assess.gauges.kind import GaugeConfig
+from tocsin.assess.gauges.kind import QUANTILES, GaugeConfig
 from tocsin.assess.monitor import DetectorConfig, Severity
 from tocsin.domain.errors import Problem
 from tocsin.domain.series import Across, Metric, Taken
@@ -146,17 +146,37 @@ class DetectorShape(Shape):
             needs = _NEEDS.get(self.measure(kind), "pace")
         if self.metric is not None:
             self._check_metric(kind)
+            if self.segments is not None:
+                raise ValueError("a metric has labels, not segments: name them under labels")
             return self
         self._check_value(needs)
         if needs == "counts" and self.indicator is None and self.unnamed() is None:
             raise ValueError(f"{self.use} judges counts: add indicator: {{use: availability}}")
-        if self.segments is not None and self.indicator is None:
-            raise ValueError("segments need an indicator to be counted by")
+        self._check_segments(kind)
         if needs == "pace" and self.indicator is not None:
             raise ValueError(f"{self.use} judges latency by itself: remove indicator")
         if needs == "samples" and self.indicator is not None:
             raise ValueError(f"{self.use} compares calls by their features: remove indicator")
         return self
+
+    def _check_segments(self, kind: type[DetectorConfig]) -> None:
+        if self.segments is None:
+            return
+        if not issubclass(kind, GaugeConfig):
+            if self.indicator is None:
+                raise ValueError("segments need an indicator to be counted by")
+            return
+        if self.measure(kind) in QUANTILES:
+            raise ValueError(
+                "percentiles are not kept by segment: with segments measure mean"
+                " (value: latency_ms), sum, volume or share"
+            )
+        if self.segments.of_counts:
+            extra = self.segments.of_counts[0]
+            raise ValueError(
+                f"each segment of a gauge is judged against its own past: remove {extra}; by and"
+                " severity are all that counts"
+            )
 
     def _check_metric(self, kind: type[DetectorConfig]) -> None:
         if not issubclass(kind, GaugeConfig) or kind.measured() == "volume":

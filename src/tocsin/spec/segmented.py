@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+from tocsin.assess.gauges.kind import GaugeConfig
+from tocsin.assess.gauges.slices import SlicesConfig
 from tocsin.assess.monitor import Monitor, Objective
+from tocsin.assess.segments import SegmentsConfig
 from tocsin.indicators.custom import as_condition
 from tocsin.spec.assembly import Assembly
 from tocsin.spec.documents import Document
@@ -25,7 +28,10 @@ def by_segment(
     objective: that of `monitor`, whose budget every segment has.
     """
     is_sliced = objective is not None and objective.slices is not None
-    if monitor.ratio is None or as_condition(monitor.ratio) is None or is_sliced:
+    ratio = monitor.ratio
+    is_gauge = isinstance(monitor.method, GaugeConfig) and ratio is not None
+    is_charge = is_gauge and ratio is not None and ratio.charge is not None
+    if ratio is None or is_sliced or (as_condition(ratio) is None and not is_charge):
         message = f"{monitor.title}: what it counts is not told apart by segments yet"
         fix = "use an indicator of calls, or write it as a condition"
         told = assembly.problems if objective is None else assembly.warnings
@@ -36,6 +42,16 @@ def by_segment(
         name=f"{monitor.name}/segments",
         title=f"{monitor.title}, by {' and '.join(shape.by)}",
         severity=shape.severity,
-        method=shape.build(objective.budget if objective else None),
+        method=_method(monitor, shape, objective),
         labels={**monitor.labels, "by": ",".join(shape.by)},
     )
+
+
+def _method(
+    monitor: Monitor, shape: SegmentsShape, objective: Objective | None
+) -> SegmentsConfig | SlicesConfig:
+    """A gauge is judged against its own past in every segment, counts against a budget or the
+    rest."""
+    if isinstance(monitor.method, GaugeConfig):
+        return SlicesConfig(by=shape.by, inner=monitor.method)
+    return shape.build(objective.budget if objective else None)

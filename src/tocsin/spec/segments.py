@@ -24,7 +24,9 @@ def _check_confirm(text: str) -> str:
 class SegmentsShape(Shape):
     """Every value of these dimensions is judged: is one region, plan or cohort worse off?
 
-    An objective's segments are held to its own budget, a detector's to the rest of the traffic.
+    An objective's segments are held to its own budget, those of a detector of counts to the rest of
+    the traffic, and those of a detector of gauges each to its own past; then `by` and `severity`
+    say everything.
     """
 
     by: Annotated[OneOrMany, Field(min_length=1, description="declared dimensions of the service")]
@@ -52,6 +54,11 @@ class SegmentsShape(Shape):
     def _can_be_judged(self) -> SegmentsShape:
         self.build(None)
         return self
+
+    @property
+    def of_counts(self) -> list[str]:
+        """What is set that says how counts are tested."""
+        return sorted(self.model_fields_set - {"by", "severity"})
 
     def build(self, budget: float | None) -> SegmentsConfig:
         """The same, as the assessment reads it. budget: of the objective, None of a detector."""

@@ -27,6 +27,8 @@ from tocsin.store.minute_sql import SPLIT, ended_between, lookup, places_of, ste
 from tocsin.store.schema import ENDED
 
 AT_ONCE = 40
+# Columns of every call that may serve as a dimension without being declared as one.
+OWN = frozenset({"model", "provider", "release", "prompt_version", "env"})
 _SINCE = "toDateTime64({start:Int64} * {grain:Int64}, 6, 'UTC')"
 
 Counted = tuple[SeriesId, int, int, int]
@@ -105,9 +107,8 @@ class _Batch:
         columns = [column for ratio in self._ratios for column in _pair(compiler, ratio)]
         segment = "('', '')"
         if self._dimensions:
-            names = [compiler.bind(name, "String") for name in self._dimensions]
-            pairs = ", ".join(f"({name}, toString(calls.dims[{name}]))" for name in names)
-            segment = f"arrayJoin([{pairs}])"
+            told = [_dimension(compiler, name) for name in self._dimensions]
+            segment = f"arrayJoin([{', '.join(told)}])"
         names = sorted(frozenset().union(*(ratio.scores for ratio in self._ratios)))
         maps, joins = score_joins(compiler, names, _SINCE)
         sql = (
@@ -119,6 +120,15 @@ class _Batch:
         )
         places = places_of({key: place for place, key in enumerate(self._keys)})
         return sql, {**compiler.parameters, **places}
+
+
+def _dimension(compiler: Compiler, name: str) -> str:
+    """SQL: (name, value) of a dimension; what every call has needs no declaration."""
+    bound = compiler.bind(name, "String")
+    value = f"toString(calls.dims[{bound}])"
+    if name in OWN:
+        value = f"if({value} != '', {value}, toString(calls.{name}))"
+    return f"({bound}, {value})"
 
 
 def _key(sid: SeriesId, ratio: Ratio) -> str:

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from tocsin.domain.series import Ratio, SeriesId
 from tocsin.indicators.custom import as_condition
 from tocsin.store.clickhouse import DATABASE, ClickHouse
-from tocsin.store.conditions import Counted, count_conditions
+from tocsin.store.conditions import OWN, Counted, count_conditions
 from tocsin.store.minute_sql import SPLIT, between, lookup, places_of, step_of
 
 _COLUMNS = ("failed", "error", "truncated")
@@ -27,8 +27,16 @@ def count_each(
     engine: ClickHouse, each: Mapping[SeriesId, Ratio], window: Mapping[str, int]
 ) -> Mapping[SeriesId, npt.NDArray[np.int64]]:
     """Series of values -> (bad, total) by minute of the window. each: series of EACH."""
-    rolled = {s: r for s, r in each.items() if r.column in _COLUMNS and not r.model}
-    others = {s: as_condition(r) for s, r in each.items() if s not in rolled}
+    rolled = {
+        s: r
+        for s, r in each.items()
+        if r.column in _COLUMNS and not r.model and s.segment[0] not in OWN
+    }
+    others = {
+        s: r if r.charge is not None else as_condition(r)
+        for s, r in each.items()
+        if s not in rolled
+    }
     raw = {series: ratio for series, ratio in others.items() if ratio is not None}
     found: dict[SeriesId, npt.NDArray[np.int64]] = {}
     for counts in (_rolled(engine, rolled, window), count_conditions(engine, raw, window)):

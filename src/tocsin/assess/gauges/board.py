@@ -36,7 +36,8 @@ class Board:
 
     A function of the minutes given to it, like the window that it belongs to. An hour is learned
     fifteen minutes after its end, when late calls no longer change it. Memory per gauge: three
-    kilobytes of values beside what its scorer keeps.
+    kilobytes of values beside what its scorer keeps. born: the minute before which a gauge, by its
+    row, did not exist.
     """
 
     def __init__(self, monitors: Sequence[Monitor], services: Mapping[str, int]) -> None:
@@ -69,6 +70,8 @@ class Board:
         self._counts = MinuteRing(len(self.series), MAX_OVER + 1, fine)
         self._values = np.full((_HELD, len(gauges)), np.nan)
         self._end = self._start = 0
+        # What a gauge had before is not known; for most that is nothing.
+        self.born = np.zeros(len(gauges), np.int64)
         self._learned = 0
         self._reset()
 
@@ -130,6 +133,7 @@ class Board:
         minutes = np.arange(start - MINUTE.lead, stop)
         values = self._values[np.ix_(minutes % _HELD, rows)]
         values[(minutes < self._start) | (minutes >= self._end)] = np.nan
+        values[minutes[:, None] < self.born[rows]] = np.nan
         return values
 
     def _measured(self, start: int, end: int, latency: Counts, held: HistogramHistory) -> Floats:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
 import numpy as np
 
-from tocsin.assess.gauges.board import Looked
+from tocsin.assess.gauges.board import Board, Looked
 from tocsin.assess.gauges.kind import GaugeConfig, lasting
 from tocsin.assess.monitor import Monitor
-from tocsin.assess.window import Window
 from tocsin.assess.wording import amount
 from tocsin.domain.figures import percent
 from tocsin.domain.findings import Judgement, Verdict
@@ -21,6 +20,15 @@ _NAMES = {
     "share": "share of bad calls", "volume": "calls", "p50": "median latency",
     "p95": "p95 latency", "p99": "p99 latency",
 }  # fmt: skip
+
+
+class HasGauges(Protocol):
+    """Where gauges are: a window, or its slices."""
+
+    @property
+    def gauges(self) -> Board:
+        """The board that has the values of the monitors."""
+        ...
 
 
 class GaugeDetector:
@@ -35,7 +43,7 @@ class GaugeDetector:
             raise TypeError(f"{self.config.kind} judges monitors with a {self.config.__name__}")
         self._lasting = np.array([config.for_minutes for config in self._configs])
 
-    def judge(self, window: Window, minute: int) -> list[Verdict]:
+    def judge(self, window: HasGauges, minute: int) -> list[Verdict]:
         """BREACH where evidence reached the limit at each of the last minutes, UNKNOWN where there
         is no value or too little history."""
         looked = window.gauges.look(self.config.kind, minute, int(self._lasting.max()))

@@ -1,0 +1,117 @@
+"""Gauges by segment: one value of a dimension against its own past, whatever the others do."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tocsin.assess.detectors import CommitteeConfig, StaticThresholdConfig, VolumeDropConfig
+from tocsin.assess.gauges.slices import MOST_VALUES, SlicesConfig
+from tocsin.assess.judge import compile_monitors, judge
+from tocsin.assess.monitor import Monitor, ratios
+from tocsin.assess.window import Window
+from tocsin.domain.findings import Judgement, Verdict
+from tocsin.domain.series import EACH, SHARE, MinuteBlock, SeriesId
+from tocsin.indicators.catalogue import AVAILABILITY
+from tocsin.indicators.custom import averaged
+
+START, DAY = 29_000_160, 1440
+COST = averaged("cost_usd")
+SERIES = SeriesId("chat", COST.name)
+REGIONS = {"eu": 20, "us": 200, "asia": 4}  # calls a minute
+
+
+def monitor(inner: object, series: SeriesId = SERIES, by: tuple[str, ...] = ("region",)) -> Monitor:
+    ratio = COST.ratio if series == SERIES else AVAILABILITY.ratio
+    return Monitor("detector/cost/segments", "Cost", "chat", "cost", "ticket", series, ratio,
+                   SlicesConfig(by=by, inner=inner))  # type: ignore[arg-type]  # fmt: skip
+
+
+def spending(minutes: int, dear: int = 0, only: str = "eu") -> MinuteBlock:
+    """A cent a call; in the last `dear` minutes a region pays four."""
+    rng = np.random.default_rng(3)
+    names = tuple(SeriesId("chat", COST.name, ("region", name)) for name in REGIONS)
+    calls = rng.poisson(np.array(list(REGIONS.values()))[:, None], (len(names), minutes))
+    cents = calls * (1.0 + 0.1 * rng.standard_normal(calls.shape))
+    row = list(REGIONS).index(only)
+    cents[row, minutes - dear :] *= 4.0
+    return MinuteBlock(START, names, np.rint(SHARE * cents).astype(np.int64), SHARE * calls)
+
+
+def part(block: MinuteBlock, start: int, stop: int) -> MinuteBlock:
+    here = slice(start, stop)
+    return MinuteBlock(START + start, block.series, block.bad[:, here], block.total[:, here])
+
+
+def told(one: Monitor, block: MinuteBlock, step: int | None = None) -> list[Verdict]:
+    window, compiled = Window([one]), compile_monitors([one])
+    for start in range(0, block.width, step or block.width):
+        window.advance(
+            part(block, max(start - 2, 0), min(start + (step or block.width), block.width))
+        )
+    return judge(compiled, window, START + block.width - 1)
+
+
+def test_what_is_counted_is_every_value_of_the_dimensions() -> None:
+    assert ratios([monitor(CommitteeConfig(measure="mean"), by=("region", "plan"))]) == {
+        SERIES: COST.ratio,
+        SeriesId("chat", COST.name, ("region", EACH)): COST.ratio,
+        SeriesId("chat", COST.name, ("plan", EACH)): COST.ratio,
+    }
+
+
+@pytest.mark.parametrize("step", [None, 37])
+def test_a_small_segment_that_turns_dear_is_found_and_named(step: int | None) -> None:
+    config = CommitteeConfig(measure="mean", over=5, min_calls=5, side="above")
+    assert told(monitor(config), spending(3 * DAY), step) == []
+    (verdict,) = told(monitor(config), spending(3 * DAY, dear=10), step)
+    assert verdict.judgement is Judgement.BREACH
+    assert verdict.monitor == "detector/cost/segments"
+    assert verdict.reason.startswith("region eu: mean of cost_usd of llm calls $0.0")
+    assert [s["value"] for s in verdict.evidence["segments"]] == ["eu"]
+    assert verdict.evidence["tested"] == 3
+    assert verdict.value == pytest.approx(0.04, rel=0.2)
+    assert verdict.unit == "usd"
+
+
+def test_a_region_without_calls_is_missed_however_busy_the_others_are() -> None:
+    series = SeriesId("chat", "availability")
+    block = spending(3 * DAY)
+    calls = block.total // SHARE
+    calls[0, -6:] = 0
+    names = tuple(SeriesId("chat", "availability", s.segment) for s in block.series)
+    (verdict,) = told(
+        monitor(VolumeDropConfig(), series), MinuteBlock(START, names, 0 * calls, calls)
+    )
+    assert verdict.reason.startswith("region eu: calls 0 over 1 min, expected ")
+
+
+def test_a_value_that_is_new_has_no_past_and_rings_for_nobody() -> None:
+    config = StaticThresholdConfig(measure="sum", limit=1e-9, side="below")
+    block = spending(300)
+    block.bad[2, :250] = block.total[2, :250] = 0  # asia opened fifty minutes ago
+    window = Window([monitor(config)])
+    window.advance(block)
+    rows = [r for r in range(MOST_VALUES) if window.slices.value(r) == "asia"]
+    values = window.slices.gauges.look("static_threshold", START + 299, 250).values[:, rows[0]]
+    assert np.isfinite(values).sum() == 50
+    early = window.slices.gauges.look("static_threshold", START + 240, 100)
+    assert not np.isfinite(early.values[:, rows[0]]).any()
+
+
+def test_the_busiest_values_find_places_and_the_others_are_known_to_be_left_out() -> None:
+    count = MOST_VALUES + 5
+    names = tuple(SeriesId("chat", COST.name, ("region", f"r{n}")) for n in range(count))
+    total = SHARE * np.tile(np.arange(1, count + 1)[:, None], (1, 60))
+    one = monitor(CommitteeConfig(measure="mean"))
+    window = Window([one])
+    window.advance(MinuteBlock(START, names, total, total))
+    held = {window.slices.value(row) for row in window.slices.rows["detector/cost/segments"]}
+    assert held == {f"r{n}" for n in range(5, count)}
+    (left,) = window.slices.left_out.values()
+    assert left == {f"r{n}" for n in range(5)}
+    (verdict,) = judge(
+        compile_monitors([monitor(CommitteeConfig(measure="mean"))]), window, START + 59
+    )
+    assert verdict.judgement is Judgement.UNKNOWN
+    assert "no segment by region can be judged" in verdict.reason
