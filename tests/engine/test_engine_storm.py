@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from threading import Event
 from typing import Any
+from unittest.mock import Mock, patch
 
 import pytest
 
@@ -219,4 +223,25 @@ def test_what_is_remembered_of_alerts_is_what_is_stored(tmp_path: Path) -> None:
             with suppress(StoreError), store.transaction() as tx:
                 tx.put_alert(changed[0])
                 raise StoreError("it is taken back")
+    store.close()
+
+
+def test_who_reads_while_another_commits_waits_for_what_is_remembered(tmp_path: Path) -> None:
+    store, committed = StateStore.open(tmp_path / "state.db"), Event()
+    with store.transaction() as tx:
+        tx.put_alerts([alert(f"a{n}", "slow") for n in range(20)])
+    known, keep = store.alerts(), store._keep
+    reads = Mock(side_effect=store._read_alerts)
+
+    def keep_late(*told: Any) -> None:
+        committed.set()
+        time.sleep(0.05)
+        keep(*told)
+
+    with patch.multiple(store, _keep=keep_late, _read_alerts=reads), ThreadPoolExecutor() as pool:
+        writing = pool.submit(store.set_meta, "other", 1)
+        committed.wait(10)
+        assert store.alerts() == known
+        writing.result()
+    assert reads.call_count == 0
     store.close()

@@ -45,6 +45,8 @@ class Database:
         self._is_sqlite = engine.dialect.name == "sqlite"
         self.is_private = isinstance(engine.pool, StaticPool)
         self._writer = threading.RLock()
+        # Held from a commit until what is remembered tells of it. A private database has one lock.
+        self._settling = self._writer if self.is_private else threading.RLock()
         self._local = threading.local()
         self._watcher: sqlite3.Connection | None = None
         self._watching = threading.Lock()
@@ -53,14 +55,14 @@ class Database:
     def write(self, committed: Callable[[], None] = lambda: None) -> Iterator[sa.Connection]:
         """One atomic write: commits on normal exit, rolls back on an exception.
 
-        committed: called after the commit, before another thread of this process may write.
-        Raises StoreError when a transaction of this thread is already open.
+        committed: called after the commit, before another thread of this process may write or
+        hold the version still. Raises StoreError when a transaction of this thread is already open.
         """
         if self._open is not None:
             raise StoreError("a transaction is already open in this thread; use that one")
         with self._writer_turn(), self.engine.connect() as connection:
             writer = connection.execution_options(tocsin_writer=True)
-            with writer.begin():
+            with writer.begin() as transaction:
                 if not self._is_sqlite:
                     writer.execute(sa.select(sa.func.pg_advisory_xact_lock(_WRITER_LOCK)))
                 self._local.connection = writer
@@ -68,7 +70,9 @@ class Database:
                     yield writer
                 finally:
                     self._local.connection = None
-            committed()
+                with self._settling:
+                    transaction.commit()
+                    committed()
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
@@ -96,6 +100,12 @@ class Database:
         else:
             with self.write() as connection:
                 yield connection
+
+    @contextmanager
+    def still(self) -> Iterator[None]:
+        """Nobody of this process commits meanwhile: what is read is of the version that is."""
+        with self._settling:
+            yield
 
     def version(self) -> int | None:
         """A number that differs once anybody, in any process, has committed; None if unknown.

@@ -218,10 +218,16 @@ class StateStore(StateReader):
             return read()
         key = f"{topic}/{name}"
         held = self._remembered.get(key)
-        if held is None or held[0] != version:
-            # Whatever is committed after `version` was taken changes it, and is read next time.
-            with self._database.read():
-                held = self._remembered[key] = (version, read())
+        if held is not None and held[0] == version:
+            return held[1]
+        # Somebody is committing, or has. Under a stream of commits what is read while they go on
+        # would be out of date before it is remembered.
+        with self._database.still():
+            version, held = self._database.version(), self._remembered.get(key)
+            if held is None or held[0] != version:
+                # What another process commits from here on changes it, and is read next time.
+                with self._database.read():
+                    held = self._remembered[key] = (version, read())
         return held[1]
 
     def _keep(self, tx: Transaction, before: int | None) -> None:
