@@ -207,22 +207,32 @@ def changed_alert(rng: random.Random, now: datetime, store: StateStore) -> Alert
 # --- what is remembered ---------------------------------------------------------------------------
 
 
-def test_what_is_remembered_of_alerts_is_what_is_stored(tmp_path: Path) -> None:
+def test_what_is_remembered_is_what_is_stored(tmp_path: Path) -> None:
     store, rng, now = StateStore.open(tmp_path / "state.db"), random.Random(5), NOW
-    for number in range(40):
-        now += timedelta(seconds=1)
+    rules = compile_desired(load_text(CONFIG))
+    states = set[str]()
+    for number in range(39):
+        now += timedelta(seconds=rng.choice([1, 30, 2400]))
         changed = [changed_alert(rng, now, store) for _ in range(3)]
-        with store.transaction() as tx:
-            tx.put_alerts(changed)
+        if number % 8 == 7:
+            over = {"state": AlertState.RESOLVED, "updated": now}
+            changed = [replace(alert, **over) for alert in store.alerts().values()]
+        told = Arrival({alert.fingerprint: alert for alert in changed}, changed)
+        settle(rules, None, store, now, arrival=told)
+        settle(rules, None, store, now)
         if number % 7 == 0:
             store.set_meta("other", number)
         fresh = StateStore.open(tmp_path / "state.db")
         assert store.alerts() == fresh.alerts()
+        for live_only in (True, False):
+            assert store.incidents(live_only=live_only) == fresh.incidents(live_only=live_only)
         fresh.close()
         if number % 10 == 0:
             with suppress(StoreError), store.transaction() as tx:
                 tx.put_alert(changed[0])
                 raise StoreError("it is taken back")
+        states |= {incident.state for incident in store.list_incidents(100)}
+    assert states == {"resolved", "closed", "triggered"}
     store.close()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -17,6 +18,7 @@ from state_build import BACKENDS, T0, alert, at, effect, event, incident, opened
 from tocsin.domain.errors import Conflict, StoreError
 from tocsin.domain.findings import AlertState, EffectState, IncidentState
 from tocsin.domain.ports import State
+from tocsin.store import tables
 from tocsin.store.database import connect
 from tocsin.store.rows import from_us, to_us
 from tocsin.store.state import StateStore
@@ -217,6 +219,45 @@ def test_migrations_build_exactly_the_tables_the_code_uses(backend: str, tmp_pat
             difference = compare_metadata(MigrationContext.configure(connection), METADATA)
         database.close()
     assert difference == []
+
+
+@pytest.mark.parametrize("backend", BACKENDS[1:])
+def test_members_move_from_the_body_of_an_incident_into_rows(backend: str, tmp_path: Path) -> None:
+    with opened(backend, tmp_path) as (store, url):
+        made = incident(alerts=("a", "b", "c"), decided={"a": (1, "page", ""), "c": (2, "", "x")})
+        with store.transaction() as tx:
+            tx.put_incident(made, expect_version=None)
+        database = connect(url)
+        with database.write() as connection:  # as it was before
+            body = connection.execute(sa.select(tables.incident.c.body)).scalar_one()
+            body["alerts"] = ["a", "b", "c"]
+            body["evidence"] = {"memory": {"decided": {"a": [1, "page", ""], "c": [2, "", "x"]}}}
+            connection.execute(sa.update(tables.incident).values(body=body))
+            connection.execute(sa.text("DROP TABLE incident_member"))
+            connection.execute(sa.text("UPDATE alembic_version SET version_num = '0010'"))
+        database.close()
+        again = StateStore.open(url)
+        assert again.incident(made.id) == replace(made, evidence={"memory": {}})
+        again.close()
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_members_of_an_incident_change_with_it(backend: str, tmp_path: Path) -> None:
+    rng, names = random.Random(1), "abcdef"
+    with opened(backend, tmp_path) as (store, _):
+        last = incident(alerts=(), decided={})
+        with store.transaction() as tx:
+            tx.put_incident(last, expect_version=None)
+        for version in range(30):
+            alerts = tuple(sorted(rng.sample(names, rng.randint(0, 6))))
+            decided = {name: (rng.choice([1, 2]), "r", "") for name in alerts if rng.random() < 0.8}
+            after = replace(last, alerts=alerts, decided=decided, version=version + 1)
+            before = last if rng.random() < 0.5 else None
+            with store.transaction() as tx:
+                tx.put_incident(after, expect_version=version, before=before)
+            with store.reading() as tx:
+                assert tx.incident(last.id) == after
+            last = after
 
 
 def test_sqlite_commits_survive_a_power_cut(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tocsin.domain.clock import iso
-from tocsin.domain.findings import Alert, AlertState, Decision, Labels, fingerprint
+from tocsin.domain.findings import Alert, AlertState, Decided, Decision, Labels, fingerprint
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Picture:
     auto_resolve: bool
     is_stale: bool
     lead: Mapping[str, Any]
-    decided: Mapping[str, tuple[int, str, str]]
+    decided: Mapping[str, Decided]
 
     @property
     def policy(self) -> str:

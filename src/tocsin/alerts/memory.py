@@ -42,7 +42,6 @@ class Memory:
     policy: str = ""
     resolved_by: str = ""
     lead: Mapping[str, Any] = field(default_factory=dict)
-    decided: Mapping[str, tuple[int, str, str]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, incident: Incident) -> Memory:
@@ -64,10 +63,6 @@ class Memory:
             policy=str(kept.get("policy", "")),
             resolved_by=str(kept.get("resolved_by", "")),
             lead=incident.evidence.get("lead", {}),
-            decided={
-                key: (int(tier), str(route), str(by))
-                for key, (tier, route, by) in kept.get("decided", {}).items()
-            },
         )
 
     def onto(self, evidence: Mapping[str, Any]) -> dict[str, Any]:
@@ -87,7 +82,6 @@ class Memory:
             "run": list(self.run),
             "policy": self.policy,
             "resolved_by": self.resolved_by,
-            "decided": {key: list(value) for key, value in self.decided.items()},
         }
         return {**evidence, "lead": dict(self.lead), "digest": self.digest, "memory": memory}
 

@@ -157,8 +157,10 @@ class Transitions:
 
         Only suppression does that. Urgent alerts that ended leave it as urgent as it was.
         """
+        if seen.tier <= incident.tier:
+            return None
         muted = {by for tier, _, by in seen.decided.values() if by and tier <= incident.tier}
-        if not muted or seen.tier <= incident.tier:
+        if not muted:
             return None
         taken = self.snapshot_of(seen.policy) if seen.policy else None
         left = replace(incident, tier=seen.tier, policy=None)
@@ -219,7 +221,7 @@ class Transitions:
             after = replace(after, evidence=kept.onto(after.evidence))
             reason = f"{len(seen.alerts)} alerts are firing; the next update will say so"
             return self.change(incident, after, "updated", reason, seen=seen)
-        if dict(memory.decided) != dict(seen.decided):
+        if incident.decided != seen.decided:
             reason = "the decision about an alert changed"
             return self.change(incident, after, "rerouted", reason, seen=seen)
         if memory.stale and not seen.is_stale:
@@ -237,11 +239,11 @@ class Transitions:
             if quiet < self.config.flap_within:
                 return None
             return self._over(incident, replace(memory, quiet_since=None), "it stopped flapping")
-        memory = replace(memory.flipped(self.now, self.config.flap_within), decided={})
+        memory = memory.flipped(self.now, self.config.flap_within)
         flaps = self.config.flap_changes
         if flaps and len(memory.flips) >= flaps and state is not IncidentState.OPEN:
             kept = replace(memory, quiet_since=self.now)
-            after = replace(incident, evidence=kept.onto(incident.evidence))
+            after = replace(incident, decided={}, evidence=kept.onto(incident.evidence))
             reason = f"clear, but it changed {len(memory.flips)} times lately: held open"
             return self.change(incident, after, "held", reason)
         return self._over(incident, memory, "no alert is firing any more")
@@ -252,6 +254,7 @@ class Transitions:
             after = replace(
                 incident,
                 state=IncidentState.RECOVERED,
+                decided={},
                 acknowledged_until=None,
                 evidence=memory.onto(incident.evidence),
             )
@@ -267,6 +270,7 @@ class Transitions:
         after = replace(
             incident,
             state=IncidentState.RESOLVED,
+            decided={},
             resolved=self.now,
             evidence=memory.onto(incident.evidence),
         )
@@ -328,11 +332,11 @@ class Transitions:
             digest=seen.digest or memory.digest,
             run=tuple(dict.fromkeys([*memory.run, *seen.run])),
             lead=seen.lead,
-            decided=seen.decided,
         )
         return replace(
             incident,
             alerts=seen.alerts,
+            decided=seen.decided,
             labels=seen.labels,
             receivers=tuple(dict.fromkeys([*incident.receivers, *told])),
             route=incident.route or seen.route,
@@ -367,15 +371,14 @@ class Transitions:
         tell: Tell = Tell.NOTHING,
         seen: Picture | None = None,
     ) -> IncidentChange:
-        known = Memory.of(before).decided
-        decided = {} if seen is None else seen.decided
+        new = set() if seen is None else seen.decided.items() - before.decided.items()
         return IncidentChange(
             before,
             replace(after, version=before.version + 1, updated=self.now),
             event,
             reason,
             tell,
-            tuple(key for key, value in decided.items() if known.get(key) != value),
+            tuple(sorted(key for key, _ in new)),
         )
 
 

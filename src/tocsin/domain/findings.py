@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import Any
 
 Labels = Mapping[str, str]
+Decided = tuple[int, str, str]  # about an alert: tier, route, suppressed by
 
 
 class Judgement(StrEnum):
@@ -104,7 +105,8 @@ class Incident:
     """Episode n of a group of alerts.
 
     id: f"{group_key}-{episode}". version: for compare-and-set. policy: snapshot of the escalation
-    steps taken when the incident opened. step: next escalation step to run.
+    steps taken when the incident opened. step: next escalation step to run. decided: what was last
+    decided about those of its alerts that fire, by fingerprint.
     """
 
     id: str
@@ -117,6 +119,7 @@ class Incident:
     opened: datetime
     updated: datetime
     alerts: tuple[str, ...] = ()
+    decided: Mapping[str, Decided] = field(default_factory=dict)
     receivers: tuple[str, ...] = ()
     policy: Mapping[str, Any] | None = None
     step: int = 0

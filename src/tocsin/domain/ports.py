@@ -58,8 +58,11 @@ class StateTransaction(Protocol):
         """As `put_alert`, many at once."""
         ...
 
-    def put_incident(self, incident: Incident, *, expect_version: int | None) -> None:
-        """Insert (None) or compare-and-set from `expect_version`; raises Conflict."""
+    def put_incident(
+        self, incident: Incident, *, expect_version: int | None, before: Incident | None = None
+    ) -> None:
+        """Insert (None) or compare-and-set from `expect_version`; raises Conflict. before: that
+        version, where it is known."""
         ...
 
     def add_effect(self, effect: NewEffect) -> bool:

@@ -36,7 +36,9 @@ def commit(
         tx.put_alerts(alerts)
         tx.append_all(events)
         for change, result in zip(changes, outcomes, strict=True):
-            tx.put_incident(change.after, expect_version=change.expect_version)
+            tx.put_incident(
+                change.after, expect_version=change.expect_version, before=change.before
+            )
             _carry_out(tx, result)
         _count_spared(tx, outcomes)
 

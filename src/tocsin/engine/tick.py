@@ -34,7 +34,7 @@ from tocsin.engine.deciding import concerned, route_all
 from tocsin.engine.feed import Feed
 from tocsin.engine.rules import Rules
 from tocsin.engine.scoring import Scoring
-from tocsin.routing.outcome import Happening, Outcome, alert_event, outcome
+from tocsin.routing.outcome import Happening, Outcome, alert_event, depends_on_messages, outcome
 
 MessagesAbout = Callable[[str], Sequence[tuple[str, str]]]
 Explain = Callable[[Alert, datetime], Alert]
@@ -292,7 +292,11 @@ def outcomes(
                     for key in change.decided
                     if key in by_alert
                 ),
-                messages=messages_about(change.after.id),
+                messages=(
+                    messages_about(change.after.id)
+                    if depends_on_messages(str(change.tell), change.event)
+                    else ()
+                ),
             ),
             now,
         )

@@ -228,7 +228,9 @@ def _incident(state: StateStore, subject: str) -> Incident:
 
 def _alerts_of(incident: Incident, about: Sequence[LedgerEntry]) -> tuple[str, ...]:
     """Every alert that was ever part of it, in the order they came."""
-    named = [key for entry in about for key in entry.data.get("alerts", ())]
+    # Earlier releases told all alerts with every change.
+    said = [{"alerts": (), "joined": (), **entry.data} for entry in about]
+    named = [key for data in said for key in (*data["alerts"], *data["joined"])]
     return tuple(dict.fromkeys([*named, *incident.alerts]))
 
 

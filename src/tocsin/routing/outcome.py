@@ -122,6 +122,11 @@ def believing(messages: Iterable[tuple[str, str]]) -> tuple[str, ...]:
     return tuple(receiver for receiver, action in last.items() if action != "resolve")
 
 
+def depends_on_messages(tell: str, event: str) -> bool:
+    """Whether what follows from a change depends on the messages before it."""
+    return tell not in ("", "trigger", "join") or event == "reopened"
+
+
 def alert_event(alert: Alert, before: str, reason: str, now: datetime) -> LedgerEvent:
     """The ledger line of an alert's change of state (`before` is "" for a new alert)."""
     return LedgerEvent(
@@ -328,7 +333,6 @@ def _payload(what: Happening, action: str) -> dict[str, Any]:
         "route": incident.route,
         "reason": incident.reason,
         "opened": iso(incident.opened),
-        "alerts": list(incident.alerts),
         "acknowledged_by": incident.acknowledged_by,
         "finding": incident.evidence.get("lead", {}),
     }
@@ -386,13 +390,21 @@ def _incident_event(policy: RoutingPolicy, what: Happening, now: datetime) -> Le
             "policy": incident.policy["name"] if incident.policy else "",
             "receivers": list(incident.receivers),
             "suppressed_by": incident.suppressed_by,
-            "alerts": list(incident.alerts),
+            **_joined_and_left(what),
+            "firing": len(incident.alerts),
             "tell": str(what.tell),
             "title": incident.title,
             "config": policy.config,
             **({"escalation": incident.policy} if begins else {}),
         },
     )
+
+
+def _joined_and_left(what: Happening) -> dict[str, list[str]]:
+    """Which alerts it has now and had not before, and the other way round."""
+    known = set(what.before.alerts) if what.before else set[str]()
+    firing = set(what.after.alerts)
+    return {"joined": sorted(firing - known), "left": sorted(known - firing)}
 
 
 def _decision_events(
@@ -430,7 +442,7 @@ def _spared(
     policy: RoutingPolicy, what: Happening, entries: Sequence[DigestEntry]
 ) -> dict[str, int]:
     """Messages that a naive alerter (one per alert and receiver) would have sent."""
-    known = _memory(what.before).get("decided", {})
+    known = what.before.decided if what.before else {}
     counts: Counter[str] = Counter()
     is_first = what.tell == "trigger"
     for alert, decision in what.decisions:

@@ -67,7 +67,7 @@ def _day_of(row: Any) -> EvidenceDay:
 
 
 def _review_of(row: Any, said: dict[str, str]) -> Review:
-    incident = incident_of(row)
+    incident = incident_of(row, {})
     return Review(
         incident_id=incident.id,
         service=incident.labels.get("service", ""),

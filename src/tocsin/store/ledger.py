@@ -233,7 +233,9 @@ def _is_plain(value: Any) -> bool:
         value = value.values()
     elif kind is not list:
         return kind in _PLAIN
-    return _PLAIN.issuperset(map(type, value)) or all(map(_is_plain, value))
+    if _PLAIN.issuperset(map(type, value)):
+        return True
+    return all(_is_plain(each) for each in value if type(each) not in _PLAIN)
 
 
 def _container(value: Any) -> Any:

@@ -30,7 +30,6 @@ from tocsin.store.rows import (
     effect_of,
     entry_of,
     from_us,
-    incident_of,
     to_us,
 )
 from tocsin.store.transaction import Transaction
@@ -98,13 +97,13 @@ class StateReader:
                     sa.and_(table.c.opened == cursor, table.c.id < before),
                 )
             )
-        return [incident_of(row) for row in self._rows(query)]
+        return self._incidents_of(query)
 
     def incidents_since(self, since: datetime) -> Sequence[Incident]:
         """Incidents that were opened at `since` or later, in no order."""
         table = tables.incident
         query = sa.select(table).where(table.c.opened >= to_us(since))
-        return [incident_of(row) for row in self._rows(query)]
+        return self._incidents_of(query)
 
     def told_since(self, since: datetime) -> Sequence[Told]:
         """Messages that began something for a receiver and were taken at `since` or later."""
@@ -373,6 +372,10 @@ class StateReader:
         ]
 
     # --- private ---
+
+    def _incidents_of(self, query: sa.Select[Any]) -> Sequence[Incident]:
+        with self.reading() as tx:
+            return tx.incidents_of(tx.connection.execute(query).mappings().all())
 
     def _rows(self, query: sa.Select[Any]) -> Sequence[Any]:
         with self._database.read() as connection:

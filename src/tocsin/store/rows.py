@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -18,7 +18,8 @@ from tocsin.domain.findings import (
     NewEffect,
 )
 from tocsin.domain.health import HealthSample
-from tocsin.store.ledger import LedgerEntry, clean, encoded, jsonable, plain
+from tocsin.store.ledger import LedgerEntry, encoded, jsonable, plain
+from tocsin.store.members import Members, members_of
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -180,9 +181,9 @@ def alert_of(row: Row | Mapping[str, Any]) -> Alert:
     )
 
 
-def incident_row(incident: Incident, version: int) -> dict[str, Any]:
-    """Column values of an incident at `version`."""
-    return {
+def incident_row(incident: Incident, version: int) -> tuple[dict[str, Any], Incident]:
+    """Column values of an incident at `version`, and the incident that reading them gives."""
+    row: dict[str, Any] = {
         "id": incident.id,
         "group_key": incident.group_key,
         "episode": incident.episode,
@@ -192,25 +193,28 @@ def incident_row(incident: Incident, version: int) -> dict[str, Any]:
         "opened": to_us(incident.opened),
         "updated": to_us(incident.updated),
         "resolved": _optional_us(incident.resolved),
-        "body": {
-            "title": clean(incident.title),
-            "labels": jsonable(incident.labels),
-            "alerts": list(incident.alerts),
-            "receivers": list(incident.receivers),
-            "policy": jsonable(incident.policy),
-            "step": incident.step,
-            "route": incident.route,
-            "reason": clean(incident.reason),
-            "suppressed_by": incident.suppressed_by,
-            "acknowledged_by": clean(incident.acknowledged_by),
-            "acknowledged_until": _optional_us(incident.acknowledged_until),
-            "evidence": jsonable(incident.evidence),
-        },
     }
+    body = {
+        "title": incident.title,
+        "labels": incident.labels,
+        "receivers": list(incident.receivers),
+        "policy": incident.policy,
+        "step": incident.step,
+        "route": incident.route,
+        "reason": incident.reason,
+        "suppressed_by": incident.suppressed_by,
+        "acknowledged_by": incident.acknowledged_by,
+        "acknowledged_until": _optional_us(incident.acknowledged_until),
+        "evidence": incident.evidence,
+    }
+    if (text := plain(body)) is not None:
+        return {**row, "body": text}, replace(incident, version=version)
+    kept = jsonable(body)
+    return {**row, "body": kept}, incident_of({**row, "body": kept}, members_of(incident))
 
 
-def incident_of(row: Row) -> Incident:
-    """The incident of a row."""
+def incident_of(row: Row | Mapping[str, Any], members: Members) -> Incident:
+    """The incident of a row and of those of its members."""
     body = row["body"]
     return Incident(
         id=row["id"],
@@ -222,7 +226,8 @@ def incident_of(row: Row) -> Incident:
         tier=row["tier"],
         opened=from_us(row["opened"]),
         updated=from_us(row["updated"]),
-        alerts=tuple(body["alerts"]),
+        alerts=tuple(members),
+        decided={name: made for name, made in members.items() if made is not None},
         receivers=tuple(body["receivers"]),
         policy=body["policy"],
         step=body["step"],

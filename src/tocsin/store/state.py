@@ -17,10 +17,10 @@ from tocsin.store import arrangements, dependencies, outbox, responses, tables
 from tocsin.store.database import Database, connect
 from tocsin.store.ledger import clean, jsonable
 from tocsin.store.reading import StateReader
-from tocsin.store.rows import alert_of, incident_of, to_us
+from tocsin.store.rows import alert_of, to_us
 from tocsin.store.transaction import Transaction
 
-_ALERTS = "findings/alerts"
+_AT_ONCE = 500
 
 
 class StateStore(StateReader):
@@ -69,13 +69,10 @@ class StateStore(StateReader):
 
     def incidents(self, *, live_only: bool = True) -> Mapping[str, Incident]:
         """Latest episode per group key, by group key; with `live_only`, not yet closed ones."""
-        return dict(
-            self._remember(
-                "findings",
-                f"incidents/{live_only}",
-                lambda: self._read_incidents(live_only=live_only),
-            )
-        )
+        every = self._remember("findings", "incidents", self._read_incidents)
+        if not live_only:
+            return dict(every)
+        return {key: i for key, i in every.items() if i.state is not IncidentState.CLOSED}
 
     def dependencies(self) -> Sequence[DependencyStatus]:
         """What sources say of dependencies, the latest word of each."""
@@ -184,7 +181,7 @@ class StateStore(StateReader):
         with self.reading() as tx:
             return dependencies.read(tx)
 
-    def _read_incidents(self, *, live_only: bool) -> dict[str, Incident]:
+    def _read_incidents(self) -> dict[str, Incident]:
         """Latest episodes by group key; only those whose version changed are read in full."""
         table = tables.incident
         later = table.alias("later")
@@ -193,21 +190,19 @@ class StateStore(StateReader):
                 later.c.group_key == table.c.group_key, later.c.episode > table.c.episode
             )
         )
-        if live_only:
-            query = query.where(table.c.state != IncidentState.CLOSED.value)
-        with self._database.read():
-            heads = self._rows(query)
+        with self.reading() as tx:
+            heads = tx.connection.execute(query).mappings().all()
             held = self._incidents
             stale = [
                 r["id"]
                 for r in heads
                 if r["id"] not in held or held[r["id"]].version != r["version"]
             ]
-            if stale:
-                rows = self._rows(sa.select(table).where(table.c.id.in_(stale)))
-                held = {**held, **{row["id"]: incident_of(row) for row in rows}}
-        if not live_only:
-            self._incidents = {row["id"]: held[row["id"]] for row in heads}
+            for start in range(0, len(stale), _AT_ONCE):
+                some = sa.select(table).where(table.c.id.in_(stale[start : start + _AT_ONCE]))
+                found = tx.incidents_of(tx.connection.execute(some).mappings().all())
+                held = {**held, **{incident.id: incident for incident in found}}
+        self._incidents = {row["id"]: held[row["id"]] for row in heads}
         return {row["group_key"]: held[row["id"]] for row in heads}
 
     def _remember(self, topic: str, name: str, read: Callable[[], Any]) -> Any:
@@ -231,20 +226,43 @@ class StateStore(StateReader):
         return held[1]
 
     def _keep(self, tx: Transaction, before: int | None) -> None:
-        """Carry over what is remembered across a commit: alerts with those that it wrote.
+        """Carry over what is remembered across a commit: findings with what it wrote of them.
 
         before: the version at the transaction's beginning. Nobody else has written since, so that
         what was remembered of it is what the commit changed.
         """
         after = self._database.version()
+        self._incidents = {**self._incidents, **{i.id: i for i in tx.incidents_put.values()}}
         for key, (version, value) in list(self._remembered.items()):
-            if version != before or (key.split("/")[0] in tx.touched and key != _ALERTS):
-                if key.split("/")[0] in tx.touched:
-                    self._remembered.pop(key, None)
-                continue
-            if key == _ALERTS and tx.alerts_put:
-                value = {**value, **tx.alerts_put}
-                for name, alert in tx.alerts_put.items():
-                    if alert.state is AlertState.RESOLVED:
-                        del value[name]
-            self._remembered[key] = (after, value)
+            with_it = _WITH.get(key)
+            if with_it is None and key.split("/")[0] in tx.touched:
+                del self._remembered[key]
+            elif version == before:
+                self._remembered[key] = (after, with_it(value, tx) if with_it else value)
+
+
+def _with_alerts(known: Mapping[str, Alert], tx: Transaction) -> Mapping[str, Alert]:
+    if not tx.alerts_put:
+        return known
+    found = {**known, **tx.alerts_put}
+    for name, alert in tx.alerts_put.items():
+        if alert.state is AlertState.RESOLVED:
+            del found[name]
+    return found
+
+
+def _with_incidents(known: Mapping[str, Incident], tx: Transaction) -> Mapping[str, Incident]:
+    """With those that were written, unless there is a later episode of theirs."""
+    later = {
+        key: incident
+        for key, incident in tx.incidents_put.items()
+        if key not in known or known[key].episode <= incident.episode
+    }
+    return {**known, **later} if later else known
+
+
+# What is known after a commit of what was known before it, by what it is called.
+_WITH: Mapping[str, Callable[[Any, Transaction], Any]] = {
+    "findings/alerts": _with_alerts,
+    "findings/incidents": _with_incidents,
+}

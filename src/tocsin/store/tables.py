@@ -116,6 +116,18 @@ incident = sa.Table(
     sa.UniqueConstraint("group_key", "episode", name="uq_incident_episode"),
 )
 
+# The alerts of an incident; see `store.members`.
+incident_member = sa.Table(
+    "incident_member",
+    METADATA,
+    sa.Column("incident_id", sa.Text, primary_key=True),
+    sa.Column("fingerprint", sa.Text, primary_key=True),
+    sa.Column("tier", sa.Integer),
+    sa.Column("route", sa.Text),
+    sa.Column("suppressed_by", sa.Text),
+    sqlite_with_rowid=False,
+)
+
 effect = sa.Table(
     "effect",
     METADATA,

@@ -14,7 +14,7 @@ from tocsin.domain.errors import Conflict
 from tocsin.domain.evidence import EvidenceDay
 from tocsin.domain.findings import Alert, EffectState, Incident, LedgerEvent, NewEffect
 from tocsin.domain.health import HealthSample
-from tocsin.store import tables
+from tocsin.store import members, tables
 from tocsin.store.checkpoints import Checkpoint, to_row
 from tocsin.store.evidence import evidence_days, evidence_row
 from tocsin.store.ledger import GENESIS, Head, clean, jsonable, seal
@@ -43,13 +43,15 @@ class Transaction:
     """Implements `domain.ports.StateTransaction`, and what delivery and the web need besides.
 
     touched: which of "findings" and "effects" were written, for whoever keeps copies of them.
-    alerts_put: the alerts that were written, by fingerprint.
+    alerts_put, incidents_put: what was written, by fingerprint and by group key, as reading it
+    gives it.
     """
 
     def __init__(self, connection: sa.Connection) -> None:
         self.connection = connection
         self.touched: set[str] = set()
         self.alerts_put: dict[str, Alert] = {}
+        self.incidents_put: dict[str, Incident] = {}
         self._head: Head | None = None
 
     # --- findings ---
@@ -82,34 +84,49 @@ class Transaction:
             found |= {row["fingerprint"]: alert_of(row) for row in rows}
         return found
 
-    def put_incident(self, incident: Incident, *, expect_version: int | None) -> None:
+    def put_incident(
+        self, incident: Incident, *, expect_version: int | None, before: Incident | None = None
+    ) -> None:
         """Insert (None), or replace the version that `expect_version` names; raises Conflict.
 
         An insert is stored at `incident.version`, a replacement at `expect_version + 1`, whatever
-        `incident.version` says.
+        `incident.version` says. before: that version, whose members need not be read then.
         """
         self.touched.add("findings")
-        if expect_version is None:
-            self._insert_incident(incident)
-            return
-        row = incident_row(incident, expect_version + 1)
         table = tables.incident
-        done = self.connection.execute(
-            sa.update(table)
-            .where(table.c.id == incident.id, table.c.version == expect_version)
-            .values({name: value for name, value in row.items() if name != "id"})
-        )
-        if done.rowcount != 1:
-            raise Conflict(
-                f"incident {incident.id} is no longer at version {expect_version}; "
-                "read it again and decide anew"
+        version = incident.version if expect_version is None else expect_version + 1
+        row, stored = incident_row(incident, version)
+        if expect_version is None:
+            self._insert_incident(incident, row)
+            known: members.Members = {}
+        else:
+            done = self.connection.execute(
+                sa.update(table)
+                .where(table.c.id == incident.id, table.c.version == expect_version)
+                .values({name: value for name, value in row.items() if name != "id"})
             )
+            if done.rowcount != 1:
+                raise Conflict(
+                    f"incident {incident.id} is no longer at version {expect_version}; "
+                    "read it again and decide anew"
+                )
+            if before is None:
+                known = members.read(self.connection, (incident.id,))[incident.id]
+            else:
+                known = members.members_of(before)
+        members.write(self.connection, incident.id, known, members.members_of(incident))
+        self.incidents_put[incident.group_key] = stored
 
     def incident(self, incident_id: str) -> Incident | None:
         """The incident as this transaction sees it."""
         query = sa.select(tables.incident).where(tables.incident.c.id == incident_id)
         row = self.connection.execute(query).mappings().first()
-        return None if row is None else incident_of(row)
+        return None if row is None else self.incidents_of([row])[0]
+
+    def incidents_of(self, rows: Sequence[sa.RowMapping]) -> list[Incident]:
+        """The incidents of rows of their table."""
+        found = members.read(self.connection, [row["id"] for row in rows])
+        return [incident_of(row, found[row["id"]]) for row in rows]
 
     # --- effects ---
 
@@ -386,14 +403,9 @@ class Transaction:
 
     # --- private ---
 
-    def _insert_incident(self, incident: Incident) -> None:
+    def _insert_incident(self, incident: Incident, row: Mapping[str, Any]) -> None:
         table = tables.incident
-        statement = (
-            self._insert(table)
-            .values(incident_row(incident, incident.version))
-            .on_conflict_do_nothing()
-            .returning(table.c.id)
-        )
+        statement = self._insert(table).values(row).on_conflict_do_nothing().returning(table.c.id)
         if self.connection.execute(statement).first() is None:
             raise Conflict(
                 f"incident {incident.id} (episode {incident.episode} of {incident.group_key}) "

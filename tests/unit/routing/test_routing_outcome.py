@@ -36,7 +36,8 @@ def incident(**given: Any) -> Incident:
         "id": "k-1", "group_key": "k", "episode": 1, "state": IncidentState.TRIGGERED,
         "title": "bot: errors", "labels": {"service": "bot"}, "tier": 1, "opened": NOW,
         "updated": NOW, "alerts": ("f",), "policy": TAKEN, "step": 1, "reason": "errors",
-        "evidence": memory(round=1, heard=["pd", "slack"], decided={"f": [1, "r", ""]}),
+        "decided": {"f": (1, "r", "")},
+        "evidence": memory(round=1, heard=["pd", "slack"]),
     }  # fmt: skip
     return Incident(**{**fields, **given})
 
