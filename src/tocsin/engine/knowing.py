@@ -13,7 +13,7 @@ from datetime import datetime
 
 from tocsin.alerts.grouping import Routed
 from tocsin.alerts.inhibit import Inhibition, concerns
-from tocsin.domain.findings import Alert
+from tocsin.domain.findings import Alert, Decision
 from tocsin.routing.alike import Alike, Likeness
 from tocsin.routing.classify import Classified, facts_of
 
@@ -23,15 +23,17 @@ MOST_KNOWN = 200_000
 @dataclass(slots=True)
 class Known:
     """One alert. lasting: on which side of the times that rules ask about it was. inhibits: whether
-    it may inhibit others, or be inhibited. routed: what was decided about it last, being suppressed
-    by what."""
+    it may inhibit others, or be inhibited. suppression, decision: what was decided about it
+    last, being suppressed by what. routed: that decision, with the alert as it was then."""
 
     alert: Alert
     lasting: tuple[int, int]
     like: Likeness
     found: Classified
     inhibits: bool
-    routed: tuple[str, Routed] | None = None
+    suppression: str = ""
+    decision: Decision | None = None
+    routed: Routed | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,7 @@ class Knowing:
             if known.alert is alert:
                 return known
             if _says_the_same(known.alert, alert):
-                known.alert, known.routed = alert, None
+                known.alert = alert
                 return known
         facts = facts_of(alert, seconds)
         like, found = self.alike.classify(alert.labels, facts)
@@ -64,13 +66,13 @@ class Knowing:
 
     def route(self, known: Known, alert: Alert, suppression: str) -> Routed:
         """The decision about an alert that is known. alert: with what was noted about it since."""
-        if known.routed is not None:
-            last, routed = known.routed
-            if last == suppression and routed.alert is alert:
-                return routed
-        routed = Routed(alert, self.alike.route(known.like, known.found, suppression))
-        known.routed = suppression, routed
-        return routed
+        decision = known.decision
+        if decision is None or known.suppression != suppression:
+            decision = self.alike.route(known.like, known.found, suppression)
+            known.suppression, known.decision, known.routed = suppression, decision, None
+        if known.routed is None or known.routed.alert is not alert:
+            known.routed = Routed(alert, decision)
+        return known.routed
 
     def _inhibits(self, like: Likeness, found: Classified) -> bool:
         if not self.inhibitions:

@@ -18,6 +18,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 import structlog
@@ -224,7 +225,7 @@ class Outside:
             fingerprint({"source": sender.name, "key": key}) for key in (one.key, *one.aliases)
         )
         facts = {} if one.value is None else {"value": one.value}
-        tier = self._house.rules.alike.classify(labels, facts)[1].tier
+        tier = self._house.rules.alike.tier(labels, facts)
         is_page = one.severity == "page" if tier is None else tier == 1
         return Labelled(one, labels, keys, is_page)
 
@@ -404,7 +405,7 @@ def _events(alert: Alert, before: Alert | None, told: Understood | None) -> list
             "its sender has not told it again" if letter is None else alert.reason,
             {
                 "state": alert.state.value,
-                "labels": dict(alert.labels),
+                "labels": alert.labels,
                 "letter": None if letter is None else letter.id,
             },
         )
@@ -438,6 +439,7 @@ def _batch(letter: Letter) -> bytes:
     return hashlib.blake2b(text.encode(), digest_size=16).digest()
 
 
+@lru_cache(1024)
 def _snake(name: str) -> str:
     """HighErrorRate -> high_error_rate: a name as a signal that routing can match."""
     out = []

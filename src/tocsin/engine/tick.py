@@ -224,12 +224,11 @@ def decide(
     changes = tuple(_told_by_lead(change) for change in changed.changes)
     written = kept | begun
     written |= {m.alert.fingerprint: m.alert for m in routed if m.alert.fingerprint in written}
-    written |= {
-        alert.fingerprint: replace(
-            written.get(alert.fingerprint, alert), incident_id=alert.incident_id
+    for alert in changed.assigned:
+        known = written.get(alert.fingerprint)
+        written[alert.fingerprint] = (
+            alert if known is None else replace(known, incident_id=alert.incident_id)
         )
-        for alert in changed.assigned
-    }
     return Decided(
         now=now,
         verdicts=tuple(verdicts or ()),

@@ -289,7 +289,8 @@ def _summary(answer: Answer, answers: Sequence[Answer]) -> str:
 def _chain(entries: Sequence[LedgerEntry]) -> str:
     """What is wrong with these entries, each for itself; the whole chain is another question."""
     broken: list[ChainBreak] = []
-    for entry in entries:
+    for line in entries:
+        entry = line.whole or line
         found = verify([entry], start=Head(entry.seq - 1, entry.prev))
         broken += [found] if found else []
     return "; ".join(map(str, broken))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from tocsin.domain.findings import Decision, Labels
@@ -42,15 +42,14 @@ class Alike:
     def classify(self, labels: Labels, facts: Facts) -> tuple[Likeness, Classified]:
         """See `routing.classify`; and what the alert is like."""
         like = self._like(labels, facts)
-        known = self._classified.get(like)
-        if known is None:
-            found = classify(self.router.rules, labels, facts)
-            known = found, _added(labels, found.labels)
-            _remember(self._classified, like, known)
-        found, added = known
+        found, added = self._found(like, labels, facts)
         told = {name: text for name, text in labels.items() if text != ""}
         labelled = {**told, **added}
         return like, Classified(labelled, facts, found.matched, found.faults, found.tier_from)
+
+    def tier(self, labels: Labels, facts: Facts) -> int | None:
+        """The tier that classification gives it, if any."""
+        return self._found(self._like(labels, facts), labels, facts)[0].tier
 
     def route(self, like: Likeness, alert: Classified, suppression: str = "") -> Decision:
         """See `routing.tree.route`. like: of the alert, from `classify`."""
@@ -61,12 +60,21 @@ class Alike:
             known = decision, _added(alert.labels, decision.labels)
             _remember(self._decided, key, known)
         decision, added = known
-        return replace(decision, labels={**alert.labels, **added})
+        return decision.labelled({**alert.labels, **added})
 
     def side(self, fact: str, number: float) -> tuple[int, int]:
         """On which side of every number that a fact is held against this one is."""
         against = self.numbers.get(fact, ())
         return bisect_left(against, number), bisect_right(against, number)
+
+    def _found(self, like: Likeness, labels: Labels, facts: Facts) -> tuple[Classified, Labels]:
+        """What some alert like this was found to be, and which labels that added to it."""
+        known = self._classified.get(like)
+        if known is None:
+            found = classify(self.router.rules, labels, facts)
+            known = found, _added(labels, found.labels)
+            _remember(self._classified, like, known)
+        return known
 
     def _like(self, labels: Labels, facts: Facts) -> Likeness:
         sides = (self.side(name, facts[name]) if name in facts else None for name in self.numbers)

@@ -431,7 +431,7 @@ def _decision_events(
                 "run": list(decision.run),
                 "suppressed_by": decision.suppressed_by,
                 "trail": list(decision.trail),
-                "labels": dict(alert.labels),
+                "labels": alert.labels,
                 "facts": facts_of(alert, (now - alert.since).total_seconds()),
                 "config": policy.config,
             },

@@ -36,7 +36,11 @@ class Encoded(str):
 
 @dataclass(frozen=True, slots=True)
 class LedgerEntry:
-    """One sealed line of the audit trail. at_us: microseconds since the epoch, UTC."""
+    """One sealed line of the audit trail. at_us: microseconds since the epoch, UTC.
+
+    whole: the entry that this line is a part of, where that is about several subjects; it is what
+    the hash seals.
+    """
 
     seq: int
     at_us: int
@@ -47,6 +51,7 @@ class LedgerEntry:
     prev: str
     hash: str
     data: Mapping[str, Any] = field(default_factory=dict)
+    whole: LedgerEntry | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from tocsin.domain.findings import Decided, Incident
-from tocsin.store import tables
+from tocsin.store import bulk, tables
 
 Members = Mapping[str, Decided | None]  # by fingerprint, in its order; None: decided no more
 _AT_ONCE = 500
@@ -47,10 +47,9 @@ def write(connection: sa.Connection, incident_id: str, before: Members, after: M
         )
         names: list[dict[str, Any]] = [{"name": name} for name in (*gone, *replaced)]
         connection.execute(sa.delete(table).where(mine), names)
-    if changed:
-        connection.execute(
-            sa.insert(table), [_row(incident_id, name, made) for name, made in changed.items()]
-        )
+    bulk.insert(
+        connection, table, [_row(incident_id, name, made) for name, made in changed.items()]
+    )
 
 
 def _row(incident_id: str, name: str, decided: Decided | None) -> dict[str, Any]:

@@ -32,6 +32,7 @@ from tocsin.store.rows import (
     from_us,
     to_us,
 )
+from tocsin.store.together import apart
 from tocsin.store.transaction import Transaction
 
 _LEDGER_PAGE = 5_000
@@ -288,18 +289,21 @@ class StateReader:
         return self._entries(tables.ledger.c.seq > after, limit)
 
     def entries_about(self, subject: str) -> Sequence[LedgerEntry]:
-        """Every entry with this subject, in order."""
-        return self._entries(tables.ledger.c.subject == subject)
+        """Every line with this subject, in order."""
+        table, named = tables.ledger, tables.ledger_subject
+        among = sa.select(named.c.seq).where(named.c.subject == subject)
+        found = self._entries(sa.or_(table.c.subject == subject, table.c.seq.in_(among)))
+        return [line for entry in found for line in apart(entry) if line.subject == subject]
 
     def entries_of(
         self, kinds: Sequence[str], until: datetime | None = None
     ) -> Sequence[LedgerEntry]:
-        """Every entry of these kinds, up to `until` if that is given, in order."""
+        """Every line of these kinds, up to `until` if that is given, in order."""
         table = tables.ledger
         wanted: sa.ColumnElement[bool] = table.c.kind.in_(kinds)
         if until is not None:
             wanted = sa.and_(wanted, table.c.at <= to_us(until))
-        return self._entries(wanted)
+        return [line for entry in self._entries(wanted) for line in apart(entry)]
 
     def ledger_head(self) -> Head:
         """Where the chain ends."""

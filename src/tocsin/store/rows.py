@@ -157,7 +157,7 @@ def alert_row(alert: Alert) -> tuple[dict[str, Any], Alert]:
     if text is not None and alert.since.tzinfo is alert.updated.tzinfo is UTC:
         return {**row, "body": text}, alert
     kept = jsonable(body)
-    return {**row, "body": kept}, alert_of({**row, "body": kept})
+    return {**row, "body": encoded(kept)}, alert_of({**row, "body": kept})
 
 
 def alert_of(row: Row | Mapping[str, Any]) -> Alert:

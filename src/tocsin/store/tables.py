@@ -196,6 +196,15 @@ ledger = sa.Table(
     sa.Column("hash", sa.Text, nullable=False),
 )
 
+# Who is named in entries of the ledger that are about several; see `store.together`.
+ledger_subject = sa.Table(
+    "ledger_subject",
+    METADATA,
+    sa.Column("subject", sa.Text, primary_key=True),
+    sa.Column("seq", sa.BigInteger, primary_key=True, autoincrement=False),
+    sqlite_with_rowid=False,
+)
+
 digest_item = sa.Table(
     "digest_item",
     METADATA,

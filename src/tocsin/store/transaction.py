@@ -14,7 +14,7 @@ from tocsin.domain.errors import Conflict
 from tocsin.domain.evidence import EvidenceDay
 from tocsin.domain.findings import Alert, EffectState, Incident, LedgerEvent, NewEffect
 from tocsin.domain.health import HealthSample
-from tocsin.store import members, tables
+from tocsin.store import bulk, members, tables
 from tocsin.store.checkpoints import Checkpoint, to_row
 from tocsin.store.evidence import evidence_days, evidence_row
 from tocsin.store.ledger import GENESIS, Head, clean, jsonable, seal
@@ -32,6 +32,7 @@ from tocsin.store.rows import (
     sample_row,
     to_us,
 )
+from tocsin.store.together import subjects, together
 
 _HEAD = "ledger.head"
 _DOCUMENT_KEY = ("api_version", "kind", "name")
@@ -68,12 +69,7 @@ class Transaction:
         rows = {}
         for alert in alerts:
             rows[alert.fingerprint], self.alerts_put[alert.fingerprint] = alert_row(alert)
-        statement = self._insert(tables.alert)
-        changed = {c.name: statement.excluded[c.name] for c in tables.alert.c if not c.primary_key}
-        self.connection.execute(
-            statement.on_conflict_do_update(index_elements=["fingerprint"], set_=changed),
-            list(rows.values()),
-        )
+        bulk.insert(self.connection, tables.alert, list(rows.values()), by="fingerprint")
 
     def alerts(self, fingerprints: Collection[str]) -> dict[str, Alert]:
         """Those of them that there are, or were, by fingerprint."""
@@ -367,12 +363,15 @@ class Transaction:
         """Add to the hash chain, in this order; returns where it ends."""
         head = self._head or self.ledger_head()
         rows = []
-        for event in events:
+        named: list[dict[str, Any]] = []
+        for event in together(events):
             row = seal(event, head, to_us(event.at))
             head = Head(row["seq"], row["hash"])
             rows.append(row)
+            named += [{"subject": name, "seq": head.seq} for name in subjects(event)]
+        bulk.insert(self.connection, tables.ledger_subject, named)
+        bulk.insert(self.connection, tables.ledger, rows)
         if rows:
-            self.connection.execute(sa.insert(tables.ledger), rows)
             self._head = head
             self.set_meta(_HEAD, {"seq": head.seq, "hash": head.hash})
         return head

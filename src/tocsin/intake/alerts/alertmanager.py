@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from tocsin.domain.errors import IntakeError
@@ -22,6 +22,8 @@ from tocsin.intake.alerts.incoming import (
     as_object,
     each,
 )
+
+_NEVER = datetime.max.replace(tzinfo=UTC)
 
 
 def webhook(body: Any, now: datetime) -> Told:
@@ -51,9 +53,7 @@ def _alert(given: Any, where: str, now: datetime, link: str) -> Incoming:
         raise IntakeError(400, f"{where}.labels is empty: an alert needs one label or more")
     notes = as_labels(alert.get("annotations"), f"{where}.annotations")
     starts = as_instant(alert.get("startsAt"), f"{where}.startsAt", now)
-    ends = as_instant(
-        alert.get("endsAt"), f"{where}.endsAt", datetime.max.replace(tzinfo=now.tzinfo)
-    )
+    ends = as_instant(alert.get("endsAt"), f"{where}.endsAt", _NEVER)
     is_over = alert.get("status") == "resolved" or ends <= now
     holds_until = ends if ends <= now + LONGEST_AHEAD else None
     return Incoming(

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any, Literal
 
 from tocsin.domain.clock import parse_iso
@@ -13,6 +14,7 @@ from tocsin.domain.errors import IntakeError
 
 State = Literal["firing", "resolved"]
 
+_TEXT = frozenset({str})
 _PAGES = frozenset({"critical", "page", "p1", "sev1", "emergency", "fatal", "error", "high"})
 _SERVICE = ("service", "service_name", "app", "application", "job")
 _ENV = ("env", "environment", "deployment_environment")
@@ -119,8 +121,11 @@ def as_object(value: Any, where: str) -> Mapping[str, Any]:
 
 def as_labels(value: Any, where: str) -> dict[str, str]:
     """A mapping to texts; empty ones are left out. IntakeError 400 for anything else."""
+    given = as_object(value or {}, where)
+    if _TEXT.issuperset(map(type, given.values())) and "" not in given.values():
+        return dict(given)  # as nearly all are
     found = {}
-    for name, text in as_object(value or {}, where).items():
+    for name, text in given.items():
         if not isinstance(text, str | int | float | bool):
             raise IntakeError(400, f"{where}.{name} must be text")
         if text != "":
@@ -139,12 +144,17 @@ def as_finite(value: Any) -> float | None:
     return number if math.isfinite(number) else None
 
 
+@lru_cache(4096)
+def _instant(text: str) -> datetime:
+    return parse_iso(text).astimezone(UTC)
+
+
 def as_instant(value: Any, where: str, default: datetime) -> datetime:
     """An RFC 3339 instant; `default` for nothing and for Go's zero time."""
     if value in (None, "") or str(value).startswith("0001-01-01"):
         return default
     try:
-        return parse_iso(str(value)).astimezone(UTC)
+        return _instant(str(value))
     except (ValueError, OverflowError):
         raise IntakeError(400, f"{where} must be an RFC 3339 time, not {value!r}") from None
 
