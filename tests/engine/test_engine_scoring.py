@@ -53,12 +53,16 @@ def state() -> Iterator[StateStore]:
 def calls(path: Path, minutes: list[dict[str, Any]], per: int = 100) -> Path:
     """A file with so many calls a minute: failed, seconds and helpful of each minute."""
     rows: dict[str, list[Any]] = {n: [] for n in (
-        "ts", "service", "duration_ms", "error_class", "score.helpful")}  # fmt: skip
+        "ts", "service", "duration_ms", "error_class", "score.helpful", "region")}  # fmt: skip
     for minute, one in enumerate(minutes):
         for number in range(one.get("calls", per)):
             rows["ts"].append(NOON + timedelta(minutes=minute, milliseconds=number * 100))
             rows["service"].append("chat")
-            rows["duration_ms"].append(1000.0 * one.get("seconds", 1.0))
+            # Four calls of a hundred are of a region of its own.
+            region = "br" if number % 25 == 24 else "eu" if number % 2 else "us"
+            seconds = one.get(region, one.get("seconds", 1.0))
+            rows["region"].append(region)
+            rows["duration_ms"].append(1000.0 * seconds)
             failed = number < one.get("failed", 0)
             rows["error_class"].append("timeout" if failed else "")
             rows["score.helpful"].append(one.get("helpful", 0.9))
@@ -150,3 +154,19 @@ def test_a_changed_formula_is_a_term_of_its_own(tmp_path: Path, state: StateStor
     assert moved["config"] == pytest.approx(moved["total"], abs=1e-6)
     assert "the formula -" in entry.reason
     assert from_minute(moved["since"]) < NOON + timedelta(minutes=21)
+
+
+def test_a_segment_that_the_whole_hides_is_a_ticket(tmp_path: Path, state: StateStore) -> None:
+    segmented = CONFIG + "  segments: {by: region, window: 20m, every: 5m, confirm: 2of3}\n"
+    plan = [WELL] * 20 + [{"br": 9.0}] * 40
+    run(segmented, calls(tmp_path / "c.parquet", plan), state, len(plan))
+    assert [one for _, one in changes(state)] == ["ok"]
+    (alert,) = state.alerts().values()
+    assert (alert.labels["monitor"], alert.severity) == ("health/chat-health/segments", "ticket")
+    assert alert.reason.startswith("region br is at 58")
+    assert "the whole looks well at 97" in alert.reason
+    quiet = segmented.replace("mode: alerting", "mode: shadow")
+    with_nobody = StateStore.open(":memory:")
+    run(quiet, tmp_path / "c.parquet", with_nobody, len(plan))
+    assert not with_nobody.alerts()
+    with_nobody.close()

@@ -21,6 +21,7 @@ from tocsin.store.state import StateStore
 from tocsin.store.telemetry import Telemetry
 from tocsin.web.server import web_app
 
+TEXTS = pa.map_(pa.string(), pa.string())
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 CONFIG = """
 apiVersion: tocsin/v1
@@ -38,6 +39,7 @@ spec:
     - {metric: error_rate, weight: 0.5, critical: true}
     - {metric: p95_latency_seconds, weight: 0.5}
   thresholds: {warning: 80, critical: 60, for: 2m, clearFor: 2m}
+  segments: {by: region, window: 20m, every: 1m}
 """
 
 
@@ -58,6 +60,7 @@ def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     house = House(telemetry, state, clock, load_text(CONFIG), lateness=timedelta(seconds=2))
     at = [NOW + timedelta(seconds=second) for second in range(0, 20 * 60, 2)]
     slow = [moment >= NOW + timedelta(minutes=10) for moment in at]
+    regions = ["eu" if number % 3 else "us" for number in range(len(at))]
     telemetry.add_calls(
         pa.table({
             "project": ["p"] * len(at),
@@ -67,6 +70,7 @@ def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
             "span_id": [f"{number:016x}" for number in range(len(at))],
             "duration_us": pa.array([4_500_000 if one else 500_000 for one in slow], pa.uint64()),
             "error_class": [""] * len(at),
+            "dims": pa.array([[("region", one)] for one in regions], TEXTS),
         })
     )  # fmt: skip
     telemetry.flush()
@@ -88,6 +92,7 @@ def test_every_page_shows_the_state_and_why(web: TestClient) -> None:
     assert page.count('<span class="chip t-bad">critical</span>') == 1
     assert "p95_latency_seconds" in page
     assert "in shadow: nobody is told" in page
+    assert "region eu" in page
     assert web.get("/health/nothing").status_code == 404
 
 

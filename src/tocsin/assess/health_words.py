@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from tocsin.assess.health import Health, HealthConfig
 from tocsin.assess.health_change import Attribution
+from tocsin.assess.health_segments import HealthSegmentsConfig, SegmentScore
+from tocsin.assess.monitor import Monitor
 from tocsin.domain.clock import from_minute
+from tocsin.domain.findings import Judgement, Verdict
 
 MOST_TERMS = 4
+MOST_SEGMENTS = 10
 _NEGLIGIBLE = 0.05  # points
 
 
@@ -26,6 +31,38 @@ def standing_text(health: Health, config: HealthConfig, state: str) -> str:
     elif limit is not None:
         beside = f", left above {limit + config.hysteresis:g}"
     return f"is {state}: {health.score:.1f} of 100{spread}{beside}"
+
+
+def masked_verdict(
+    monitor: Monitor, config: HealthSegmentsConfig, often: Sequence[SegmentScore], whole: float,
+    boundary: int, minute: int,
+) -> Verdict:  # fmt: skip
+    """A ticket about segments that the whole hides. often: those that were found often enough, the
+    lowest first; whole: the score of the service; boundary: where the last look ended."""
+    worst = often[0]
+    more = f"; {len(often) - 1} more" if often[1:] else ""
+    low, high = worst.low or 0.0, worst.high or 0.0
+    return monitor.verdict(
+        Judgement.BREACH,
+        minute,
+        value=worst.score,
+        expected=config.health.warning,
+        unit="points",
+        score=worst.evidence,
+        window=(boundary - config.window_minutes, boundary),
+        reason=(
+            f"{worst.dimension} {worst.value} is at {worst.score:.1f} ({low:.0f} to {high:.0f}) of"
+            f" 100 by {worst.calls} calls, while the whole looks well at {whole:.1f}{more}:"
+            f" {worst.reason}"
+        ),
+        evidence={
+            "masked": True,
+            "whole": whole,
+            "segments": [asdict(one) for one in often[:MOST_SEGMENTS]],
+            "confirmed": f"{config.confirm} of {config.of} looks",
+            "fdr": config.fdr,
+        },
+    )
 
 
 def moved_from(found: Attribution, since: int, score: float | None) -> dict[str, Any]:

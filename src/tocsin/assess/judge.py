@@ -10,6 +10,7 @@ from tocsin.assess.budget_rules import BudgetRuleConfig, BudgetRuleGroup
 from tocsin.assess.detectors import DETECTORS, Detector
 from tocsin.assess.gauges.slices import SlicesConfig
 from tocsin.assess.health_monitor import HealthScoreConfig
+from tocsin.assess.health_segments import HealthSegmentsConfig
 from tocsin.assess.masked import SegmentGroup
 from tocsin.assess.monitor import Monitor, Objective
 from tocsin.assess.quality import QualityConfig, QualityGroup
@@ -54,7 +55,8 @@ def compile_monitors(monitors: Iterable[Monitor]) -> Compiled:
     groups += [BudgetRuleGroup(about)] if about else []
     listening = by_kind.pop(AbsenceConfig.kind, [])
     groups += [AbsenceGroup(listening)] if listening else []
-    by_kind.pop(HealthScoreConfig.kind, None)  # judged by what all others say: `engine.scoring`
+    for kind in (HealthScoreConfig.kind, HealthSegmentsConfig.kind):
+        by_kind.pop(kind, None)  # judged by what all others say: `engine.scoring`
     groups += [DETECTORS[kind](members) for kind, members in by_kind.items()]
     return Compiled(held, tuple(groups))
 

@@ -172,6 +172,11 @@ class CallsFile:
         if prefix == "score":
             values = pc.cast(self.field(Field("score", "number", rest)), pa.float64())
             return tuple(None if v is None or np.isnan(v) else v for v in values.to_pylist())
+        if prefix == "dimension":
+            return tuple(str(value) or None for value in self._dimension(rest))
+        if name == "error_class":
+            told = pc.cast(self.field(Field("error_class", "text")), pa.string())
+            return tuple(told.to_pylist())
         if name not in self.numbers:
             return None
         values = self.numbers[name].copy()

@@ -9,12 +9,19 @@ from datetime import datetime
 from typing import Any
 
 from tocsin.assess.health_agreement import Agreement, Rated, Suggestion, agreement, suggested
+from tocsin.assess.health_segments import (
+    HealthSegmentsConfig,
+    SegmentScore,
+    consistency,
+    segment_scores,
+)
 from tocsin.assess.health_words import moved_text
+from tocsin.domain.clock import from_minute
 from tocsin.domain.errors import TocsinError
 from tocsin.domain.health import HealthOpinion, HealthSample, Opinion
 from tocsin.engine.health import ServiceHealth, service_health
 from tocsin.engine.house import House
-from tocsin.engine.scoring import CHANGED
+from tocsin.engine.scoring import CHANGED, score_at
 from tocsin.spec.documents import Document
 from tocsin.spec.health import HealthScoreShape
 from tocsin.spec.yaml import dump
@@ -44,9 +51,22 @@ class HealthChange:
 
 
 @dataclass(frozen=True, slots=True)
+class HealthSegments:
+    """The segments of a score in the last look. consistency: of each dimension, 100 when segments
+    differ by chance alone. problem: why there is nothing, or ""."""
+
+    scores: Sequence[SegmentScore] = ()
+    consistency: Mapping[str, float | None] = field(default_factory=dict)
+    until: datetime | None = None
+    minutes: int = 0
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class HealthHistory:
     """A health score over the last days. samples: without bodies, oldest first. formulas: digest
-    and the first minute it was used, of what is shown. patch: suggested weights as YAML, or ""."""
+    and the first minute it was used, of what is shown. patch: suggested weights as YAML, or "".
+    segments: None when it is not told apart."""
 
     now: ServiceHealth
     samples: Sequence[HealthSample]
@@ -56,6 +76,7 @@ class HealthHistory:
     agreement: Agreement
     suggestion: Suggestion
     patch: str = ""
+    segments: HealthSegments | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +117,7 @@ def history(house: House, name: str, days: int) -> HealthHistory:
         agreement=agreement(rated),
         suggestion=suggestion,
         patch=patch,
+        segments=segments(house, name),
     )
 
 
@@ -141,6 +163,29 @@ def groups(
         for (label, value), counts in found.items()
     ]
     return sorted(made, key=lambda one: (labels.index(one.label), _RANK[one.worst], one.value))
+
+
+def segments(house: House, name: str) -> HealthSegments | None:
+    """The segments of a health score by the last look; None when it has none."""
+    monitors = {monitor.name: monitor for monitor in house.rules.monitors.monitors}
+    monitor = monitors.get(f"health/{name}/segments")
+    if monitor is None or not isinstance(monitor.method, HealthSegmentsConfig):
+        return None
+    config = monitor.method
+    wish = config.wish(monitor.service)
+    look = house.window.looks.get(wish) if wish is not None else None
+    if look is None or look.problem:
+        problem = look.problem if look is not None else "nobody has looked at single calls yet"
+        return HealthSegments(problem=problem)
+    minute, verdicts = house.standing.minute, house.standing.verdicts
+    whole, _ = score_at(monitors[config.score], house.window, minute, verdicts, {})
+    scores = segment_scores(config, look, whole)
+    return HealthSegments(
+        scores=scores,
+        consistency={dimension: consistency(scores, dimension) for dimension in config.by},
+        until=from_minute(look.boundary),
+        minutes=config.window_minutes,
+    )
 
 
 # --------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ changes, against a sample from before the change could have begun.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -23,8 +24,9 @@ from tocsin.assess.health import (
 from tocsin.assess.health_change import attribution
 from tocsin.assess.health_monitor import HealthScoreConfig, config_of, health_monitors
 from tocsin.assess.health_reading import readings
+from tocsin.assess.health_segments import HealthSegmentsConfig, SegmentScore, segment_scores
 from tocsin.assess.health_state import HealthTrack, follow
-from tocsin.assess.health_words import moved_from, moved_text, standing_text
+from tocsin.assess.health_words import masked_verdict, moved_from, moved_text, standing_text
 from tocsin.assess.monitor import Monitor
 from tocsin.assess.window import Window
 from tocsin.domain.clock import from_minute
@@ -58,7 +60,9 @@ class Scoring:
 
     def __init__(self, monitors: Sequence[Monitor]) -> None:
         self._monitors = health_monitors(monitors)
-        self._names = frozenset(monitor.name for monitor in self._monitors)
+        self._segments = [m for m in monitors if isinstance(m.method, HealthSegmentsConfig)]
+        self._found: dict[str, list[tuple[int, list[SegmentScore]]]] = {}  # the newest look last
+        self._names = frozenset(one.name for one in (*self._monitors, *self._segments))
         self._held: dict[str, Standing] | None = None
 
     def told(
@@ -83,7 +87,27 @@ class Scoring:
             if config_of(monitor).alerts and (verdict := _verdict(monitor, now)) is not None:
                 told.append(verdict)
         self._keep(samples, events, minute, state)
+        told += [v for m in self._segments if (v := self._masked(m, window, minute)) is not None]
         return told
+
+    def _masked(self, monitor: Monitor, window: Window, minute: int) -> Verdict | None:
+        """What is said of segments that the whole hides; None when none is, or nobody is told."""
+        config = monitor.method
+        assert isinstance(config, HealthSegmentsConfig)  # noqa: S101 (they were chosen by that)
+        whole = (self._held or {})[config.score]
+        wish = config.wish(monitor.service)
+        look = window.looks.get(wish) if wish is not None else None
+        if look is None or look.problem or not config.alerts:
+            return None
+        seen = self._found.setdefault(monitor.name, [])
+        if not seen or seen[-1][0] != look.boundary:
+            scores = segment_scores(config, look, whole.held)
+            seen[:] = [*seen, (look.boundary, scores)][-config.of :]
+        counts = Counter(one.name for _, scores in seen for one in scores if one.is_found)
+        often = [one for one in seen[-1][1] if counts[one.name] >= config.confirm]
+        if not often or whole.track.state != "ok" or whole.health.score is None:
+            return None
+        return masked_verdict(monitor, config, often, whole.health.score, look.boundary, minute)
 
     def standing(self, name: str) -> Standing | None:
         """Of the monitor `name`, after the last minute that was judged here."""

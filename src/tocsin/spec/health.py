@@ -15,7 +15,7 @@ from tocsin.indicators.custom import averaged
 from tocsin.indicators.language.faults import ExpressionError
 from tocsin.spec.detectors import UseShape
 from tocsin.spec.health_presets import PRESETS
-from tocsin.spec.shape import Duration, Shape, Text
+from tocsin.spec.shape import Duration, OneOrMany, Shape, Text
 
 SHADOW = "in shadow: the score is followed and shown, and nobody is told about it"
 ON_DEMAND = "a HealthScore without a service is computed by `tocsin score` alone"
@@ -174,6 +174,47 @@ class MissingShape(Shape):
     )
 
 
+class HealthSegmentsShape(Shape):
+    """The score of every value of some dimensions: what the whole hides."""
+
+    by: Annotated[OneOrMany, Field(min_length=1, description="dimensions of the service")]
+    min_events: Annotated[
+        int, Field(ge=2, description="segments with fewer calls in the window are not judged")
+    ] = 30
+    masked_alert: Annotated[
+        bool,
+        Field(description="a ticket when a segment is surely below the warning and the whole well"),
+    ] = True
+    window: Annotated[Duration, Field(description="the calls that are sampled")] = timedelta(
+        hours=1
+    )
+    every: Annotated[Duration, Field(description="from one look to the next")] = timedelta(
+        minutes=10
+    )
+    fdr: Annotated[
+        float, Field(gt=0, lt=1, description="share of false findings among all, of each look")
+    ] = 0.10
+    confirm: Annotated[
+        str, Field(pattern=r"^[1-9]of[1-9]$", description="in how many of the last looks")
+    ] = "3of5"
+
+    @model_validator(mode="after")
+    def _can_be_looked_at(self) -> HealthSegmentsShape:
+        confirm, of = self.confirmation
+        if confirm > of:
+            raise ValueError(f"confirm is such as 3of5, not {self.confirm}")
+        minute = timedelta(minutes=1)
+        if not minute <= self.every or not minute <= self.window <= timedelta(minutes=MAX_WINDOW):
+            raise ValueError("every is 1m or more, and window is from 1m to 24h")
+        return self
+
+    @property
+    def confirmation(self) -> tuple[int, int]:
+        """In so many of the last so many looks."""
+        confirm, of = (int(number) for number in self.confirm.split("of"))
+        return confirm, of
+
+
 def _as_mode(value: Any) -> Any:
     return "alerting" if value == "active" else value
 
@@ -222,6 +263,9 @@ class HealthScoreShape(Shape):
     components: tuple[ComponentShape, ...] = ()
     missing: MissingShape = MissingShape()
     thresholds: ThresholdsShape | None = None
+    segments: Annotated[
+        HealthSegmentsShape | None, Field(description="score every value of a dimension as well")
+    ] = None
 
     @model_validator(mode="after")
     def _can_be_computed(self) -> HealthScoreShape:

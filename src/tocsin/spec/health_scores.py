@@ -6,10 +6,13 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 from tocsin.assess.health import HealthConfig, formula_of
-from tocsin.assess.health_monitor import Counted, HealthScoreConfig, Measured
+from tocsin.assess.health_monitor import Counted, HealthScoreConfig, Measured, config_of
+from tocsin.assess.health_segments import HealthSegmentsConfig
 from tocsin.assess.monitor import Monitor, Objective
 from tocsin.domain.expressions import Apply, Field
 from tocsin.domain.series import Charge, Ratio, SeriesId
@@ -17,7 +20,13 @@ from tocsin.indicators.catalogue import AVAILABILITY
 from tocsin.indicators.custom import averaged
 from tocsin.spec.assembly import Assembly
 from tocsin.spec.documents import Document
-from tocsin.spec.health import ON_DEMAND, SHADOW, ComponentShape, HealthScoreShape
+from tocsin.spec.health import (
+    ON_DEMAND,
+    SHADOW,
+    ComponentShape,
+    HealthScoreShape,
+    HealthSegmentsShape,
+)
 from tocsin.spec.indicators import Named
 from tocsin.spec.services import Service
 
@@ -44,7 +53,10 @@ def health_scores(
         elif spec.service in known:
             if spec.mode == "shadow":
                 assembly.warnings.append(document.problem(("spec", "mode"), SHADOW))
-            yield _monitor(assembly, document, known[spec.service], held, named)
+            whole = _monitor(assembly, document, known[spec.service], held, named)
+            yield whole
+            if spec.segments is not None:
+                yield _segments(whole, spec.segments, alerts=spec.mode == "alerting")
 
 
 # --------------------------------------------------------------------------------------------
@@ -79,6 +91,32 @@ def _monitor(
             digest=_digest(config, spec),
         ),
         labels={**service.labels, **document.metadata.labels, "health_score": document.name},
+    )
+
+
+def _segments(whole: Monitor, shape: HealthSegmentsShape, *, alerts: bool) -> Monitor:
+    config = config_of(whole)
+    confirm, of = shape.confirmation
+    minute = timedelta(minutes=1)
+    return replace(
+        whole,
+        name=f"{whole.name}/segments",
+        title=f"{whole.title}, by {' and '.join(shape.by)}",
+        severity="ticket",
+        method=HealthSegmentsConfig(
+            score=whole.name,
+            health=config.health,
+            measured=config.measured,
+            by=shape.by,
+            min_events=shape.min_events,
+            fdr=shape.fdr,
+            confirm=confirm,
+            of=of,
+            window_minutes=shape.window // minute,
+            every_minutes=shape.every // minute,
+            alerts=alerts and shape.masked_alert,
+        ),
+        labels={**whole.labels, "by": ",".join(shape.by)},
     )
 
 

@@ -61,6 +61,7 @@ def routes(house: House) -> APIRouter:
             "agreement": asdict(found.agreement),
             "suggestion": asdict(found.suggestion),
             "patch": found.patch,
+            "segments": None if found.segments is None else asdict(found.segments),
         }  # fmt: skip
 
     @router.post(
