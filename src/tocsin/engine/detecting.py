@@ -7,7 +7,7 @@ each day from what was seen until then, over all series of the file together.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 
@@ -15,19 +15,18 @@ import numpy as np
 import numpy.typing as npt
 
 from tocsin.assess.detectors import DETECTORS
+from tocsin.assess.detectors.committee import DEFAULT_EVIDENCE, CommitteeConfig
 from tocsin.assess.gauges.budget import WEEK_S, threshold
-from tocsin.assess.gauges.committee import Committee, Judged, sustained
+from tocsin.assess.gauges.committee import Judged
 from tocsin.assess.gauges.episodes import episodes, quiet_steps
 from tocsin.assess.gauges.grid import DAY_S, Grid
 from tocsin.assess.gauges.kind import GaugeConfig, Scorer, lasting
-from tocsin.assess.gauges.kind import Scored as Evidence
 from tocsin.domain.errors import TocsinError
 from tocsin.engine.value_files import ValueSeries
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
-DEFAULT_EVIDENCE = 3.5
 _BASELINES = ("the week", "the time of day", "the last hour", "the last three hours")
 
 
@@ -98,7 +97,7 @@ def detect_by(series: Sequence[ValueSeries], config: GaugeConfig) -> Iterator[Al
     for step_s, members in _together(series):
         grid = Grid(step_s)
         scorer = type(config).scorer([config] * len(members), grid)
-        for one in _run(members, grid, scorer, lambda evidence: evidence):
+        for one in _run(members, grid, scorer):
             one.evidence = lasting(one.evidence[:, None], config.for_minutes)[:, 0]
             limit = np.full(len(one.steps), float(scorer.limit[0]))
             found[one.series.name] = list(_alerts(one, limit, config))
@@ -110,8 +109,9 @@ def score(series: Sequence[ValueSeries]) -> list[Scored]:
     """Evidence for every series. Series of one step that overlap are judged together."""
     found = {}
     for step_s, members in _together(series):
-        committee = _Unsustained(len(members), Grid(step_s))
-        for scored in _run(members, Grid(step_s), committee, sustained):
+        grid = Grid(step_s)
+        scorer = CommitteeConfig.scorer([CommitteeConfig()] * len(members), grid)
+        for scored in _run(members, grid, scorer):
             found[scored.series.name] = scored
     return [found[one.name] for one in series]
 
@@ -131,25 +131,7 @@ def _together(series: Sequence[ValueSeries]) -> Iterator[tuple[int, list[ValueSe
         yield members[0].step_s, members
 
 
-class _Unsustained:
-    """The committee point by point: runs are looked at over the whole series at once."""
-
-    def __init__(self, rows: int, grid: Grid) -> None:
-        self.limit = np.full(rows, DEFAULT_EVIDENCE)
-        self._committee = Committee(rows, grid)
-
-    def judge(self, recent: Floats, first: int) -> Evidence:
-        judged = self._committee.judge(recent, first)
-        return Evidence(judged.evidence, judged.deviations.expected, judged)
-
-    def learn(self, block: int, values: Floats, scored: Evidence) -> None:
-        assert isinstance(scored.detail, Judged)  # noqa: S101 (what judge returned)
-        self._committee.learn(block, values, scored.detail)
-
-
-def _run(
-    members: list[ValueSeries], grid: Grid, scorer: Scorer, finish: Callable[[Floats], Floats]
-) -> list[Scored]:
+def _run(members: list[ValueSeries], grid: Grid, scorer: Scorer) -> list[Scored]:
     """Judge series together, block by block, each block before it is learned."""
     places = [one.seconds // grid.step_s for one in members]
     begin = min(int(steps[0]) for steps in places)
@@ -169,7 +151,6 @@ def _run(
         if isinstance(judged.detail, Judged):
             by[start:stop] = np.nan_to_num(judged.detail.each, nan=-1.0).argmax(axis=0)
         scorer.learn((begin + start) // grid.block, recent[grid.lead :], judged)
-    evidence = finish(evidence)
     return [
         Scored(one, grid, steps, evidence[at, row], expected[at, row], by[at, row])
         for row, (one, steps) in enumerate(zip(members, places, strict=True))

@@ -40,7 +40,7 @@ def seasonal(rows: int, weeks: int, seed: int) -> np.ndarray:
 def test_tail_probabilities_are_those_of_the_distribution(xi: float) -> None:
     rng = np.random.default_rng(1)
     drawn = stats.genpareto.rvs(xi, size=20_000, random_state=rng)[None, :, None]
-    peaks = Peaks(1, 1)
+    peaks = Peaks(1, 1, quiet=1)
     for part in np.split(drawn, 20, axis=1):
         peaks.learn(part, np.zeros_like(part), 0.01)
     asked = stats.genpareto.isf([1e-1, 1e-2, 1e-3, 1e-4], xi)
@@ -50,7 +50,7 @@ def test_tail_probabilities_are_those_of_the_distribution(xi: float) -> None:
 
 def test_a_tail_is_never_bounded() -> None:
     uniform = np.random.default_rng(2).random((1, 5000, 1))
-    peaks = Peaks(1, 1)
+    peaks = Peaks(1, 1, quiet=1)
     peaks.learn(uniform, np.zeros_like(uniform), 1.0)
     beyond = peaks.evidence(np.array([1.5, 3.0, 30.0])[None, :, None])[0, :, 0]
     assert np.all(np.diff(beyond) > 0.5)
@@ -121,6 +121,56 @@ def test_a_new_level_is_usual_after_a_week() -> None:
     found = np.nan_to_num(evidence(values))
     assert found[2 * WEEK, 0] > 3.0
     assert (found[4 * WEEK :] > 3.5).sum() <= 1
+
+
+def test_what_keeps_happening_is_no_news() -> None:
+    rng = np.random.default_rng(12)
+    values = 20.0 + rng.standard_normal((3 * WEEK, 1))
+    bursts = np.cumsum(rng.integers(20, 70, 120))
+    values[bursts[bursts < len(values)], 0] += 100.0
+    found = evidence(values)
+    late = bursts[(bursts > 2 * WEEK) & (bursts < len(values))]
+    assert found[bursts[0], 0] > 3.5 or np.isnan(found[bursts[0], 0])
+    assert (found[late, 0] >= 3.5).mean() < 0.1
+    values[-3:, 0] += 400.0
+    assert evidence(values)[-1, 0] > 3.5
+
+
+def test_one_incident_hides_not_the_next() -> None:
+    values = seasonal(1, 3, seed=13)
+    first, second = 2 * WEEK + 60, 2 * WEEK + 900
+    for at in (first, second):
+        values[at : at + 12, 0] *= 4.0
+    found = evidence(values)
+    assert min(found[first, 0], found[second, 0]) > 4.5
+
+
+def test_what_happens_every_day_at_this_time_is_usual() -> None:
+    values = 20.0 + np.random.default_rng(14).standard_normal((2 * WEEK, 2))
+    step = np.arange(len(values))
+    values[(step % 288 == 24) | (step % 288 == 287)] += 100.0
+    at = WEEK + 150
+    values[at, 1] += 400.0
+    rings = np.nan_to_num(evidence(values)) >= 3.5
+    assert [(step, row) for step, row in np.argwhere(rings) if step >= 3 * 288] == [(at, 1)]
+
+
+def test_a_constant_that_starts_to_live_rings_no_longer_than_a_day() -> None:
+    values = np.zeros((2 * WEEK, 1))
+    values[WEEK:] = 500.0 + 50.0 * np.random.default_rng(15).standard_normal((WEEK, 1))
+    found = np.nan_to_num(evidence(values))
+    assert found[WEEK + 2, 0] > 3.5
+    assert found[WEEK + 288 :, 0].max() < 3.5
+
+
+def test_a_run_is_one_though_it_crosses_an_hour() -> None:
+    values = seasonal(2, 3, seed=16)
+    at = 2 * WEEK + 23  # the last step of an hour
+    values[at : at + 3, 0] *= 1.6
+    values[at + 5 : at + 8, 1] *= 1.6
+    found = evidence(values)
+    assert found[at + 2, 0] == pytest.approx(found[at + 7, 1], abs=1.5)
+    assert found[at + 2, 0] > found[at, 0]
 
 
 def test_a_run_counts_more_than_its_weakest_point() -> None:

@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from tocsin.assess.gauges.committee import Committee as Baselines
-from tocsin.assess.gauges.committee import Judged, sustained
+from tocsin.assess.gauges.committee import Judged
 from tocsin.assess.gauges.detector import GaugeDetector
 from tocsin.assess.gauges.grid import Grid
 from tocsin.assess.gauges.history import Floats
@@ -55,9 +55,9 @@ class CommitteeScorer:
         self._baselines = Baselines(len(configs), grid, signs([c.side for c in configs]))
 
     def judge(self, recent: Floats, first: int) -> Scored:
-        """As `Scorer.judge`; a run of three counts more than its weakest point."""
+        """As `Scorer.judge`."""
         judged = self._baselines.judge(recent, first)
-        return Scored(sustained(judged.evidence), judged.deviations.expected, judged)
+        return Scored(judged.evidence, judged.deviations.expected, judged)
 
     def learn(self, block: int, values: Floats, scored: Scored) -> None:
         """As `Scorer.learn`."""
@@ -72,13 +72,14 @@ class Committee(GaugeDetector):
     What: the trailing week, the time of day, the trailing hour and the trailing three hours each
     expect something; the distance from each becomes a probability in the tail of its own history
     (peaks over a threshold); the evidence is the median of the four -log10 p. A run of three
-    minutes counts 1.75 times its weakest.
+    minutes counts 1.75 times its weakest. What most days have at this time is taken off.
 
     Assumes: the last week resembles the next, and what is rare in the history of the series is
     worth knowing. Nothing about the distribution: each tail is measured.
 
     Misleads: in the first day, while little is known; when a change was planned (a new level is
-    usual only after a week); on series that idle at a constant and are busy without a clock.
+    usual only after a week); on series that idle at a constant and are busy without a clock; when
+    the same fault comes back at the same hour of most days, which rings twice.
 
     Parameters: see `CommitteeConfig`.
 

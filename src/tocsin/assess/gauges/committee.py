@@ -7,7 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from tocsin.assess.gauges.deviations import KINDS, Deviations, deviations, nanmedian4
+from tocsin.assess.gauges.episodes import quiet_steps
 from tocsin.assess.gauges.grid import DAY_S, Grid
+from tocsin.assess.gauges.habit import Habit
 from tocsin.assess.gauges.history import Floats, History
 from tocsin.assess.gauges.peaks import Peaks
 
@@ -22,32 +24,48 @@ RUN_WORTH = 1.75
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """What the committee says of some steps: evidence is -log10 p [step, row], NaN if unknown."""
+    """What the committee says of some steps: evidence is -log10 p [step, row], NaN if unknown.
+
+    alone: of each step by itself. in_runs: of the step, or of the run that it ends. evidence: what
+    is left of that beyond what is usual at the time of day. each: of each baseline [baseline, step,
+    row].
+    """
 
     evidence: Floats
-    deviations: Deviations
+    in_runs: Floats
+    alone: Floats
     each: Floats
+    deviations: Deviations
 
 
 class Committee:
     """Judges `rows` gauges on one grid, and learns from them block by block.
 
     sides: +1 where only values above the expected count [row], -1 below, 0 both. Memory is
-    constant: about 13 kB a series at steps of a minute.
+    constant: about 18 kB a series at steps of a minute.
     """
 
     def __init__(self, rows: int, grid: Grid, sides: Floats | None = None) -> None:
         self.grid = grid
         self.history = History(rows, grid)
-        self._peaks = Peaks(KINDS, rows)
+        self._peaks = Peaks(KINDS, rows, quiet_steps(grid.step_s))
+        self._habit = Habit(rows, grid)
+        self._before = np.zeros((0, rows))
+        self._learned_to = 0
         self._sides = np.zeros(rows) if sides is None else sides
 
     def judge(self, recent: Floats, first: int) -> Judged:
-        """Judge recent[lead:], steps from number `first` on; see `deviations`."""
+        """Judge recent[lead:], steps from number `first` on; see `deviations`.
+
+        A run that began before them is known where they follow on what was learned last.
+        """
         found = deviations(recent, self.history, first)
         scores = self._scores(found)
         each = self._peaks.evidence(scores)
-        return Judged(nanmedian4(each), found, each)
+        alone = nanmedian4(each)
+        before = self._before if first == self._learned_to else self._before[:0]
+        in_runs = sustained(np.concatenate([before, alone]))[len(before) :]
+        return Judged(self._habit.beyond(in_runs, first), in_runs, alone, each, found)
 
     def learn(self, block: int, values: Floats, judged: Judged) -> None:
         """Learn the values [step, row] of a block, as they were judged before."""
@@ -55,6 +73,10 @@ class Committee:
         scores = self._scores(judged.deviations)
         self._peaks.learn(scores, judged.each, len(values) / half_life)
         self.history.learn(block, values, judged.deviations.strays)
+        first = block * self.grid.block
+        self._habit.learn(first, judged.in_runs)
+        self._before = np.concatenate([self._before, judged.alone])[1 - RUN :]
+        self._learned_to = first + len(values)
 
     def _scores(self, found: Deviations) -> Floats:
         signed = found.signed
