@@ -22,6 +22,7 @@ class Written(StrEnum):
     HTML = "html"
     JSON = "json"
     CSV = "csv"
+    PDF = "pdf"
 
 
 def report(

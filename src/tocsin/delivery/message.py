@@ -9,6 +9,8 @@ Evidence that is missing is left out; evidence that is unknown is said to be unk
 
 from __future__ import annotations
 
+import base64
+import gzip
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -61,6 +63,14 @@ class Chart:
 
 
 @dataclass(frozen=True, slots=True)
+class Attachment:
+    """A file that goes with a message, where a channel can carry one."""
+
+    name: str
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
     """One thing to tell one receiver.
 
@@ -68,7 +78,8 @@ class Message:
     update | acknowledge | resolve | digest | change | picture. subject: what messages about the
     same thing share (the incident id, or the digest's name). thread: what the receiver calls its
     message about it. evidence: pairs of label and text. items: the lines of a digest; charts: what
-    they come to. figure: of a picture.
+    they come to. figure: of a picture. attachments: files, where a channel
+    can carry them.
     """
 
     key: str
@@ -96,6 +107,7 @@ class Message:
     items: tuple[str, ...] = ()
     charts: tuple[Chart, ...] = ()
     figure: Figure | None = None
+    attachments: tuple[Attachment, ...] = ()
     thread: Mapping[str, Any] | None = None
 
     @property
@@ -168,7 +180,7 @@ def render(
 
 
 def render_digest(effect: Occasion, links_base: str, *, at: datetime) -> Message:
-    """The message of a digest; its lines were fixed when it became due."""
+    """The message of a digest, or of a report; its lines were fixed when it became due."""
     payload = effect.payload
     items = _texts(payload.get("items"))
     name = _text(payload.get("digest")) or "digest"
@@ -179,14 +191,18 @@ def render_digest(effect: Occasion, links_base: str, *, at: datetime) -> Message
         action="digest",
         subject=f"digest/{name}",
         title=_text(payload.get("title")) or f"{name}: {count}",
-        summary=f"{count} that did not need anybody at once.",
+        summary=_text(payload.get("summary")) or f"{count} that did not need anybody at once.",
         tier=3,
         severity="info",
-        links=_all_incidents(links_base),
+        links=_own_links(payload, links_base) or _all_incidents(links_base),
         items=items,
         charts=tuple(
             Chart(_text(chart["title"]), tuple((str(k), int(n)) for k, n in chart["bars"]))
             for chart in payload.get("charts", ())
+        ),
+        attachments=tuple(
+            Attachment(_text(each["name"]), gzip.decompress(base64.b64decode(each["gzip"])))
+            for each in payload.get("attachments", ())
         ),
     )
 
@@ -382,6 +398,14 @@ def _texts(value: Any) -> tuple[str, ...]:
     if isinstance(value, str) or not isinstance(value, Sequence):
         return (str(value),)
     return tuple(str(item) for item in value)
+
+
+def _own_links(payload: Mapping[str, Any], links_base: str) -> tuple[tuple[str, str], ...]:
+    """What a payload says to look at: pairs of text and path."""
+    if not links_base:
+        return ()
+    base = links_base.rstrip("/")
+    return tuple((_text(text), f"{base}{path}") for text, path in payload.get("links", ()))
 
 
 def _all_incidents(links_base: str) -> tuple[tuple[str, str], ...]:

@@ -39,6 +39,7 @@ OPTIONAL = {
     "google.auth": "reads Google Cloud Logging; pip install 'tocsin[gcp]'",
     "grpc": "takes OTLP/gRPC, on port 4317; pip install 'tocsin[grpc]'",
     "isal": "decompresses gzip about twice as fast; pip install 'tocsin[fast]'",
+    "weasyprint": "writes reports as PDF; pip install 'tocsin[pdf]'",
     "psycopg": "state on PostgreSQL instead of SQLite; pip install 'tocsin[postgres]'",
 }
 

@@ -16,7 +16,8 @@ from datetime import datetime
 from typing import Any
 
 from tocsin.domain.clock import iso
-from tocsin.reports.report import Bars, Cell, Label, Measure, Report, Table
+from tocsin.reports.report import Bars, Cell, Label, Measure, Report, Table, Tile
+from tocsin.reports.shown import beside_of, short
 
 HEADER = (
     "section", "table", "row", "column", "text", "value", "low", "high", "unit", "limit", "unknown",
@@ -65,6 +66,11 @@ def manifest(report: Report, files: Mapping[str, bytes]) -> bytes:
     return _dump({"name": report.name, **asdict(report.manifest), "files": made})
 
 
+def headline(report: Report) -> list[str]:
+    """The tiles as lines of text: "Answered: 99.2 % (98.9 % to 99.4 %)"."""
+    return [f"{one.label}: {_told(one)}" for one in report.tiles]
+
+
 # --- private -----------------------------------------------------------------------------------
 
 
@@ -81,6 +87,11 @@ def _lines(report: Report) -> Iterator[tuple[Any, ...]]:
             else:
                 for label, value in zip(block.labels, block.values, strict=True):
                     yield (section.id, block.id, label, "value", *_columns(value))
+
+
+def _told(tile: Tile) -> str:
+    beside = tile.note or beside_of(tile.value)
+    return short(tile.value) + (f" ({beside})" if beside else "")
 
 
 def _columns(cell: Cell) -> tuple[Any, ...]:

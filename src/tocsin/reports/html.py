@@ -6,7 +6,7 @@ their colours as attributes and nothing depends on a style sheet that some of th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from markupsafe import Markup, escape
 
@@ -15,6 +15,7 @@ from tocsin.reports import wording
 from tocsin.reports.drawing import bars, interval, left
 from tocsin.reports.marks import element
 from tocsin.reports.report import Bars, Block, Cell, Label, Manifest, Measure, Report, Table
+from tocsin.reports.shown import beside_of, between, short, shown
 from tocsin.reports.style import STYLE
 
 
@@ -72,8 +73,8 @@ def _tile(label: str, value: Cell, note: str) -> Markup:
     return element(
         "dl",
         element("dt", label),
-        element("dd", _short(value), class_=f"value {_tone(value)}".strip()),
-        element("dd", note or _beside(value), class_="note"),
+        element("dd", short(value), class_=f"value {_tone(value)}".strip()),
+        element("dd", note or beside_of(value), class_="note"),
         class_="tile",
     )
 
@@ -128,7 +129,7 @@ def _cell(cell: Cell) -> Markup:
     if cell.unit == "budget":
         parts.append(left(cell, shown))
     if cell.low is not None and cell.high is not None:
-        parts.append(element("small", _between(cell)))
+        parts.append(element("small", between(cell)))
         if cell.limit is not None:
             parts.append(interval(cell, shown))
     elif cell.unknown:
@@ -136,53 +137,8 @@ def _cell(cell: Cell) -> Markup:
     return Markup().join(parts)
 
 
-def _short(cell: Cell) -> str:
-    if isinstance(cell, Measure):
-        return "unknown" if cell.value is None else shown(cell)
-    return cell.text if isinstance(cell, Label) else cell
-
-
-def _beside(cell: Cell) -> str:
-    if not isinstance(cell, Measure):
-        return ""
-    if cell.value is None:
-        return cell.unknown
-    return _between(cell) if cell.low is not None and cell.high is not None else ""
-
-
 def _tone(cell: Cell) -> str:
     return "" if isinstance(cell, str) else cell.tone
-
-
-def _between(cell: Measure) -> str:
-    """The interval in words; at full precision where both ends would read the same."""
-    low, high = (_number(cell.unit, end) for end in (cell.low, cell.high))
-    return f"{low} to {high}"
-
-
-def shown(measure: Measure) -> str:
-    """A known measure as people read it."""
-    return _number(measure.unit, measure.value)
-
-
-def _number(unit: str, value: float | None) -> str:
-    return _SHOWN[unit](value)
-
-
-def _plain(value: float | None) -> str:
-    return wording.UNKNOWN if value is None else wording.minus(f"{value:,.3g}")
-
-
-_SHOWN: dict[str, Callable[[float | None], str]] = {
-    "share": wording.percent,
-    "count": lambda value: wording.UNKNOWN if value is None else wording.minus(f"{value:,.0f}"),
-    "usd": wording.usd,
-    "s": wording.seconds,
-    "ratio": lambda value: wording.UNKNOWN if value is None else f"{_plain(value)}×",
-    "budget": wording.budget,
-    "score": lambda value: wording.UNKNOWN if value is None else f"{value:.1f}",
-    "number": _plain,
-}
 
 
 def _manifest(m: Manifest) -> Markup:

@@ -12,7 +12,7 @@ from tocsin.spec.references import EVERY
 from tocsin.spec.shape import OneOrMany, Shape, Zone
 
 Period = Literal["week", "month"]
-Format = Literal["html", "json", "csv"]
+Format = Literal["html", "json", "csv", "pdf"]
 
 
 def _check_template(name: str) -> str:

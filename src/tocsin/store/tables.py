@@ -311,3 +311,22 @@ arrangement = sa.Table(
     sa.Column("stop", sa.BigInteger, nullable=False, index=True),
     sa.Column("body", sa.JSON, nullable=False),
 )
+
+# Reports that were made, and their files, compressed; see `store.kept_reports`.
+kept_report = sa.Table(
+    "kept_report",
+    METADATA,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("made_at", sa.BigInteger, nullable=False, index=True),
+    sa.Column("body", sa.JSON, nullable=False),
+)
+
+kept_file = sa.Table(
+    "kept_file",
+    METADATA,
+    sa.Column("report_id", sa.Text, primary_key=True),
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("sha256", sa.Text, nullable=False),
+    sa.Column("body", sa.LargeBinary, nullable=False),
+)

@@ -38,6 +38,7 @@ NAVIGATION: tuple[tuple[str, str], ...] = (
     ("/detectors", "Detectors"),
     ("/incidents", "Incidents"),
     ("/experiments", "Experiments"),
+    ("/reports", "Reports"),
     ("/status-pages", "Status pages"),
     ("/oncall", "On call"),
     ("/figures", "Figures"),

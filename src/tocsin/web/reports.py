@@ -1,29 +1,60 @@
-"""Reports through the API: which there are, and one made for a period as known at a time."""
+"""Reports through the API: which there are, one made for a period, and those that are kept."""
 
 from __future__ import annotations
 
 import base64
-from typing import Annotated, Any
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, HTTPException, Query
+from pydantic import BaseModel, ConfigDict, Field
 
 from tocsin.engine.house import House
+from tocsin.engine.reporting.keeping import Shelf
 from tocsin.engine.reporting.making import make
-from tocsin.engine.reporting.ordering import BadOrder, NoSuchReport
+from tocsin.engine.reporting.ordering import BadOrder, NoSuchReport, named
+from tocsin.engine.reporting.pdf import NoPdf
 from tocsin.reports.kinds import TEMPLATES
 from tocsin.spec.reports import Format, ReportShape
 from tocsin.web.report_asking import ordered
 
+T = TypeVar("T")
 Asked = Annotated[str, Query()]
+USUAL: tuple[Format, ...] = ("html", "json", "csv")
 
 
-def routes(house: House) -> APIRouter:
+class Wanted(BaseModel):
+    """A report to be made and kept."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: Annotated[str, Field(description="a Report document or a template")]
+    since: Annotated[str, Field(alias="from", description="day or time")] = ""
+    to: str = ""
+    as_of: Annotated[str, Field(description="what was received later is left out")] = ""
+    period: Annotated[str, Field(description="week or month: the last complete one")] = ""
+    tz: str = ""
+    by: Annotated[str, Field(description="who asks, for the ledger")] = ""
+
+
+def routes(house: House, shelf: Shelf) -> APIRouter:
     """The routes, to be mounted under /api/v1."""
     router = APIRouter(tags=["reports"])
 
-    @router.get("/reports", summary="Reports that can be made")
+    @router.get("/reports", summary="Reports that can be made, and those that were")
     def listed() -> dict[str, Any]:
-        return {"items": [*_documents(house), *_templates()]}
+        made = [{**asdict(one), "files": dict(one.files)} for one in shelf.listed()]
+        return {"items": [*documents(house), *_templates()], "made": made}
+
+    @router.post("/reports", summary="Make a report and keep it", status_code=201)
+    def keep(given: Wanted) -> dict[str, Any]:
+        asked = given.model_dump(by_alias=True, exclude={"name", "by"})
+        document = named(house.desired, given.name)
+        formats = document.spec.formats if document else USUAL
+        who = f"api:{given.by or 'anonymous'}"
+        kept = _asked(lambda: shelf.make(ordered(house, given.name, asked), formats, who))
+        return {**asdict(kept), "files": dict(kept.files)}
 
     @router.get("/reports/{name}/files", summary="A report, made now, as files in base64")
     def files(
@@ -38,20 +69,27 @@ def routes(house: House) -> APIRouter:
         tz: Annotated[str, Query(description="IANA time zone of days.")] = "",
     ) -> dict[str, Any]:
         asked = {"from": since, "to": to, "as_of": as_of, "period": period, "tz": tz}
-        try:
-            order = ordered(house, name, asked)
-            made = make(house, order, [output])
-        except NoSuchReport as error:
-            raise HTTPException(404, str(error)) from None
-        except BadOrder as error:
-            raise HTTPException(400, str(error)) from None
+        order = _asked(lambda: ordered(house, name, asked))
+        made = _asked(lambda: make(house, order, [output]))
         bodies = {key: base64.b64encode(body).decode() for key, body in made.files.items()}
         return {"name": name, "since": order.wish.since.isoformat(), "files": bodies}
 
     return router
 
 
-def _documents(house: House) -> list[dict[str, Any]]:
+def _asked(act: Callable[[], T]) -> T:
+    try:
+        return act()
+    except NoSuchReport as error:
+        raise HTTPException(404, str(error)) from None
+    except BadOrder as error:
+        raise HTTPException(400, str(error)) from None
+    except NoPdf as error:
+        raise HTTPException(501, str(error)) from None
+
+
+def documents(house: House) -> list[dict[str, Any]]:
+    """Every Report document."""
     return [
         {
             "name": document.name,
@@ -59,6 +97,8 @@ def _documents(house: House) -> list[dict[str, Any]]:
             "template": document.spec.template,
             "period": document.spec.period,
             "cron": document.spec.cron,
+            "tz": document.spec.tz,
+            "to": list(document.spec.to),
         }
         for document in house.desired.documents
         if isinstance(document.spec, ReportShape)
@@ -67,6 +107,7 @@ def _documents(house: House) -> list[dict[str, Any]]:
 
 def _templates() -> list[dict[str, Any]]:
     return [
-        {"name": one.name, "title": one.title, "template": one.name, "period": "week", "cron": None}
+        {"name": one.name, "title": one.title, "template": one.name, "period": "week", "cron": None,
+         "tz": "UTC", "to": []}
         for one in TEMPLATES.values()
-    ]
+    ]  # fmt: skip

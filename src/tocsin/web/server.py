@@ -36,6 +36,8 @@ from tocsin.engine.house import House
 from tocsin.engine.listening import Listening
 from tocsin.engine.notary import Notary
 from tocsin.engine.outside import KeepChanges, Outside
+from tocsin.engine.reporting.issuing import Issuer
+from tocsin.engine.reporting.keeping import Shelf
 from tocsin.engine.scheduler import Scheduler
 from tocsin.engine.settings import STATE_FILE, Settings, secrets, with_secrets
 from tocsin.engine.sources import SourceRunner
@@ -76,6 +78,7 @@ from tocsin.web.experiments import ExperimentPages
 from tocsin.web.health_pages import HealthPages
 from tocsin.web.live import LiveDesk
 from tocsin.web.metrics import Exposition
+from tocsin.web.report_pages import ReportPages
 from tocsin.web.status_pages import PUBLIC, StatusRoutes
 from tocsin.web.store_server import served_store
 
@@ -245,6 +248,7 @@ def web_app(
     experiments = Experiments(house)
     shown = desk or LiveDesk(house, sources=sources.statuses if sources else tuple)
     status = StatusPages(house, shown.blind)
+    shelf = Shelf(house)
     return create_app(
         shown,
         definer=Definitions(house) if desk is None else None,
@@ -256,7 +260,7 @@ def web_app(
             freezes.routes(house, shown.blind),
             as_of.routes(house),
             quality.routes(house),
-            reports.routes(house),
+            reports.routes(house, shelf),
             ledger_export.routes(house),
             dependencies.routes(house),
             exports.routes(house.telemetry, house.clock),
@@ -267,6 +271,7 @@ def web_app(
             ExperimentPages(experiments).routes,
             HealthPages(house).routes,
             StatusRoutes(status).routes,
+            ReportPages(house, shelf).routes,
         ],
         answers=answers,
         metrics=Exposition(house, shown.blind).routes(),
@@ -439,6 +444,7 @@ async def running(
         tasks.append(asyncio.create_task(Experiments(house).run(stop, courier.wake), name="gates"))
         after = Afterwards(house)
         tasks.append(asyncio.create_task(after.run(stop, courier.wake), name="afterwards"))
+        tasks.append(asyncio.create_task(Issuer(house).run(stop, courier.wake), name="reports"))
         key = SigningKey.of(settings.ledger_key) if settings.ledger_key else None
         notary = Notary(house.state, house.clock, key)
         tasks.append(asyncio.create_task(notary.run(stop), name="notary"))

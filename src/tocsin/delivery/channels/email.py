@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import mimetypes
 import smtplib
 import ssl
 from collections.abc import Mapping
@@ -187,6 +188,10 @@ def compose(message: Message, config: EmailConfig) -> EmailMessage:
         *_, html = mail.iter_parts()
         image = png(message.figure)
         html.add_related(image, "image", "png", cid=picture, filename="chart.png")
+    for each in message.attachments:
+        kind, _ = mimetypes.guess_type(each.name)
+        maintype, _, subtype = (kind or "application/octet-stream").partition("/")
+        mail.add_attachment(each.body, maintype=maintype, subtype=subtype, filename=each.name)
     return mail
 
 

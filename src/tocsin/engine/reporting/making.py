@@ -5,12 +5,13 @@ from __future__ import annotations
 import importlib.metadata
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC
+from datetime import UTC, timedelta
 
 from tocsin.engine.as_of import NotKnown
 from tocsin.engine.house import House
 from tocsin.engine.reporting.gathering import gather
 from tocsin.engine.reporting.ordering import BadOrder, Order
+from tocsin.engine.reporting.pdf import as_pdf
 from tocsin.reports.files import as_csv, as_json, manifest
 from tocsin.reports.html import as_html
 from tocsin.reports.kinds import build
@@ -18,6 +19,7 @@ from tocsin.reports.report import Manifest, Report
 from tocsin.spec.reports import Format
 
 MANIFEST = "manifest.json"
+FRESH = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +31,9 @@ class Made:
 
 
 def make(house: House, order: Order, formats: Iterable[Format]) -> Made:
-    """Make what was ordered. The same order gives the same bytes. Raises BadOrder."""
+    """Make what was ordered. The same order gives the same bytes. Raises BadOrder, NoPdf."""
+    if house.clock.now() - order.wish.as_of < FRESH:
+        house.telemetry.flush()  # what was received by now is to be in it, now and the next time
     report = lay_out(house, order)
     written = {f"report.{each}": file(report, each) for each in formats}
     return Made(report, {**written, MANIFEST: manifest(report, written)})
@@ -65,4 +69,4 @@ def file(report: Report, format_: Format) -> bytes:
         return as_json(report)
     if format_ == "csv":
         return as_csv(report)
-    return as_html(report)
+    return as_pdf(as_html(report)) if format_ == "pdf" else as_html(report)

@@ -12,11 +12,12 @@ from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from tocsin.assess.budget import ObjectiveStatus, objective_status, sli_interval
+from tocsin.assess.burn import span as span_of
 from tocsin.assess.ledger import Floats
 from tocsin.assess.monitor import Monitor, Objective
 from tocsin.assess.window import Window
 from tocsin.domain.clock import from_minute, to_minute
-from tocsin.engine.as_of import counted
+from tocsin.engine.as_of import NotKnown, counted
 from tocsin.engine.house import House
 from tocsin.reports.facts import ObjectiveFacts, Restated
 
@@ -35,11 +36,15 @@ class Span:
 def objectives(
     house: House, monitors: Sequence[Monitor], span: Span, zone: ZoneInfo
 ) -> Iterator[ObjectiveFacts]:
-    """Every objective among `monitors`, in their order. Raises `as_of.NotKnown`."""
+    """Every objective among `monitors`, in their order."""
     held = [m for m in monitors if isinstance(m.method, Objective)]
     if not held:
         return
-    window, own, twins = _counted(house, held, span)
+    try:
+        window, own, twins = _counted(house, held, span)
+    except NotKnown as error:
+        yield from (_unknown(monitor, str(error)) for monitor in held)
+        return
     days = list(_days(span, zone))
     for monitor, status, period in zip(held, own, twins, strict=True):
         row = int(window.ledger.rows([_twin(monitor, span)])[0])
@@ -147,6 +152,18 @@ def _facts(
         ),
         incomplete=_incomplete(period, span),
     )
+
+
+def _unknown(monitor: Monitor, why: str) -> ObjectiveFacts:
+    """An objective of which nothing is known over the period."""
+    method = monitor.method
+    assert isinstance(method, Objective)  # noqa: S101 (found as one)
+    return ObjectiveFacts(
+        name=monitor.name.removeprefix("slo/"), title=monitor.title, service=monitor.service,
+        target=method.target, window=str(method.calendar or span_of(method.window_minutes)),
+        counts_in="calls", bad=0, total=0, low=None, high=None, standing="no_data",
+        remaining=None, days=(), incomplete=why,
+    )  # fmt: skip
 
 
 def _incomplete(period: ObjectiveStatus, span: Span) -> str:
