@@ -15,6 +15,7 @@ from tocsin.cli.score import score
 from tocsin.cli.slo import slo
 from tocsin.cli.status import status
 from tocsin.cli.store import store
+from tocsin.cli.vendor import vendor
 from tocsin.cli.why import why
 
 app = typer.Typer(
@@ -43,6 +44,7 @@ app.add_typer(export, name="export")
 app.add_typer(slo, name="slo")
 app.add_typer(ledger, name="ledger")
 app.add_typer(status, name="status")
+app.add_typer(vendor, name="vendor")
 
 
 app.command("import")(files.import_)

@@ -8,6 +8,7 @@ from datetime import date, datetime
 from typing import Literal
 
 from tocsin.reports.responses import Figures, Response
+from tocsin.reports.vendors import Comparison, Contract
 
 Standing = Literal["met", "breached", "inconclusive", "no_data"]
 CONFIDENT = 0.95
@@ -174,7 +175,7 @@ class Quality:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """All of it. time_zone: whose days are counted."""
+    """All of it. time_zone: whose days are counted. providers, models: held against each other."""
 
     since: datetime
     until: datetime
@@ -190,4 +191,7 @@ class Facts:
     events: tuple[Event, ...] = ()
     restated: tuple[Restated, ...] = ()
     quality: Quality | None = None
+    providers: tuple[Comparison, ...] = ()
+    models: tuple[Comparison, ...] = ()
+    contracts: tuple[Contract, ...] = ()
     incomplete: str = ""

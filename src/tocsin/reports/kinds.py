@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from tocsin.reports import cells, review, sections, wording
+from tocsin.reports import cells, review, sections, vendor_sections, wording
 from tocsin.reports.evidence import nist_ai_rmf
 from tocsin.reports.facts import Facts
 from tocsin.reports.report import Manifest, Measure, Report, Section, Tile, Tone
@@ -62,9 +62,14 @@ def _segments(facts: Facts) -> tuple[Section, ...]:
     return (sections.segments(facts), sections.services(facts))
 
 
+def _vendors(facts: Facts) -> tuple[Section, ...]:
+    return (vendor_sections.agreements(facts.contracts), vendor_sections.comparison(facts))
+
+
 def _nist(facts: Facts) -> tuple[Section, ...]:
     return (
         *nist_ai_rmf(facts),
+        vendor_sections.agreements(facts.contracts),
         sections.objectives(facts),
         sections.scores(facts.scores),
         sections.segments(facts, only_worse=True),
@@ -81,6 +86,8 @@ TEMPLATES: Mapping[str, Template] = {
         Template("sla", "Service levels", "Was what we promised kept, and how sure is that?", _sla),
         Template("review", "SLO review", "What should we change this week?", _review),
         Template("segments", "Segments", "Is anybody worse off than the rest?", _segments),
+        Template("vendors", "Vendors", "Who does the same work better, and who owes what?",
+                 _vendors),
         Template("nist-ai-rmf", "Evidence for the NIST AI RMF", "What was measured and done that"
                  " an auditor can check?", _nist),
     )

@@ -37,6 +37,7 @@ from tocsin.spec.services import OpenSLOServiceShape, ServiceShape
 from tocsin.spec.shape import Name, Shape, fit
 from tocsin.spec.sources import SourceShape
 from tocsin.spec.status_pages import StatusPageShape
+from tocsin.spec.vendors import VendorAgreementShape
 from tocsin.spec.webhooks import WebhookShape
 from tocsin.spec.yaml import Located, Place
 
@@ -101,6 +102,7 @@ KINDS: tuple[Kind, ...] = (
     Kind(TOCSIN, "Gate", GateShape),
     Kind(TOCSIN, "StatusPage", StatusPageShape),
     Kind(TOCSIN, "Report", ReportShape),
+    Kind(TOCSIN, "VendorAgreement", VendorAgreementShape),
     Kind(TOCSIN, "Source", SourceShape),
     Kind(TOCSIN, "Webhook", WebhookShape),
     Kind(TOCSIN, "Redaction", RedactionShape),
@@ -108,7 +110,7 @@ KINDS: tuple[Kind, ...] = (
     Kind(TOCSIN, "PriceBook", PriceBookShape),
 )
 
-_PLANNED = ("VendorAgreement", "Role")
+_PLANNED = ("Role",)
 _ENVELOPE = ("apiVersion", "kind", "metadata", "spec")
 # Below this the fields are ours to define, so that a misspelt one is an error there too.
 _OURS = ("metricSource", "spec")

@@ -25,6 +25,7 @@ from tocsin.store.minute_sql import ended_between
 from tocsin.store.minutes import MINUTE, MinuteReader
 from tocsin.store.schema import ANSWERED, ENDED, FAILED, bucket
 from tocsin.store.scores import Mean, means, micros
+from tocsin.store.vendors import Vendors
 
 _SEEN = ("calls", "scores", "score_versions", "changes", "quarantine")
 _SUMS = (
@@ -91,6 +92,11 @@ class Periods:
     def changes(self, start: int, stop: int) -> Sequence[Change]:
         """Changes, oldest first."""
         return MinuteReader(self._engine).changes(start, stop)
+
+    @property
+    def vendors(self) -> Vendors:
+        """Calls by vendor."""
+        return Vendors(self._engine)
 
     def quarantined(self, start: int, stop: int) -> int:
         """How many inputs were kept that could not be used."""

@@ -24,6 +24,7 @@ from tocsin.engine.status_pages import StatusPages
 from tocsin.web.as_of import as_of_view, recount_view
 from tocsin.web.live import LiveDesk
 from tocsin.web.report_asking import ordered
+from tocsin.web.reports import evidence_of
 from tocsin.web.server import configuration, open_stores
 from tocsin.web.status_pages import FILES, files
 
@@ -111,6 +112,24 @@ def report_files(
         order = ordered(house, name, asked)
         made = make(house, order, [format_])  # type: ignore[list-item]  # the caller's enumeration
         return {**made.files, "since": order.wish.since.isoformat().encode()}
+
+
+def vendor_evidence(
+    settings: Settings, clock: Clock, name: str, format_: str, asked: Mapping[str, str]
+) -> bytes:
+    """The calls that count for an agreement, as `parquet` or `csv`. asked: from, to, as_of.
+
+    StoreError as `objectives`; NoSuchAgreement and BadOrder from a data directory.
+    """
+    if settings.url:
+        query = {key: value for key, value in asked.items() if value}
+        path = f"/api/v1/vendor-agreements/{quote(name, safe='')}/evidence"
+        asked_for = {**query, "format": format_}
+        with answering(settings.url, settings.token, path, asked_for) as answer:
+            return answer.read()
+    with _opened(settings, clock) as house:
+        since, until, as_of = (asked.get(key, "") for key in ("from", "to", "as_of"))
+        return evidence_of(house, name, since, until, as_of, format_).body
 
 
 # --- private -----------------------------------------------------------------------------------

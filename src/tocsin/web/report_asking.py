@@ -8,7 +8,8 @@ from typing import get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from tocsin.engine.house import House
-from tocsin.engine.reporting.ordering import BadOrder, Order, named, order
+from tocsin.engine.reporting.asked import BadOrder
+from tocsin.engine.reporting.ordering import Order, named, order
 from tocsin.spec.reports import Period
 
 FIELDS = ("from", "to", "as_of", "period", "tz")
@@ -25,14 +26,14 @@ def ordered(house: House, name: str, asked: Mapping[str, str]) -> Order:
         local = ZoneInfo(zone)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         raise BadOrder(f"{zone!r} is no time zone such as Europe/Berlin") from None
-    since, until, as_of = (_time(each, asked.get(each, ""), local) for each in FIELDS[:3])
+    since, until, as_of = (time_of(each, asked.get(each, ""), local) for each in FIELDS[:3])
     return order(
         house.desired, name, house.clock.now(), since=since, until=until, as_of=as_of,
         period=period, time_zone=zone,  # type: ignore[arg-type]  # checked above
     )  # fmt: skip
 
 
-def _time(name: str, text: str, zone: ZoneInfo) -> datetime | None:
+def time_of(name: str, text: str, zone: ZoneInfo) -> datetime | None:
     """A day (its first moment) or a time; without an offset it is one of `zone`."""
     if not text:
         return None

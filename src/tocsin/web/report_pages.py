@@ -17,8 +17,9 @@ from starlette.routing import BaseRoute, Route
 
 from tocsin.domain.errors import TocsinError
 from tocsin.engine.house import House
+from tocsin.engine.reporting.asked import NoSuchReport
 from tocsin.engine.reporting.keeping import Shelf
-from tocsin.engine.reporting.ordering import NoSuchReport, named
+from tocsin.engine.reporting.ordering import named
 from tocsin.engine.reporting.pdf import NoPdf, as_pdf
 from tocsin.reports.kinds import TEMPLATES
 from tocsin.web.actions import Actions, actor

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
+from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, HTTPException, Query
 from pydantic import BaseModel, ConfigDict, Field
+from starlette.responses import Response
 
 from tocsin.engine.house import House
+from tocsin.engine.reporting.asked import BadOrder, NoSuchAgreement, NoSuchReport
 from tocsin.engine.reporting.keeping import Shelf
 from tocsin.engine.reporting.making import make
-from tocsin.engine.reporting.ordering import BadOrder, NoSuchReport, named
+from tocsin.engine.reporting.ordering import named
 from tocsin.engine.reporting.pdf import NoPdf
+from tocsin.engine.reporting.vendors import Proof, proof
 from tocsin.reports.kinds import TEMPLATES
 from tocsin.spec.reports import Format, ReportShape
-from tocsin.web.report_asking import ordered
+from tocsin.web.report_asking import ordered, time_of
 
 T = TypeVar("T")
 Asked = Annotated[str, Query()]
@@ -74,13 +79,39 @@ def routes(house: House, shelf: Shelf) -> APIRouter:
         bodies = {key: base64.b64encode(body).decode() for key, body in made.files.items()}
         return {"name": name, "since": order.wish.since.isoformat(), "files": bodies}
 
+    @router.get("/vendor-agreements/{name}/evidence", summary="The calls that count for it")
+    def evidence(
+        name: str,
+        since: Annotated[str, Query(alias="from", description="Day or time (UTC).")],
+        to: Asked,
+        as_of: Annotated[str, Query(description="What was received later is left out.")] = "",
+        output: Annotated[Literal["parquet", "csv"], Query(alias="format")] = "parquet",
+    ) -> Response:
+        found = _asked(lambda: evidence_of(house, name, since, to, as_of, output))
+        kind = "text/csv" if output == "csv" else "application/vnd.apache.parquet"
+        digest = base64.b64encode(hashlib.sha256(found.body).digest()).decode()
+        headers = {"Repr-Digest": f"sha-256=:{digest}:", "X-Tocsin-Rows": f"{found.rows}",
+                   "X-Tocsin-Failed": f"{found.failed}"}  # fmt: skip
+        return Response(found.body, media_type=kind, headers=headers)
+
     return router
+
+
+def evidence_of(house: House, name: str, since: str, until: str, as_of: str, format_: str) -> Proof:
+    """The calls behind an agreement's figures. Raises NoSuchAgreement, BadOrder."""
+    start, stop, known = (
+        time_of(each, text, ZoneInfo("UTC"))
+        for each, text in (("from", since), ("to", until), ("as_of", as_of))
+    )
+    if start is None or stop is None:
+        raise BadOrder("give both ends of the period")
+    return proof(house, name, start, stop, known or house.clock.now(), format_)
 
 
 def _asked(act: Callable[[], T]) -> T:
     try:
         return act()
-    except NoSuchReport as error:
+    except (NoSuchReport, NoSuchAgreement) as error:
         raise HTTPException(404, str(error)) from None
     except BadOrder as error:
         raise HTTPException(400, str(error)) from None

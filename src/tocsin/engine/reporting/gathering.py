@@ -18,7 +18,9 @@ from tocsin.domain.clock import from_minute, to_minute
 from tocsin.engine.as_of import configuration_at
 from tocsin.engine.health_periods import budget_reading, measured
 from tocsin.engine.house import House
+from tocsin.engine.reporting.asked import Wish
 from tocsin.engine.reporting.objectives import Span, known, objectives, restated
+from tocsin.engine.reporting.vendors import contracts
 from tocsin.engine.responses import responses
 from tocsin.reports.facts import (
     Event,
@@ -33,6 +35,7 @@ from tocsin.reports.facts import (
 )
 from tocsin.reports.report import Input, Version
 from tocsin.reports.responses import figures
+from tocsin.reports.vendors import compare
 from tocsin.spec.desired import Desired
 from tocsin.spec.health import HealthScoreShape
 from tocsin.spec.services import Service
@@ -49,17 +52,6 @@ _LEDGER = (
     "deploys.frozen",
     "deploys.released",
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """What a report is to be about. services: by name; () is every one."""
-
-    since: datetime
-    until: datetime
-    as_of: datetime
-    time_zone: str = "UTC"
-    services: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +103,9 @@ def gather(house: House, wish: Wish) -> Gathered:
         restated=_restated(house, monitors, before, wish.as_of),
         quality=quality,
         incomplete=_incomplete(house, start),
+        providers=compare(reads.vendors.strands(start, stop)),
+        models=compare(reads.vendors.strands(start, stop, by_model=True)),
+        contracts=tuple(contracts(desired, reads.vendors, wish.since, wish.until)),
     )
     ledger = Input("ledger", quality.ledger, quality.ledger_head)
     return Gathered(facts, tuple(_versions(house, desired, wish)), (*inputs, ledger))

@@ -9,8 +9,9 @@ from datetime import UTC, timedelta
 
 from tocsin.engine.as_of import NotKnown
 from tocsin.engine.house import House
+from tocsin.engine.reporting.asked import BadOrder
 from tocsin.engine.reporting.gathering import gather
-from tocsin.engine.reporting.ordering import BadOrder, Order
+from tocsin.engine.reporting.ordering import Order
 from tocsin.engine.reporting.pdf import as_pdf
 from tocsin.reports.files import as_csv, as_json, manifest
 from tocsin.reports.html import as_html

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
-from tocsin.domain.errors import TocsinError
-from tocsin.engine.reporting.gathering import Wish
+from tocsin.engine.reporting.asked import BadOrder, NoSuchReport, Wish
 from tocsin.reports.kinds import TEMPLATES, Template
 from tocsin.spec.desired import Desired
 from tocsin.spec.documents import Document
@@ -15,14 +14,6 @@ from tocsin.spec.explain import suggest
 from tocsin.spec.reports import Period, ReportShape
 
 LONGEST = timedelta(days=400)
-
-
-class BadOrder(TocsinError):
-    """A report that cannot be made as asked; the text says what to give."""
-
-
-class NoSuchReport(TocsinError):
-    """A name that is neither that of a Report document nor of a template."""
 
 
 @dataclass(frozen=True, slots=True)

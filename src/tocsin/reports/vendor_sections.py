@@ -1,0 +1,120 @@
+"""Chapters about vendors: who does the same work better, and who owes what."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tocsin.domain.clock import iso
+from tocsin.reports import cells, wording
+from tocsin.reports.facts import Facts
+from tocsin.reports.report import Cell, Column, Label, Measure, Section, Table, Tone, Unit
+from tocsin.reports.vendors import Comparison, Contract, Standing
+
+_MEASURES: dict[str, tuple[str, Unit]] = {
+    "failed": ("Share of failed calls", "share"),
+    "limited": ("Share refused for the rate", "share"),
+    "first_token": ("Time to the first token", "s"),
+    "duration": ("Time of a whole answer", "s"),
+    "cost": ("Cost of a call", "usd"),
+}
+
+
+def comparison(facts: Facts) -> Section:
+    """Every measure at the same work, by provider and by model."""
+    text = (
+        "Computed per workload and, for answered calls, per size of prompt and answer, then mixed "
+        "by the shares that all compared vendors together have: what each would show if all did "
+        "the same work. Times are geometric means. Two whose intervals overlap are not told apart.",
+    )
+    tables = [_table(one, "provider") for one in facts.providers]
+    tables += [_table(one, "model") for one in facts.models]
+    return Section("comparison", "At the same work", tuple(tables), text)
+
+
+def agreements(found: Sequence[Contract]) -> Section:
+    """Every agreement, month by month: counted as it says, and the credits owed."""
+    columns = (
+        Column("agreement", "Agreement"), Column("month", "Month"), Column("promise", "Promised"),
+        Column("availability", "Kept"), Column("standing", "Standing"),
+        Column("counted", "Counted"), Column("credit", "Credit"), Column("fee", "Of the fee"),
+        Column("owed", "Owed"),
+    )  # fmt: skip
+    note = (
+        "Counted as the agreement says, on the calls made from here: the provider's own errors "
+        "only. Credits follow the point value, as contracts do; broken or kept is said where the "
+        "exact 95 % interval of the calls proves it. The calls behind it: tocsin vendor evidence."
+    )
+    rows = tuple(_contract(one) for one in found)
+    table = Table("agreements", "Agreements", columns, rows, "No VendorAgreement is set.", note)
+    return Section("agreements", "What was promised", (table,))
+
+
+# --- private -----------------------------------------------------------------------------------
+
+
+def _table(found: Comparison, what: str) -> Table:
+    title, unit = _MEASURES[found.measure]
+    columns = (
+        Column(what, what.capitalize()), Column("value", "At the same work"),
+        Column("raw", "As it was"), Column("calls", "Calls"), Column("apart", "Told apart"),
+    )  # fmt: skip
+    rows = tuple(
+        _row(one, unit, found.standings[at + 1 : at + 2]) for at, one in enumerate(found.standings)
+    )
+    note = (
+        f"{wording.plural(found.strata, 'stratum', 'strata')} in common, with "
+        f"{wording.percent(found.coverage)} of the calls."
+        if found.strata
+        else ""
+    )
+    return Table(f"{found.measure}_by_{what}", f"{title}, by {what}", columns, rows,
+                 "No call names a provider.", note)  # fmt: skip
+
+
+def _row(one: Standing, unit: Unit, following: Sequence[Standing]) -> tuple[Cell, ...]:
+    value = Measure(one.value, unit, one.low, one.high, unknown=one.why)
+    apart: Cell = "–"
+    if one.high is not None and following and following[0].low is not None:
+        is_apart = one.high < following[0].low
+        apart = f"better than {following[0].vendor}" if is_apart else "not from the next"
+    return (
+        one.vendor, value, cells.measured(one.raw, unit, "no calls"),
+        Measure(one.calls, "count"), apart,
+    )  # fmt: skip
+
+
+def _contract(one: Contract) -> tuple[Cell, ...]:
+    terms = one.terms
+    value = one.availability
+    is_broken = value is not None and value < terms.committed
+    tone: Tone = "bad" if is_broken else "ok"
+    kept = Measure(
+        value, "share", one.low, one.high, "" if value is not None else cells.NO_CALLS,
+        limit=terms.committed, tone=tone if value is not None else "",
+    )  # fmt: skip
+    counts_in = f"slots of {terms.slot_minutes} min" if terms.slot_minutes else "calls"
+    credit = Measure(
+        None if one.credit_percent is None else one.credit_percent / 100, "share",
+        unknown="" if one.credit_percent is not None else cells.NO_CALLS,
+    )  # fmt: skip
+    month = iso(one.since)[:10] + ("" if one.is_over else f" up to {iso(one.until)[:16]}Z")
+    fee = cells.measured(one.fee_usd, "usd", "no call has a price, and no fee is given")
+    return (
+        terms.title, month, Measure(terms.committed, "share"), kept, _standing(one),
+        f"{one.bad:,} bad of {one.total:,} {counts_in}; {one.calls:,} calls", credit, fee,
+        cells.measured(one.owed_usd, "usd", "the fee is unknown" if one.total else cells.NO_CALLS),
+    )  # fmt: skip
+
+
+def _standing(one: Contract) -> Label:
+    if one.availability is None:
+        return Label("unknown", "unknown")
+    running = "" if one.is_over else " so far"
+    is_broken = one.availability < one.terms.committed
+    word, tone = ("broken", "bad") if is_broken else ("kept", "ok")
+    if one.low is None or one.high is None:
+        return Label(word + running, tone)  # type: ignore[arg-type]
+    proven = one.high < one.terms.committed if is_broken else one.low >= one.terms.committed
+    if proven:
+        return Label(word + running, tone)  # type: ignore[arg-type]
+    return Label(f"{word}, not proven{running}", "bad" if is_broken else "warn")
