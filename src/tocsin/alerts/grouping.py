@@ -23,15 +23,15 @@ class Picture:
     """What the members of one group amount to, judged by those that may be told.
 
     Only if every member is suppressed is the group suppressed, and then the picture shows what
-    would be told. policies: the escalation policies of the members, that of the most urgent first,
-    which is the one that runs. lead: the member that speaks for the group. decided: fingerprint ->
-    (tier, route, suppressed_by), to notice what changes.
+    would be told. policies: the escalation policies of the members and the tier of the most urgent
+    that has each, most urgent first. lead: the member that speaks for the group. decided:
+    fingerprint -> (tier, route, suppressed_by), to notice what changes.
     """
 
     alerts: tuple[str, ...]
     tier: int
     receivers: tuple[str, ...]
-    policies: tuple[str, ...]
+    policies: Mapping[str, int]
     digest: str
     run: tuple[str, ...]
     route: str
@@ -46,7 +46,7 @@ class Picture:
     @property
     def policy(self) -> str:
         """The escalation policy of the most urgent member that has one, "" if none has."""
-        return self.policies[0] if self.policies else ""
+        return next(iter(self.policies), "")
 
 
 def group_key(labels: Labels, group_by: Iterable[str]) -> str:
@@ -76,11 +76,15 @@ def picture(members: Sequence[Routed]) -> Picture:
     distinct: dict[object, Decision] = {}  # of many who are told alike the first speaks
     for member in speaking:
         distinct.setdefault(_told(member.decision), member.decision)
+    policies: dict[str, int] = {}
+    for decision in distinct.values():
+        if decision.policy:
+            policies.setdefault(decision.policy, decision.tier)
     return Picture(
         alerts=tuple(sorted([member.alert.fingerprint for member in members])),
         tier=lead.decision.tier,
         receivers=_union(decision.receivers for decision in distinct.values()),
-        policies=_union((decision.policy,) for decision in distinct.values() if decision.policy),
+        policies=policies,
         digest=next((decision.digest for decision in distinct.values() if decision.digest), ""),
         run=_union(decision.run for decision in distinct.values()),
         route=lead.decision.route,

@@ -23,7 +23,8 @@ class Memory:
     mistaken for a retry of the first. updates: news sent in place.
     heard: receivers that were told of this episode (escalation steps count by `Incident.step`, not
     here). untold: a change waits for the group interval. flips: when it cleared or came back,
-    lately. quiet_since: clear, but held open because it flaps. resolved_by: the person who
+    lately. policy, policy_tier: the escalation that runs, and how urgent the alert was that asked
+    for it. quiet_since: clear, but held open because it flaps. resolved_by: the person who
     resolved it by hand.
     """
 
@@ -40,6 +41,7 @@ class Memory:
     digest: str = ""
     run: tuple[str, ...] = ()
     policy: str = ""
+    policy_tier: int = 1
     resolved_by: str = ""
     lead: Mapping[str, Any] = field(default_factory=dict)
 
@@ -61,6 +63,7 @@ class Memory:
             digest=str(kept.get("digest", "")),
             run=tuple(kept.get("run", ())),
             policy=str(kept.get("policy", "")),
+            policy_tier=int(kept.get("policy_tier", 1)),
             resolved_by=str(kept.get("resolved_by", "")),
             lead=incident.evidence.get("lead", {}),
         )
@@ -81,6 +84,7 @@ class Memory:
             "digest": self.digest,
             "run": list(self.run),
             "policy": self.policy,
+            "policy_tier": self.policy_tier,
             "resolved_by": self.resolved_by,
         }
         return {**evidence, "lead": dict(self.lead), "digest": self.digest, "memory": memory}

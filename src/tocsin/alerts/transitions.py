@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
 from tocsin.alerts.changes import IncidentChange, IncidentConfig, SnapshotOf, Tell
 from tocsin.alerts.grouping import Picture, Routed, title_of
@@ -100,12 +101,13 @@ class Transitions:
             reason = f"it came back; nobody is told: {seen.suppressed_by}"
             return self.change(incident, after, "reopened", reason, seen=seen)
         is_silent = seen.tier > 1 and bool(memory.heard)
-        lowered = replace(incident, tier=seen.tier)
-        after = self._triggered(lowered, memory, seen, is_told=not is_silent)
+        after = self._triggered(incident, memory, seen, is_told=not is_silent)
         reason = f"it came back: {seen.reason}"
-        if is_silent:
-            reason += "; not told again, because it had been told within the cooldown"
-        tell = Tell.NOTHING if is_silent else Tell.TRIGGER
+        if not is_silent:
+            return self.change(incident, after, "reopened", reason, Tell.TRIGGER, seen)
+        reason += "; not told again, because it had been told within the cooldown"
+        newcomers = set(Memory.of(after).heard) - set(memory.heard)
+        tell = Tell.JOIN if newcomers else Tell.NOTHING
         return self.change(incident, after, "reopened", reason, tell, seen)
 
     # While it lasts
@@ -125,11 +127,12 @@ class Transitions:
     def _unsuppressed(self, incident: Incident, memory: Memory, seen: Picture) -> IncidentChange:
         reason = f"{incident.suppressed_by} ended and it still fires: {seen.reason}"
         if incident.state in (IncidentState.OPEN, IncidentState.TRIGGERED):
-            # Nobody was told at the old tier, so the one that holds now is the right one.
-            current = incident if memory.heard else replace(incident, tier=seen.tier)
-            after = self._triggered(current, memory, seen)
+            after = self._triggered(incident, memory, seen)
             return self.change(incident, after, "unsuppressed", reason, Tell.TRIGGER, seen)
-        after = replace(self._with(incident, memory, seen), suppressed_by="")
+        # Somebody has it in hand: pagers stay silent. What else was not sent before it is now.
+        after = self._with(incident, replace(memory, round=memory.round + 1), seen)
+        kept = Memory.of(after).telling(after.receivers)
+        after = replace(after, suppressed_by="", evidence=kept.onto(after.evidence))
         return self.change(incident, after, "unsuppressed", reason, seen=seen)
 
     def _back_from_hold(
@@ -145,12 +148,18 @@ class Transitions:
     def _raised(self, incident: Incident, memory: Memory, seen: Picture) -> IncidentChange | None:
         if seen.tier < incident.tier:
             reason = f"raised from tier {incident.tier} to tier {seen.tier}: {seen.reason}"
-        elif seen.policy and incident.policy is None and self.snapshot_of(seen.policy):
+        elif self._escalates_anew(incident, memory, seen):
             reason = f"an alert joined that escalates by {seen.policy}: {seen.reason}"
         else:
             return None
         after = self._triggered(incident, memory, seen)
         return self.change(incident, after, "raised", reason, Tell.TRIGGER, seen)
+
+    def _escalates_anew(self, incident: Incident, memory: Memory, seen: Picture) -> bool:
+        """Whether an alert asks for an escalation, and none runs or that of a less urgent one."""
+        if not seen.policy or self.snapshot_of(seen.policy) is None:
+            return False
+        return incident.policy is None or seen.policies[seen.policy] < memory.policy_tier
 
     def _eased(self, incident: Incident, memory: Memory, seen: Picture) -> IncidentChange | None:
         """What made it urgent is suppressed by now: it goes on as what is left, and escalates so.
@@ -163,13 +172,15 @@ class Transitions:
         if not muted:
             return None
         taken = self.snapshot_of(seen.policy) if seen.policy else None
-        left = replace(incident, tier=seen.tier, policy=None)
+        left = replace(incident, tier=seen.tier, policy=taken, receivers=())
         after = self._with(left, replace(memory, round=memory.round + 1), seen)
         kept = replace(
-            Memory.of(after).telling(after.receivers), policy=seen.policy if taken else ""
+            Memory.of(after).telling([*after.receivers, *_first_step(taken)]),
+            policy=str(taken["name"]) if taken else "",
+            policy_tier=seen.policies.get(seen.policy, memory.policy_tier),
         )
         after = replace(
-            after, policy=taken, step=1 if taken else 0, route=seen.route, reason=seen.reason,
+            after, step=1 if taken else 0, route=seen.route, reason=seen.reason,
             evidence=kept.onto(after.evidence),
         )  # fmt: skip
         why = f"{', '.join(sorted(muted))}: from tier {incident.tier} to tier {seen.tier}"
@@ -290,23 +301,28 @@ class Transitions:
     def _triggered(
         self, incident: Incident, memory: Memory, seen: Picture, *, is_told: bool = True
     ) -> Incident:
-        """Triggered afresh: a new round, the policy from its first step, nobody has it in hand."""
-        taken = self.snapshot_of(seen.policy) if seen.policy else incident.policy
-        first: tuple[str, ...] = tuple(taken["steps"][0]["receivers"]) if taken else ()
+        """Triggered afresh: a new round, the policy from its first step, nobody has it in hand.
+
+        It is as urgent as what fires by now. A policy that nobody asks for any more runs on unless
+        what asked for it was more urgent than that.
+        """
+        is_kept = seen.tier <= memory.policy_tier
+        kept_policy = incident.policy if is_kept else None
+        taken = self.snapshot_of(seen.policy) if seen.policy else kept_policy
         after = self._with(replace(incident, policy=taken), memory, seen)
-        heard = (*after.receivers, *first) if is_told else ()
         kept = replace(
-            Memory.of(after).telling(heard),
+            Memory.of(after).telling([*after.receivers, *_first_step(taken)]),
             round=memory.round + 1,
             last_told=self.now if is_told else memory.last_told,
             triggered_at=self.now,
             untold=False,
             policy=str(taken["name"]) if taken else "",
+            policy_tier=seen.policies.get(seen.policy, memory.policy_tier),
         )
         return replace(
             after,
             state=IncidentState.TRIGGERED,
-            tier=min(incident.tier, seen.tier),
+            tier=seen.tier,
             route=seen.route,
             reason=seen.reason,
             policy=taken,
@@ -352,7 +368,7 @@ class Transitions:
         """
         running = incident.policy["name"] if incident.policy else ""
         others = (self.snapshot_of(name) for name in seen.policies if name != running)
-        first = (name for taken in others if taken for name in taken["steps"][0]["receivers"])
+        first = (name for taken in others for name in _first_step(taken))
         return tuple(dict.fromkeys([*seen.receivers, *first]))
 
     def _updated(self, after: Incident, tell: Tell) -> Incident:
@@ -387,7 +403,18 @@ def knows_of(incident: Incident) -> bool:
     return bool(Memory.of(incident).heard) or (incident.policy is not None and incident.step > 1)
 
 
+def _first_step(taken: Mapping[str, Any] | None) -> tuple[str, ...]:
+    """Whom the first step of an escalation snapshot tells."""
+    return tuple(taken["steps"][0]["receivers"]) if taken else ()
+
+
 def _is_new(members: Sequence[Routed], incident: Incident) -> bool:
-    """Whether any alert began after a person resolved the incident by hand."""
+    """Whether any alert began after a person resolved the incident by hand.
+
+    One that was not among those it had then is new, whatever a clock that was set back says.
+    """
     resolved = incident.resolved
-    return resolved is None or any(member.alert.since > resolved for member in members)
+    return resolved is None or any(
+        member.alert.since > resolved or member.alert.fingerprint not in incident.alerts
+        for member in members
+    )

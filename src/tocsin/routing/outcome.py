@@ -177,12 +177,11 @@ def _addressed(what: Happening) -> Iterator[str]:
     everybody += first
     if what.tell == "trigger":
         yield from everybody
+    elif what.event in ("reopened", "eased", "unsuppressed") and not incident.suppressed_by:
+        # Silent, because they had been told; whom that message never reached had not.
+        yield from (name for name in everybody if name not in _reached(what))
     elif what.tell == "join":
         yield from (name for name in everybody if name not in heard)
-    elif what.event == "reopened" and incident.state is IncidentState.TRIGGERED:
-        # Silent, because they had been told; whom that message never reached had not.
-        reached = _reached(what)
-        yield from (name for name in everybody if name in heard and name not in reached)
 
 
 def _first_message(
@@ -203,8 +202,8 @@ def _first_message(
 
 
 def _first_step(what: Happening) -> Mapping[str, Any]:
-    """The step that a trigger begins with; who joins is told beside it."""
-    if what.after.policy is None or what.tell == "join":
+    """The step that an escalation begins with; who joins later is told beside it."""
+    if what.after.policy is None or not _begins(what):
         return {"after_s": 0, "receivers": []}
     step: Mapping[str, Any] = what.after.policy["steps"][0]
     return step
@@ -246,8 +245,7 @@ def _notify(what: Happening, receiver: str, action: str, due: datetime) -> NewEf
 def _escalation(policy: RoutingPolicy, what: Happening, now: datetime) -> Iterator[NewEffect]:
     """The timer of the step after the first, whenever an incident is triggered afresh."""
     incident = what.after
-    is_fresh = what.tell == "trigger" or what.event in ("reopened", "eased")
-    if not is_fresh or incident.state is not IncidentState.TRIGGERED or not incident.policy:
+    if not _begins(what) or incident.state is not IncidentState.TRIGGERED or not incident.policy:
         return
     coming = next_step(incident.policy, incident.step)
     if coming is None:
@@ -265,6 +263,11 @@ def _escalation(policy: RoutingPolicy, what: Happening, now: datetime) -> Iterat
         payload={"policy": incident.policy["name"], "round": _round(incident)},
         guard={"state": "triggered", "episode": incident.episode, "step": incident.step},
     )
+
+
+def _begins(what: Happening) -> bool:
+    """Whether people are told as at the beginning, and the escalation runs from its first step."""
+    return what.tell == "trigger" or what.event in ("reopened", "eased", "unsuppressed")
 
 
 def _cancellations(what: Happening) -> tuple[Cancellation, ...]:

@@ -91,6 +91,25 @@ def test_the_first_step_of_another_policy_is_told_beside_the_one_that_runs() -> 
     assert (opened.after.policy, opened.after.receivers) == (PAGE, ("legal",))
 
 
+def test_a_page_that_joins_runs_its_own_policy_where_only_a_ticket_escalated() -> None:
+    world = World()
+    theirs = routed("a", 1, policy="", receivers=("other",))
+    ticket = routed("t", 2, policy="review")
+    assert world.one(theirs, ticket).after.policy == REVIEW
+    ack(world)
+    raised = world.one(theirs, ticket, routed("b", 1))
+    assert (raised.event, raised.tell, raised.after.policy) == ("raised", Tell.TRIGGER, PAGE)
+
+
+def test_what_is_triggered_afresh_is_as_urgent_as_what_fires_by_then() -> None:
+    world = World()
+    world.tick(routed("a", 1), routed("b", 2))
+    ack(world)
+    world.tick(routed("b", 2))
+    expired = world.one(routed("b", 2), minutes=120)
+    assert (expired.event, expired.after.tier, expired.after.policy) == ("ack_expired", 2, None)
+
+
 def test_severity_raised_triggers_again_even_after_an_acknowledgement() -> None:
     world = World()
     world.tick(routed("a", 2))
@@ -276,7 +295,7 @@ def test_an_incident_whose_urgent_alert_is_silenced_goes_on_as_what_is_left() ->
     eased = world.one(muted(routed("a", 1)), routed("b", 2, policy="review"))
     assert (eased.event, eased.tell) == ("eased", Tell.JOIN)
     assert (eased.after.tier, eased.after.policy, eased.after.step) == (2, REVIEW, 1)
-    assert eased.after.receivers == ("slack", "legal")
+    assert Memory.of(eased.after).heard[-1] == "legal"
     assert world.tick(muted(routed("a", 1)), routed("b", 2, policy="review")) == []
     raised = world.one(routed("a", 1), routed("b", 2, policy="review"))
     assert (raised.event, raised.after.tier, raised.after.policy) == ("raised", 1, PAGE)
@@ -344,6 +363,15 @@ def test_what_a_person_resolved_stays_resolved_while_the_same_alerts_fire() -> N
     assert (closed.event, opened.event, opened.after.episode) == ("closed", "opened", 2)
 
 
+def test_a_silent_re_open_tells_those_whom_it_newly_concerns() -> None:
+    world = World()
+    world.tick(routed("a", 2))
+    world.tick()
+    again = world.one(routed("b", 2, receivers=(), policy="review"))
+    assert (again.event, again.tell) == ("reopened", Tell.JOIN)
+    assert Memory.of(again.after).heard == ("slack", "legal")
+
+
 def test_what_a_person_resolved_re_opens_when_it_becomes_more_urgent() -> None:
     world = World()
     world.tick(routed("a", 2))
@@ -353,6 +381,18 @@ def test_what_a_person_resolved_re_opens_when_it_becomes_more_urgent() -> None:
     assert world.tick(routed("a", 2)) == []
     change = world.one(routed("a", 1))
     assert (change.event, change.tell, change.after.tier) == ("reopened", Tell.TRIGGER, 1)
+
+
+def test_a_new_alert_re_opens_what_a_person_resolved_although_the_clock_was_set_back() -> None:
+    world = World()
+    world.tick(routed("a"))
+    done = resolve(world.incident, "ana", "", world.now)
+    assert isinstance(done, IncidentChange)
+    world.apply(done)
+    world.advance(-60)
+    assert world.tick(routed("a")) == []
+    (change,) = world.tick(routed("a"), routed("b", since=world.now))
+    assert (change.event, change.tell) == ("reopened", Tell.TRIGGER)
 
 
 def test_a_new_alert_re_opens_what_a_person_resolved() -> None:
