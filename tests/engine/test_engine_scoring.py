@@ -11,11 +11,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tocsin.domain.clock import from_minute, to_minute
+from tocsin.domain.clock import ManualClock, from_minute, to_minute
+from tocsin.engine import planning
 from tocsin.engine.backtest import backtest
 from tocsin.engine.files import open_source
 from tocsin.engine.rules import compile_desired
 from tocsin.engine.scoring import CHANGED
+from tocsin.engine.settings import STATE_FILE, Settings
 from tocsin.engine.tick import Decided
 from tocsin.spec.desired import load_text
 from tocsin.store.state import StateStore
@@ -170,3 +172,28 @@ def test_a_segment_that_the_whole_hides_is_a_ticket(tmp_path: Path, state: State
     run(quiet, tmp_path / "c.parquet", with_nobody, len(plan))
     assert not with_nobody.alerts()
     with_nobody.close()
+
+
+def test_a_plan_says_what_a_changed_formula_would_have_done(tmp_path: Path) -> None:
+    config = tmp_path / "config"
+    config.mkdir()
+    (config / "all.yaml").write_text(CONFIG)
+    settings, clock = Settings(tmp_path, config_dir=config), ManualClock(NOON)
+    planning.apply(settings, "ann", (), "first", clock)
+    path = calls(tmp_path / "c.parquet", [WELL] * 20 + [SLOW] * 40)
+    kept = StateStore.open(tmp_path / STATE_FILE)
+    run(CONFIG, path, kept, 60)
+    kept.close()
+    # Four seconds are no longer slow: nothing would have been told.
+    (config / "all.yaml").write_text(CONFIG.replace("[[1, 100], [5, 0]]", "[[5, 100], [9, 0]]"))
+    clock.set(NOON + timedelta(hours=1))
+    plan = planning.plan(settings, path, None, clock)
+    (effect,) = plan.health
+    assert effect.before.minutes["warning"] == pytest.approx(37, abs=4)
+    assert "warning" not in effect.after.minutes
+    assert [state for _, state in effect.before.changes] == ["ok", "warning"]
+    assert "warning 3" in str(plan)
+    assert plan.pages is not None
+    (note,) = plan.pages.notes
+    assert note.startswith("HealthScore chat-health, 1 h scored both ways: ok")
+    assert plan.to_json()["health"][0]["name"] == "chat-health"

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+from tocsin.assess.health_effect import HealthEffect
 from tocsin.assess.prospects import Outlook
 from tocsin.domain.clock import Clock, from_minute, to_minute
 from tocsin.domain.errors import Problem, SpecError
@@ -17,6 +18,7 @@ from tocsin.engine.budgets import DAY, outlooks
 from tocsin.engine.counts import CountsFile, bind
 from tocsin.engine.decisions import DecisionLine, Line, lines
 from tocsin.engine.files import CallsFile, open_source
+from tocsin.engine.health_effect import kept_effects, replayed_effects
 from tocsin.engine.rules import compile_desired
 from tocsin.engine.settings import STATE_FILE, Settings
 from tocsin.reports.responses import is_off_hours
@@ -50,6 +52,7 @@ def plan(settings: Settings, history: Path | None, budget: int | None, clock: Cl
     return make_plan(
         in_force(settings), after, replay=replay, budget=budget, found=found,
         outlooks=_outlooks(settings, after, to_minute(clock.now()) // DAY + 1),
+        health=_health(settings, in_force(settings), after, to_minute(clock.now())),
     )  # fmt: skip
 
 
@@ -119,9 +122,11 @@ def replay_over(history: Path) -> PageReplay:
     source = open_source(history)
 
     def replay(before: Desired | None, after: Desired) -> PageDiff:
-        old = [] if before is None else _pages(before, source)
-        state = StateStore.open(":memory:")
+        was, state = StateStore.open(":memory:"), StateStore.open(":memory:")
+        old = [] if before is None else _pages(before, source, was)
         new = _pages(after, source, state)
+        effects = () if before is None else replayed_effects(was, state, before, after, source.span)
+        was.close()
         known_old, known_new = {_identity(p) for p in old}, {_identity(p) for p in new}
         start, stop = source.span
         found = outlooks(after.budgets, state, stop // DAY + 1)
@@ -131,10 +136,13 @@ def replay_over(history: Path) -> PageReplay:
             until=from_minute(stop),
             added=tuple(page for page in new if _identity(page) not in known_old),
             removed=tuple(page for page in old if _identity(page) not in known_new),
-            notes=tuple(
-                f"PageBudget {each.budget} over this history: {prospect}"
-                for each in found
-                for prospect in each.prospects
+            notes=(
+                *(
+                    f"PageBudget {each.budget} over this history: {prospect}"
+                    for each in found
+                    for prospect in each.prospects
+                ),
+                *map(str, effects),
             ),
         )
 
@@ -205,6 +213,19 @@ def _outlooks(settings: Settings, desired: Desired, day: int) -> tuple[Outlook, 
     store = _state(settings)
     try:
         return outlooks(desired.budgets, store, day)
+    finally:
+        store.close()
+
+
+def _health(
+    settings: Settings, before: Desired | None, after: Desired, minute: int
+) -> tuple[HealthEffect, ...]:
+    """What was kept of health scores, by the formulas of both configurations."""
+    if before is None or not _has_state(settings):
+        return ()
+    store = _state(settings)
+    try:
+        return kept_effects(store, before, after, minute)
     finally:
         store.close()
 

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
+from tocsin.assess.health_effect import HealthEffect
 from tocsin.assess.prospects import Outlook
 from tocsin.domain.clock import iso
 from tocsin.domain.errors import Problem
@@ -62,6 +63,7 @@ class Plan:
     """Everything there is to say about replacing `before` by `after` (digests; "" for nothing).
 
     pages: None when no history was replayed. budget: how many pages may be added over the replay.
+    health: what was kept of health scores whose formula changes, scored both ways.
     """
 
     before: str
@@ -73,6 +75,7 @@ class Plan:
     pages: PageDiff | None = None
     budget: int | None = None
     outlooks: tuple[Outlook, ...] = ()
+    health: tuple[HealthEffect, ...] = ()
 
     @property
     def is_applicable(self) -> bool:
@@ -113,6 +116,7 @@ class Plan:
             "pages_note": "" if pages is not None else _NO_PAGES,
             "budget": self.budget,
             "page_budgets": [asdict(outlook) for outlook in self.outlooks],
+            "health": [asdict(effect) for effect in self.health],
             "applicable": self.is_applicable,
             "exit_code": self.exit_code,
         }
@@ -129,11 +133,13 @@ def make_plan(
     budget: int | None = None,
     found: Sequence[Finding] = (),
     outlooks: Sequence[Outlook] = (),
+    health: Sequence[HealthEffect] = (),
 ) -> Plan:
     """Compare `after` with what runs now (None: nothing does), run its tests, lint it, replay both.
 
     found: findings that depend on more than the text, such as on what day it is. outlooks: what
-    page budgets would do, by what was seen until now.
+    page budgets would do, by what was seen until now. health: what changed formulas would have
+    done.
     The replay is skipped when nothing changed or when the plan cannot be applied anyway.
     """
     changes = compare(before.data if before else {}, after.data)
@@ -147,6 +153,7 @@ def make_plan(
         warnings=after.warnings,
         budget=budget,
         outlooks=tuple(outlooks),
+        health=tuple(health),
     )
     if replay is None or not changes or not plan.is_applicable:
         return plan
@@ -160,6 +167,7 @@ def explain_plan(plan: Plan) -> str:
     lines += _section("warnings", [str(warning) for warning in plan.warnings])
     lines += _section("findings", [str(finding) for finding in plan.findings])
     lines += _outlook_lines(plan.outlooks)
+    lines += _section("health scores by both formulas", [str(effect) for effect in plan.health])
     lines += _test_lines(plan.tests)
     lines += _page_lines(plan)
     return "\n".join([*lines, "", _verdict(plan)])
