@@ -10,6 +10,7 @@ from tocsin.assess.detectors import VolumeDropConfig
 from tocsin.assess.gauges.slices import SlicesConfig
 from tocsin.domain.errors import SpecError
 from tocsin.spec.desired import load
+from tocsin.spec.detector_presets import PRESETS
 
 SERVICE = "apiVersion: tocsin/v1\nkind: Service\nmetadata: {name: svc}\nspec: {team: t}\n---\n"
 
@@ -84,3 +85,28 @@ def test_segments_of_a_gauge_are_each_judged_by_the_same_detector(tmp_path: Path
     ):
         with pytest.raises(SpecError, match=words):
             monitor(tmp_path, f"{{service: svc, {spec}}}")
+
+
+@pytest.mark.parametrize("name", sorted(PRESETS))
+def test_every_preset_is_a_detector_and_stands_in_the_guide(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "d.yaml"
+    text = "apiVersion: tocsin/v1\nkind: Detector\nmetadata: {name: d}\nspec: "
+    path.write_text(f"{SERVICE}{text}{{services: '*', preset: {name}, severity: page}}\n")
+    found = load([path])
+    assert found.monitors[0].method.kind == PRESETS[name].spec["use"]
+    assert found.monitors[0].severity == "page"
+    guide = Path(__file__).parents[2] / "docs" / "guides" / "detectors.md"
+    assert f"| `{name}` | {PRESETS[name].about} |" in guide.read_text("utf-8")
+
+
+def test_settings_of_a_preset_are_changed_one_by_one(tmp_path: Path) -> None:
+    preset = "{service: svc, preset: latency-tripled, with: {k: 1.0}}"
+    found = monitor(tmp_path, preset).method
+    assert (found.k, found.over, found.measure) == (1.0, 15, "p95")
+    for wrong, words in (
+        ("preset: latency-trippled", "did you mean 'latency-tripled'"),
+        ("severity: page", "give use: the kind of detector, or a preset"),
+        ("preset: latency-tripled, with: {k: many}", "k"),
+    ):
+        with pytest.raises(SpecError, match=words):
+            monitor(tmp_path, f"{{service: svc, {wrong}}}")

@@ -13,7 +13,7 @@ Bools = npt.NDArray[np.bool_]
 
 HOURS_PER_DAY = 24
 BASELINE_DAYS = 7
-_RECENT = 12  # widest window of `recent`
+_RECENT = 15  # widest window of `recent`
 _HELD = LATE_MINUTES + 1 + _RECENT
 _OPEN_HOURS = 4  # hours that may still be written or wait to be learned
 
@@ -79,13 +79,13 @@ class HistogramHistory:
             oldest[:] = 0
 
     def minutes(self, start: int, stop: int, services: npt.NDArray[np.intp]) -> Counts:
-        """Histograms [len(services), minute, bucket] of single minutes, of the last 28 or so."""
+        """Histograms [len(services), minute, bucket] of single minutes, of the last 31 or so."""
         slots = np.arange(start, stop) % _HELD
         each: Counts = self._minutes[np.ix_(slots, services)].transpose(1, 0, 2).astype(np.int64)
         return each
 
     def recent(self, end: int, width: int, services: npt.NDArray[np.intp]) -> Counts:
-        """Histograms [len(services), bucket] of minutes [end - width, end), width up to 12."""
+        """Histograms [len(services), bucket] of minutes [end - width, end), width up to 15."""
         slots = np.arange(end - width, end) % _HELD
         recent: Counts = self._minutes[np.ix_(slots, services)].sum(axis=0, dtype=np.int64)
         return recent

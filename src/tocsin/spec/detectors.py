@@ -25,6 +25,7 @@ from tocsin.indicators.catalogue import (
 )
 from tocsin.indicators.custom import averaged, of_metric
 from tocsin.indicators.language.faults import ExpressionError
+from tocsin.spec.detector_presets import PRESETS, filled
 from tocsin.spec.explain import suggest
 from tocsin.spec.indicators import CallKind, Named
 from tocsin.spec.segments import SegmentsShape
@@ -38,6 +39,12 @@ def _check_kind(use: str) -> str:
     if use not in DETECTORS:
         raise ValueError(f"there is no detector {use!r} ({suggest(use, DETECTORS)})")
     return use
+
+
+def _check_preset(name: str) -> str:
+    if name and name not in PRESETS:
+        raise ValueError(f"there is no preset {name!r} ({suggest(name, PRESETS)})")
+    return name
 
 
 class UseShape(Shape):
@@ -101,11 +108,17 @@ class DetectorShape(Shape):
 
     service: Annotated[str, Field(description="one service")] = ""
     services: Annotated[OneOrMany, Field(description='several services, or "*" for every one')] = ()
+    preset: Annotated[
+        str, AfterValidator(_check_preset),
+        WithJsonSchema({"type": "string", "enum": sorted(PRESETS)}),
+        Field(description="a detector under a name, of which everything can be changed"),
+    ] = ""  # fmt: skip
     use: Annotated[
         str,
         AfterValidator(_check_kind),
         WithJsonSchema({"type": "string", "enum": sorted(DETECTORS)}),
-    ]
+        Field(description="the kind of detector, unless a preset names one"),
+    ] = ""
     indicator: Annotated[
         UseShape | None, Field(description="what is counted; none for detectors of latency")
     ] = None
@@ -136,8 +149,15 @@ class DetectorShape(Shape):
         default_factory=dict, alias="with"
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _begin_with_preset(cls, given: Any) -> Any:
+        return filled(given) if isinstance(given, Mapping) else given
+
     @model_validator(mode="after")
     def _watches_something(self) -> DetectorShape:
+        if not self.use:
+            raise ValueError("give use: the kind of detector, or a preset")
         if bool(self.service) == bool(self.services):
             raise ValueError('give either service: NAME, services: [NAME, ...] or services: "*"')
         kind = DETECTORS[self.use].config

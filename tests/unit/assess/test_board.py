@@ -150,7 +150,7 @@ def test_silence_is_no_drop() -> None:
 
 def test_settings_that_make_no_sense_are_refused() -> None:
     for wrong in (
-        lambda: StaticThresholdConfig(over=13),
+        lambda: StaticThresholdConfig(over=16),
         lambda: StaticThresholdConfig(measure="share", limit=5.0),
         lambda: StaticThresholdConfig(for_minutes=0),
         lambda: VolumeDropConfig(measure="p95"),

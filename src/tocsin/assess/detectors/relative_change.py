@@ -44,7 +44,7 @@ class RelativeChangeConfig(DistanceConfig):
 class RelativeChange(GaugeDetector):
     """Rings when a value has changed by k times the mean of the trailing seven days.
 
-    What: (x - mean) / mean. With `over: 12` it is a sliding window against the baseline. Unknown
+    What: (x - mean) / mean. With `over: 15` it is a sliding window against the baseline. Unknown
     before half a day of history.
 
     Assumes: a change in per cent matters whatever the noise.

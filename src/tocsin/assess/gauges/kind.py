@@ -17,7 +17,7 @@ Side = Literal["above", "below", "both"]
 
 QUANTILES: Mapping[str, float] = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 MAX_OVER = 60  # minutes that one value may sum up
-MAX_OVER_LATENCY = 12
+MAX_OVER_LATENCY = 15
 MAX_FOR = 60
 _SIGN = {"above": 1.0, "below": -1.0, "both": 0.0}
 
