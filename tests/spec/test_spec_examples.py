@@ -23,6 +23,7 @@ EXAMPLES = sorted(
 )
 SHARED = ROOT / ".." / "shared"
 SECRETS = {
+    "JUDGE_API_KEY": "k" * 20,
     "PAGERDUTY_ROUTING_KEY": "k" * 32,
     "SLACK_TOKEN": "xoxb-1",
     "SLACK": "xoxb-1",

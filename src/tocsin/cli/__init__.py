@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from tocsin.cli import analyse, configure, files, operate, prices
+from tocsin.cli.evaluators import evaluators
 from tocsin.cli.export import export
 from tocsin.cli.figures import figures
 from tocsin.cli.gate import gate
@@ -55,6 +56,7 @@ app.command()(analyse.drift)
 app.command()(why)
 app.command()(figures)
 app.command()(report)
+app.command()(evaluators)
 
 
 def main() -> None:

@@ -9,8 +9,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 from typing import Any
 
 import httpx
@@ -18,6 +17,7 @@ import httpx
 from tocsin.delivery.message import truncate
 from tocsin.delivery.outcome import Ambiguous, Rejected, Retry
 from tocsin.domain.secret import Secret, scrub
+from tocsin.net.patience import retry_after
 
 TIMEOUT = httpx.Timeout(8.0, connect=5.0)
 USER_AGENT = "Tocsin/0.1"
@@ -135,28 +135,7 @@ def refusal(
     return Rejected(reason)
 
 
-def retry_after(response: httpx.Response, at: datetime) -> timedelta | None:
-    """What the Retry-After header asks for (RFC 9110, seconds or a date); never negative."""
-    text = response.headers.get("retry-after", "").strip()
-    if not text:
-        return None
-    if text.isdecimal():
-        return timedelta(seconds=min(int(text), 7 * 86_400))
-    until = _date(text)
-    # Measured on the receiver's own clock if it shows it, so that a skew does not matter.
-    now = _date(response.headers.get("date", "")) or at
-    return max(until - now, timedelta(0)) if until is not None else None
-
-
 # --- private -----------------------------------------------------------------------------------
-
-
-def _date(text: str) -> datetime | None:
-    try:
-        found = parsedate_to_datetime(text)
-    except ValueError:
-        return None
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def _quote(response: httpx.Response, secrets: Iterable[Secret | None]) -> str:

@@ -52,13 +52,12 @@ from tocsin.engine.house import House
 from tocsin.engine.settings import Settings
 from tocsin.intake.intake import Intake
 from tocsin.spec.desired import Desired, load
+from tocsin.web.bound import http_server, listen
 from tocsin.web.live import LiveDesk
 from tocsin.web.server import (
     Secrets,
     Stores,
     courier_for,
-    http_server,
-    listen,
     open_stores,
     running,
     web_app,

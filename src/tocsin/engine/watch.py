@@ -3,8 +3,8 @@
 Looked at twice a minute: a page that its receiver never took (the fallback was paged already),
 effects that should have been tried more than two minutes ago, minutes that nobody has judged,
 alerts of other monitors that could not be read, times at which nobody is on call, receivers that
-a test page did not reach, and a ledger that is not what was written. Each raises an alert of the
-service `tocsin`, which is classified and routed like any other.
+a test page did not reach, judges that judge nothing, and a ledger that is not what was written.
+Each raises an alert of the service `tocsin`, which is classified and routed like any other.
 
 Whoever is dead cannot say so. While all is well, an address outside is asked every minute
 (healthchecks.io, Dead Man's Snitch, a heartbeat of the pager); when that stops, *it* alarms.
@@ -13,7 +13,7 @@ Whoever is dead cannot say so. While all is well, an address outside is asked ev
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -25,6 +25,7 @@ from tocsin.domain.clock import from_minute
 from tocsin.domain.findings import Alert, AlertState, EffectState, fingerprint
 from tocsin.domain.secret import Secret
 from tocsin.engine.drill import Drills
+from tocsin.engine.evaluators import EvaluatorStatus
 from tocsin.engine.holding import hold
 from tocsin.engine.house import House
 from tocsin.store import inbox
@@ -40,6 +41,7 @@ INTERVAL = timedelta(seconds=30)
 BETWEEN_PINGS = timedelta(minutes=1)
 OVERDUE = timedelta(minutes=2)
 UNJUDGED = timedelta(minutes=5)
+UNJUDGING = timedelta(minutes=15)
 # A receiver that is not called again in this time is taken to be mended; if not, it shows.
 REMEMBERED = timedelta(hours=2)
 # How long before nobody is on call somebody is told, to find a stand-in by day.
@@ -64,7 +66,7 @@ class Watch:
     """Looks after one house.
 
     ping_url: what is asked while all is well; None is nothing. ledger: where the ledger was found
-    broken, see `engine.notary`.
+    broken, see `engine.notary`. evaluators: how the judges of Tocsin's own are doing.
     """
 
     def __init__(
@@ -72,10 +74,12 @@ class Watch:
         house: House,
         ping_url: Secret | None = None,
         ledger: Callable[[], ChainBreak | None] = lambda: None,
+        evaluators: Callable[[], Sequence[EvaluatorStatus]] = tuple,
     ) -> None:
         self._house = house
         self._ping_url = ping_url
         self._ledger = ledger
+        self._evaluators = evaluators
         self._drills = Drills(
             house.state, lambda: house.rules.policy, lambda: house.conductor.deciding()
         )
@@ -102,7 +106,7 @@ class Watch:
         if broken := self._ledger():
             what = f"the audit trail was changed by a hand of its own: {broken}"
             found.append(Trouble("ledger/broken", "ledger_broken", what))
-        return [*found, *self._unreadable(now)]
+        return [*found, *self._unreadable(now), *self._unjudging(now)]
 
     def look(self) -> list[Trouble]:
         """Raise and end alerts so that they say what is wrong now. Blocks."""
@@ -150,6 +154,19 @@ class Watch:
                 await asyncio.wait_for(stop.wait(), INTERVAL.total_seconds())
             except TimeoutError:
                 continue
+
+    def _unjudging(self, now: datetime) -> list[Trouble]:
+        """Judges that have not judged for a while: what they promise is unknown meanwhile."""
+        return [
+            Trouble(
+                f"evaluator/{one.name}",
+                "evaluator_failing",
+                f"the evaluator {one.name} has not judged for {UNJUDGING}: {one.reason}",
+                severity="ticket",
+            )
+            for one in self._evaluators()
+            if one.state == "failing" and one.since is not None and now - one.since > UNJUDGING
+        ]
 
     def _gaps(self, now: datetime) -> list[Trouble]:
         """Times at which an escalation would call nobody, while somebody can still step in."""

@@ -13,17 +13,20 @@ import httpx
 
 from tocsin.intake.source import Unreadable
 from tocsin.net.guard import Refused, pin_target
+from tocsin.net.patience import retry_after
 
 _PATIENCE = timedelta(seconds=30)
 
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """An answer. status: of HTTP; 304 has no body. etag: to be sent with the next request."""
+    """An answer. status: of HTTP; 304 has no body. etag: to be sent with the next request. after:
+    how long whoever answered wants to be left alone, where it says so."""
 
     status: int
     body: bytes = b""
     etag: str = ""
+    after: timedelta | None = None
 
     def json(self) -> Any:
         """The body as JSON. Raises Unreadable."""
@@ -103,7 +106,8 @@ class Asker:
                 body += piece
                 if len(body) > self._most_bytes:
                     raise Unreadable(f"the answer is larger than {self._most_bytes} bytes")
-            return Answered(response.status_code, bytes(body), response.headers.get("etag", ""))
+            etag = response.headers.get("etag", "")
+            return Answered(response.status_code, bytes(body), etag, retry_after(response))
 
 
 def check_url(name: str, url: str) -> None:

@@ -60,11 +60,14 @@ class Evaluator(Protocol):
     """Judges answers, several at once.
 
     Config: the frozen dataclass it is built from. carriage: the fields of it that say how the judge
-    is reached and not how it judges; a change of any other one is another judge. asks: whether it
-    asks somebody else, which takes time and may cost money.
+    is reached and not how it judges; a change of any other one is another judge, and so is one of
+    `edition`, which counts how often this code changed what it says. asks: whether it asks somebody
+    else, which takes time and may cost money. `spec` gives a class that has it `priced(config,
+    find)` a way to look up prices.
     """
 
     Config: ClassVar[type[Any]]
+    edition: ClassVar[int]
     carriage: ClassVar[frozenset[str]]
     asks: ClassVar[bool]
 
@@ -86,6 +89,7 @@ class Evaluator(Protocol):
 class OnItsOwn:
     """What evaluators have in common that ask nobody: they cost nothing and keep nothing open."""
 
+    edition: ClassVar[int] = 1
     carriage: ClassVar[frozenset[str]] = frozenset()
     asks: ClassVar[bool] = False
 

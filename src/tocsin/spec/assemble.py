@@ -6,7 +6,7 @@ nothing is left out.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from tocsin.assess.gauges.kind import GaugeConfig
 from tocsin.assess.monitor import DetectorConfig, Monitor
@@ -20,9 +20,11 @@ from tocsin.spec.breaches import BreachMonitorShape
 from tocsin.spec.budgeting import budget_rules
 from tocsin.spec.detectors import DetectorShape
 from tocsin.spec.documents import OPENSLO, Document
+from tocsin.spec.evaluators import EvaluatorShape
 from tocsin.spec.gates import ON_DEMAND
 from tocsin.spec.health_scores import health_scores
 from tocsin.spec.indicators import Named, resolver
+from tocsin.spec.judging import ConfiguredEvaluator, by_version
 from tocsin.spec.plugins import Secrets
 from tocsin.spec.prices import prices_of
 from tocsin.spec.receivers import Receiver, ReceiverShape
@@ -70,16 +72,17 @@ def monitors(assembly: Assembly, known: Mapping[str, Service]) -> tuple[Monitor,
         service = known.get(document.spec.service)
         if service is not None:
             metadata = document.metadata
-            built.append(
-                document.spec.build(
-                    document.name, metadata.display_name, service, dict(metadata.labels)
-                )
+            quality = document.spec.build(
+                document.name, metadata.display_name, service, dict(metadata.labels)
             )
+            built += [quality] if quality is not None else []
     for document in assembly.of("BreachMonitor"):
         built += _breaches(assembly, document, known, named)
     built += list(budget_rules(assembly, built))
     built += list(health_scores(assembly, known, built, named))
-    return tuple(built)
+    runs = {d.name: d.spec.run for d in assembly.of("Evaluator")}
+    names = {name: run.series(name) for name, run in runs.items() if run is not None}
+    return tuple(by_version(one, names) for one in built) if names else tuple(built)
 
 
 def retention(assembly: Assembly) -> Retention | None:
@@ -113,6 +116,29 @@ def sources(
             Service(spec.service, spec.service) if spec.service else None
         )
         built, problems = spec.build(document.name, service, document.located, secrets)
+        assembly.problems += problems
+        if built is not None:
+            found[document.name] = built
+    return found
+
+
+def evaluators(
+    assembly: Assembly,
+    known: Mapping[str, Service],
+    secrets: Secrets | None,
+    prices: Sequence[Price],
+) -> dict[str, ConfiguredEvaluator]:
+    """Every judge of Tocsin's own by name, with its secrets if there is a way to resolve them."""
+    found = {}
+    for document in assembly.of("Evaluator"):
+        spec: EvaluatorShape = document.spec
+        service = known.get(spec.service)
+        if spec.run is None or service is None:
+            continue
+        built, problems = spec.run.build(
+            document.name, document.metadata.display_name, spec.kind, spec.description, service,
+            document.located, secrets, prices,
+        )  # fmt: skip
         assembly.problems += problems
         if built is not None:
             found[document.name] = built

@@ -19,6 +19,7 @@ from tocsin.spec.assembly import Assembly
 from tocsin.spec.budgeted import page_budgets
 from tocsin.spec.diff import Key
 from tocsin.spec.documents import Decoded, Document, decode, unlisted
+from tocsin.spec.judging import ConfiguredEvaluator
 from tocsin.spec.openslo.upgrade import modern
 from tocsin.spec.plugins import Secrets
 from tocsin.spec.receivers import Receiver
@@ -53,6 +54,7 @@ class Desired:
     digest: str
     warnings: tuple[Problem, ...] = ()
     sources: Mapping[str, ConfiguredSource] = field(default_factory=dict)
+    evaluators: Mapping[str, ConfiguredEvaluator] = field(default_factory=dict)
     webhooks: Mapping[str, ConfiguredWebhook] = field(default_factory=dict)
     redactions: Redactions = BUILT_IN
     retention: Retention | None = None
@@ -160,6 +162,7 @@ def _desired(
     routing = assemble.routing(assembly, known, types)
     redactions = assemble.redactions(assembly, known, secrets)
     prices = assemble.prices(assembly)
+    evaluators = assemble.evaluators(assembly, known, secrets, prices)
     problems += assembly.problems
     if problems:
         raise SpecError(sorted(set(problems), key=lambda p: (p.file, p.line, p.path, p.message)))
@@ -175,6 +178,7 @@ def _desired(
         digest=hashlib.sha256(text.encode()).hexdigest(),
         warnings=tuple(sorted(set(warnings), key=lambda p: (p.file, p.line, p.path))),
         sources=sources,
+        evaluators=evaluators,
         webhooks=webhooks,
         redactions=redactions,
         retention=retention,

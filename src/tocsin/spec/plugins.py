@@ -21,7 +21,7 @@ from pydantic import TypeAdapter, ValidationError, WithJsonSchema
 from tocsin.domain.errors import Problem, TocsinError
 from tocsin.domain.secret import Secret
 from tocsin.spec.shape import fit_model, model_of, values_of
-from tocsin.spec.yaml import Located
+from tocsin.spec.yaml import Located, Place
 
 Secrets = Callable[[str], str | None]
 
@@ -61,19 +61,21 @@ def fit_settings(
     settings: Mapping[str, Any],
     located: Located,
     secrets: Secrets | None,
+    place: Place = ("spec",),
 ) -> tuple[Any, list[Problem]]:
     """`settings` of a document as an instance of `config`, or all that is wrong with them.
 
     secrets: resolves references; without it, settings that hold one are checked and not built.
+    place: where they stand.
     """
     hints = typing.get_type_hints(config, include_extras=True)
     known = {item.name for item in dataclasses.fields(config) if item.init}
     references = {k: v for k, v in settings.items() if k in known and is_reference(v)}
-    problems = _inline(hints, settings, references, located)
-    inline = {problem.path for problem in problems}
+    inline = _inline(hints, settings, references)
+    problems = [located.problem((*place, name), *said) for name, said in inline.items()]
     instead: dict[str, Any] = dict.fromkeys(references, SecretReference)
-    instead |= {k: Any for k in known & set(settings) if f"spec.{k}" in inline}
-    model, faults = fit_model(model_of(config, instead), dict(settings), located, ("spec",))
+    instead |= {k: Any for k in known & set(settings) if k in inline}
+    model, faults = fit_model(model_of(config, instead), dict(settings), located, place)
     problems += faults
     if model is None or problems or (references and secrets is None):
         return None, problems
@@ -82,13 +84,13 @@ def fit_settings(
         try:
             values[name] = _resolved(hints[name], reference, secrets or _no_secret)
         except ValueError as error:
-            problems.append(located.problem(("spec", name), *error.args))
+            problems.append(located.problem((*place, name), *error.args))
     if problems:
         return None, problems
     try:
         return config(**values), []
     except (ValueError, TocsinError) as error:
-        return None, [located.problem(("spec",), str(error))]
+        return None, [located.problem(place, str(error))]
 
 
 # --------------------------------------------------------------------------------------------
@@ -108,13 +110,10 @@ def is_reference(value: Any) -> bool:
 
 
 def _inline(
-    hints: Mapping[str, Any],
-    settings: Mapping[str, Any],
-    references: Mapping[str, Any],
-    located: Located,
-) -> list[Problem]:
-    """Credentials that stand in the text. Their values are never repeated."""
-    problems = []
+    hints: Mapping[str, Any], settings: Mapping[str, Any], references: Mapping[str, Any]
+) -> dict[str, tuple[str, str]]:
+    """Credentials that stand in the text: setting -> message and fix, which never repeat them."""
+    problems = {}
     for name, value in settings.items():
         if value is None or not _mentions_secret(hints.get(name)):
             continue
@@ -122,8 +121,7 @@ def _inline(
         if text is None or (isinstance(text, str) and _allows_text(hints[name])):
             continue
         message = f"{name} is a secret and must not stand in the configuration"
-        fix = f"write {name}: {{secret: NAME}} and keep the value outside"
-        problems.append(located.problem(("spec", name), message, fix))
+        problems[name] = message, f"write {name}: {{secret: NAME}} and keep the value outside"
     return problems
 
 

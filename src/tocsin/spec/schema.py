@@ -8,6 +8,7 @@ from typing import Any
 
 from tocsin.assess.detectors import DETECTORS
 from tocsin.delivery.channels import CHANNELS
+from tocsin.intake.evaluators import EVALUATORS
 from tocsin.intake.sources import SOURCES
 from tocsin.intake.webhooks import WEBHOOKS
 from tocsin.spec.detectors import settings_schemas
@@ -31,6 +32,9 @@ def document_schema(kind: Kind) -> Schema:
         spec = _typed_spec(spec, definitions, "source", SOURCES)
     if kind.name == "Webhook":
         spec = _typed_spec(spec, definitions, "webhook", WEBHOOKS)
+    if kind.name == "Evaluator":
+        run = f"{prefix}.RunShape"
+        definitions[run] = _typed_spec(definitions[run], definitions, "evaluator", EVALUATORS)
     if kind.tolerant:
         _allow_unknown(spec)
         for definition in definitions.values():
@@ -182,6 +186,7 @@ def _plugin_settings(kind: Kind) -> Iterator[tuple[str, Schema]]:
         "Receiver": CHANNELS,
         "Source": SOURCES,
         "Webhook": WEBHOOKS,
+        "Evaluator": EVALUATORS,
     }
     for name, plugin in typed.get(kind.name, {}).items():
         settings = settings_schema(plugin.Config)

@@ -329,4 +329,39 @@ kept_file = sa.Table(
     sa.Column("name", sa.Text, primary_key=True),
     sa.Column("sha256", sa.Text, nullable=False),
     sa.Column("body", sa.LargeBinary, nullable=False),
+# Calls that an evaluator of Tocsin's own chose and has not finished; see `store.judging`. due: when
+# it is tried next. reserved_usd: set aside for a request under way. outcome: the verdict, from when
+# there is one until its scores are durable.
+evaluation = sa.Table(
+    "evaluation",
+    METADATA,
+    sa.Column("series", sa.Text, primary_key=True),
+    sa.Column("trace_id", sa.Text, primary_key=True),
+    sa.Column("span_id", sa.Text, primary_key=True),
+    sa.Column("evaluator", sa.Text, nullable=False),
+    sa.Column("at", sa.BigInteger, nullable=False),
+    sa.Column("chosen", sa.BigInteger, nullable=False),
+    sa.Column("due", sa.BigInteger, nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("propensity", sa.Float, nullable=False),
+    sa.Column("reserved_usd", sa.Float, nullable=False),
+    sa.Column("outcome", sa.JSON),
+    sa.Column("reason", sa.Text, nullable=False),
+)
+sa.Index("ix_evaluation_due", evaluation.c.evaluator, evaluation.c.due)
+
+# What an evaluator did on a day (UTC, counted since 1970). asked: requests, repeated ones included.
+# unpriced: those whose cost nobody knows; usd: of the others, and what is set aside.
+evaluator_day = sa.Table(
+    "evaluator_day",
+    METADATA,
+    sa.Column("evaluator", sa.Text, primary_key=True),
+    sa.Column("day", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("candidates", sa.Integer, nullable=False),
+    sa.Column("chosen", sa.Integer, nullable=False),
+    sa.Column("judged", sa.Integer, nullable=False),
+    sa.Column("failed", sa.Integer, nullable=False),
+    sa.Column("asked", sa.Integer, nullable=False),
+    sa.Column("unpriced", sa.Integer, nullable=False),
+    sa.Column("usd", sa.Float, nullable=False),
 )

@@ -22,6 +22,7 @@ from tocsin.engine.reporting.making import make
 from tocsin.engine.settings import STATE_FILE, Settings
 from tocsin.engine.status_pages import StatusPages
 from tocsin.web.as_of import as_of_view, recount_view
+from tocsin.web.evaluators import kept, resources
 from tocsin.web.live import LiveDesk
 from tocsin.web.report_asking import ordered
 from tocsin.web.reports import evidence_of
@@ -82,6 +83,14 @@ def verdict(settings: Settings, gate: str, candidate: str, baseline: str) -> dic
         raise StoreError("a gate is judged by a running server (--url) or over a file (--from)")
     arms = {"candidate": candidate, "baseline": baseline}
     return _asked(settings, f"/api/v1/gates/{quote(gate, safe='')}/verdict", arms)
+
+
+def evaluators(settings: Settings, clock: Clock) -> list[dict[str, Any]]:
+    """Every evaluator as the API has it. StoreError as `objectives`."""
+    if settings.url:
+        return _items(settings, "/api/v1/evaluators", {})
+    with _opened(settings, clock) as house:
+        return [_plain(one) for one in resources(house, kept(house))]
 
 
 def status_page(settings: Settings, clock: Clock, name: str) -> dict[str, bytes]:

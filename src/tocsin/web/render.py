@@ -39,6 +39,7 @@ NAVIGATION: tuple[tuple[str, str], ...] = (
     ("/incidents", "Incidents"),
     ("/experiments", "Experiments"),
     ("/reports", "Reports"),
+    ("/evaluators", "Evaluators"),
     ("/status-pages", "Status pages"),
     ("/oncall", "On call"),
     ("/figures", "Figures"),

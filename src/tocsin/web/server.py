@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-import signal
-import socket
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -15,7 +13,6 @@ from random import Random
 
 import httpx
 import structlog
-import uvicorn
 from starlette.requests import Request
 from starlette.types import ASGIApp
 
@@ -31,8 +28,10 @@ from tocsin.engine.afterwards import Afterwards
 from tocsin.engine.answers import Answers
 from tocsin.engine.conductor import Conductor
 from tocsin.engine.definitions import Definitions
+from tocsin.engine.evaluating import EvaluatorRunner
 from tocsin.engine.experiments import Experiments
 from tocsin.engine.house import House
+from tocsin.engine.labelling import Labelling
 from tocsin.engine.listening import Listening
 from tocsin.engine.notary import Notary
 from tocsin.engine.outside import KeepChanges, Outside
@@ -71,9 +70,10 @@ from tocsin.web import (
 from tocsin.web.alert_doors import ALONE_S, HOOKS, SHARED_S, AlertDoors, keeps_changes
 from tocsin.web.app import create_app
 from tocsin.web.auth import AuthPolicy, hash_token
+from tocsin.web.bound import http_server, listen
 from tocsin.web.callbacks import PATH
-from tocsin.web.connection import MOST_CONNECTIONS, BoundedConnection
 from tocsin.web.doors import open_doors
+from tocsin.web.evaluators import EvaluatorDesk
 from tocsin.web.experiments import ExperimentPages
 from tocsin.web.health_pages import HealthPages
 from tocsin.web.live import LiveDesk
@@ -243,12 +243,14 @@ def web_app(
     sink_app: ASGIApp | None = None,
     alerts: AlertDoors | None = None,
     answers: Answers | None = None,
+    evaluators: EvaluatorRunner | None = None,
 ) -> ASGIApp:
     """Every page and endpoint of one process."""
     experiments = Experiments(house)
     shown = desk or LiveDesk(house, sources=sources.statuses if sources else tuple)
     status = StatusPages(house, shown.blind)
     shelf = Shelf(house)
+    judged = EvaluatorDesk(house, Labelling(house, intake), evaluators)
     return create_app(
         shown,
         definer=Definitions(house) if desk is None else None,
@@ -261,6 +263,7 @@ def web_app(
             as_of.routes(house),
             quality.routes(house),
             reports.routes(house, shelf),
+            judged.routes(),
             ledger_export.routes(house),
             dependencies.routes(house),
             exports.routes(house.telemetry, house.clock),
@@ -272,6 +275,7 @@ def web_app(
             HealthPages(house).routes,
             StatusRoutes(status).routes,
             ReportPages(house, shelf).routes,
+            judged.pages,
         ],
         answers=answers,
         metrics=Exposition(house, shown.blind).routes(),
@@ -289,55 +293,6 @@ def auth_policy(settings: Settings) -> AuthPolicy:
         public_url=settings.public_url,
         open_paths=(PATH, HOOKS, PUBLIC),
     )  # fmt: skip
-
-
-class _Server(uvicorn.Server):
-    """Ends by returning when asked to stop.
-
-    uvicorn raises SIGTERM once more after its last request, which would end the process before the
-    stores are closed.
-    """
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        with super().capture_signals():
-            yield
-            self._captured_signals[:] = [s for s in self._captured_signals if s != signal.SIGTERM]
-
-
-def http_server(app: ASGIApp, settings: Settings) -> uvicorn.Server:
-    """A server that is not listening yet."""
-    return _Server(
-        uvicorn.Config(
-            app,
-            host=settings.host,
-            port=settings.port,
-            log_config=None,
-            access_log=False,
-            lifespan="off",
-            http=BoundedConnection,
-            ws="none",
-            limit_concurrency=MOST_CONNECTIONS,
-            timeout_graceful_shutdown=5,
-        )
-    )
-
-
-def listen(settings: Settings) -> socket.socket:
-    """Bind the address now, so that a taken port is an error before anything else happens."""
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    bound = socket.socket(family, socket.SOCK_STREAM)
-    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        bound.bind((settings.host, settings.port))
-        bound.listen()  # bound alone, another process that loads as well could take it
-    except OSError as error:
-        bound.close()
-        raise StoreError(
-            f"cannot listen on {settings.host}:{settings.port}: {error.strerror}; "
-            "choose another --port, or stop what listens there"
-        ) from None
-    return bound
 
 
 async def serve(settings: Settings, clock: Clock, rng: Random) -> None:
@@ -373,6 +328,10 @@ async def serve(settings: Settings, clock: Clock, rng: Random) -> None:
             intake, stores.state, stores.telemetry, clock, listening,
             lambda: house.conductor.conducts,
         )  # fmt: skip
+        evaluators = EvaluatorRunner(
+            intake, stores.state, stores.telemetry, clock, rng,
+            lambda: house.desired.evaluators, lambda: house.conductor.conducts,
+        )  # fmt: skip
         alerts = AlertDoors(outside, every_s=SHARED_S if settings.state_url else ALONE_S)
         doorway = Doorway(outside, alerts, listening, keeps_changes(intake))
         auth = auth_policy(settings)
@@ -382,9 +341,12 @@ async def serve(settings: Settings, clock: Clock, rng: Random) -> None:
             http_client() as http,
             open_doors(settings, intake, admit) as doors,
             served_store(settings, stores.telemetry),
-            running(house, http, settings, rng, resolve, sources, doorway, answers),
+            running(house, http, settings, rng, resolve, sources, doorway, answers, evaluators),
         ):
-            app = web_app(house, intake, settings, sources=sources, alerts=alerts, answers=answers)
+            app = web_app(
+                house, intake, settings, sources=sources, alerts=alerts, answers=answers,
+                evaluators=evaluators,
+            )  # fmt: skip
             server = http_server(app, settings)
             log.info(
                 "serving", url=settings.base_url, services=len(desired.services),
@@ -421,6 +383,7 @@ async def running(
     sources: SourceRunner | None = None,
     doorway: Doorway | None = None,
     answers: Answers | None = None,
+    evaluators: EvaluatorRunner | None = None,
 ) -> AsyncIterator[Sequence[asyncio.Task[None]]]:
     """The heartbeat, the courier, the sources and the inbox of a house, while the block lasts."""
     stop = asyncio.Event()
@@ -449,8 +412,11 @@ async def running(
         notary = Notary(house.state, house.clock, key)
         tasks.append(asyncio.create_task(notary.run(stop), name="notary"))
         ping_url = Secret(settings.deadman_url) if settings.deadman_url else None
-        watch = Watch(house, ping_url, lambda: notary.broken)
+        judging = evaluators.statuses if evaluators is not None else tuple
+        watch = Watch(house, ping_url, lambda: notary.broken, judging)
         tasks.append(asyncio.create_task(watch.run(http, stop, courier.wake), name="watch"))
+    if evaluators is not None:
+        tasks.append(asyncio.create_task(evaluators.run(stop), name="evaluators"))
     if sources is not None:
         sources.use(house.desired.sources)
         tasks.append(asyncio.create_task(sources.run(stop), name="sources"))

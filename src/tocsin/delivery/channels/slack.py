@@ -24,12 +24,13 @@ import httpx
 
 from tocsin.delivery.answers import Answer, Hear
 from tocsin.delivery.figure import Figure, png
-from tocsin.delivery.http import refusal, request, retry_after
+from tocsin.delivery.http import refusal, request
 from tocsin.delivery.message import Message
 from tocsin.delivery.outcome import Ambiguous, Delivered, Outcome, Rejected, Retry
 from tocsin.delivery.slack_blocks import answers_of, blocks_of, button_value, escape, headline
 from tocsin.delivery.socket_mode import hold
 from tocsin.domain.secret import Secret, scrub, secret
+from tocsin.net.patience import retry_after
 from tocsin.net.proof import check_hmac, check_time, keys
 
 EVENT_TYPE = "tocsin_effect"

@@ -141,7 +141,8 @@
 
   const prepare = () => document.querySelectorAll(".plotted:not([tabindex])").forEach(enhance);
 
-  // --- Keys: / to the search field, g then a letter to a page (the letters are in data-key).
+  // --- Keys: / to the search field, g then a letter to a page (the letters are in data-key), and
+  // what a page itself offers by one key (data-press).
   let pending = false;
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches("input, select, textarea")) return;
@@ -153,6 +154,7 @@
       pending = false;
     } else {
       pending = event.key === "g";
+      if (!pending) document.querySelector(`[data-press="${CSS.escape(event.key)}"]`)?.click();
     }
   });
 
