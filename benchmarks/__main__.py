@@ -18,6 +18,7 @@ from benchmarks import (
     alerts,
     detectors,
     drift,
+    evaluators,
     gates,
     growth,
     ingest,
@@ -47,6 +48,7 @@ BENCHMARKS = {
     "rootcause": rootcause.run,
     "drift": drift.run,
     "slo": slo.run,
+    "evaluators": evaluators.run,
 }
 RESULTS = Path(__file__).with_name("results")
 

@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 from judge_build import NOW, Judge, asking, document, judge, telemetry, works
 
+from tocsin.engine.watch import Watch
 from tocsin.store.telemetry import Telemetry
 
 
@@ -154,6 +155,22 @@ def test_a_wrong_key_is_unknown_until_it_is_mended_and_nothing_is_lost(
         assert len(llm.asked) == 0, "nobody asks thirty times with a wrong key"
         status = shop.judge(6)
         assert (status.state, status.today.judged) == ("judging", 30)
+
+
+def test_a_judge_that_does_not_judge_for_long_is_told(shop_store: Telemetry, llm: Judge) -> None:
+    with works(shop_store, document(asking(llm))) as shop:
+        watch = Watch(shop.house, evaluators=shop.runner.statuses)
+        shop.calls(["One"])
+        llm.faults = [(403, {})] * 9
+        shop.judge()
+        assert not [one for one in watch.troubles() if one.signal == "evaluator_failing"]
+        shop.judge(20, rounds=4)
+        (told,) = [one for one in watch.troubles() if one.signal == "evaluator_failing"]
+        assert (told.name, told.severity) == ("evaluator/faithful", "ticket")
+        assert "HTTP 403" in told.reason
+        llm.faults = []
+        shop.judge(6)
+        assert not [one for one in watch.troubles() if one.signal == "evaluator_failing"]
 
 
 def test_the_budget_holds_and_what_waits_is_judged_tomorrow(

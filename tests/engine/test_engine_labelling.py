@@ -110,8 +110,8 @@ def test_a_label_is_offered_once_recorded_with_who_gave_it_and_weighed_by_its_ch
         assert (queue.judged, queue.labelled) == (180, 0)
         worth = {o.verdict.span_id: o.verdict.worth for o in offers}
         assert all(worth[s] == 1.0 for s in worth if s in spans["bad"] + spans["half"])
-        assert all(worth[s] == 0.2 for s in worth if s in spans["sure"])
-        assert queue.offered == pytest.approx(120 + 12, abs=15)
+        assert all(worth[s] == 0.5 for s in worth if s in spans["sure"])
+        assert queue.offered == pytest.approx(120 + 30, abs=15)
         assert offers[0].answer.context[0].text == "The red fox runs."
         assert len({o.verdict.label for o in offers[:10]}) == 2, "in an even order, not by verdict"
         for offer in offers:
@@ -127,7 +127,7 @@ def test_a_label_is_offered_once_recorded_with_who_gave_it_and_weighed_by_its_ch
         assert {e.actor for e in told} == {"web:ann"}
         chances = shop.scores("faithful.human.propensity")
         shop.store.flush()
-        assert {round(v, 6) for v, _ in chances.values()} <= {0.2, 1.0}
+        assert {round(v, 6) for v, _ in chances.values()} <= {0.5, 1.0}
         left, _ = desk.queue("faithful", 10)
         assert left.labelled == len(offers)
         shop.clock.advance(timedelta(minutes=6))

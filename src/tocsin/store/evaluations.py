@@ -22,7 +22,9 @@ from tocsin.store.clickhouse import DATABASE, ClickHouse
 from tocsin.store.expressions import Compiler
 from tocsin.store.scores import holds, micros
 
-LEAST_WORTH = 0.2  # the probability with which the surest pass is offered to people
+# The probability with which the surest pass is offered to people. Lower gains little with a good
+# judge and loses much with a weak one, which passes many a bad answer for sure; see the benchmark.
+LEAST_WORTH = 0.5
 _MOST_BESIDE = 40  # spans of one trace that are looked at for documents and vectors
 _MOST_PASSAGES = 50
 _BEFORE = timedelta(days=1)

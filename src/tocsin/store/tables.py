@@ -329,6 +329,8 @@ kept_file = sa.Table(
     sa.Column("name", sa.Text, primary_key=True),
     sa.Column("sha256", sa.Text, nullable=False),
     sa.Column("body", sa.LargeBinary, nullable=False),
+)
+
 # Calls that an evaluator of Tocsin's own chose and has not finished; see `store.judging`. due: when
 # it is tried next. reserved_usd: set aside for a request under way. outcome: the verdict, from when
 # there is one until its scores are durable.

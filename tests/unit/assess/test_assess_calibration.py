@@ -38,7 +38,7 @@ def test_doubtful_answers_may_be_labelled_more_often_when_that_is_recorded(label
         judged = rng.random(good.size) < chance
         good, score, chance = good[judged], score[judged], chance[judged]
         passes = score >= 0.5
-        worth = np.where(passes, np.maximum(0.2, 1 - 2 * np.abs(score - 0.5)), 1.0)
+        worth = np.where(passes, np.maximum(0.5, 1 - 2 * np.abs(score - 0.5)), 1.0)
         queue = np.flatnonzero(rng.random(good.size) < worth)
         mine = np.zeros(good.size, bool)
         mine[rng.permutation(queue)[:labels]] = True
