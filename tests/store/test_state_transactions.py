@@ -233,7 +233,10 @@ def test_members_move_from_the_body_of_an_incident_into_rows(backend: str, tmp_p
             body["alerts"] = ["a", "b", "c"]
             body["evidence"] = {"memory": {"decided": {"a": [1, "page", ""], "c": [2, "", "x"]}}}
             connection.execute(sa.update(tables.incident).values(body=body))
-            for name in ("incident_member", "ledger_subject"):
+            for name in (
+                "incident_member", "ledger_subject", "kept_file", "kept_report", "evaluation",
+                "evaluator_day",
+            ):  # fmt: skip
                 connection.execute(sa.text(f"DROP TABLE {name}"))
             connection.execute(sa.text("UPDATE alembic_version SET version_num = '0010'"))
         database.close()
