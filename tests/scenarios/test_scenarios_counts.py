@@ -7,11 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pytest
 from world import CONFIG, FOREVER, LATENESS, T0, ZERO, Phase, rows, table, traffic
 
 from tocsin.assess.window import Window
 from tocsin.domain.calls import ERROR_CLASSES
 from tocsin.domain.clock import ManualClock
+from tocsin.domain.errors import StoreError
 from tocsin.domain.series import Ratio, SeriesId
 from tocsin.engine.decisions import lines
 from tocsin.engine.feed import Feed
@@ -127,6 +129,29 @@ def test_a_minute_is_judged_after_its_lateness_and_not_before(tmp_path: Path) ->
         ]
         late = house.catch_up(T0 + timedelta(minutes=4, seconds=30))
         assert [d.now for d in late] == [T0 + timedelta(minutes=m, seconds=2) for m in (2, 3, 4)]
+        state.close()
+
+
+def test_a_minute_is_judged_before_what_came_late_is_looked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Telemetry.open(
+        tmp_path / "data", ManualClock(T0), kinds=KINDS, tables=TABLES, retention=FOREVER
+    ) as telemetry:
+        telemetry.add_calls(table(traffic([Phase("chat", -10, 10)])))
+        telemetry.flush()
+        state = StateStore.open(tmp_path / "state.db")
+        house = House(telemetry, state, ManualClock(T0 + LATENESS), load([CONFIG]),
+                      lateness=LATENESS)  # fmt: skip
+
+        def is_slow(*_: object) -> list[int]:
+            assert house.standing.minute == ZERO, "a page would have waited for this"
+            raise StoreError("and does not answer")
+
+        monkeypatch.setattr(telemetry, "late", is_slow)
+        with pytest.raises(StoreError):
+            house.catch_up(T0 + timedelta(minutes=1, seconds=2))
+        assert house.standing.minute == ZERO
         state.close()
 
 

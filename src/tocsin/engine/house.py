@@ -210,14 +210,14 @@ class House:
             # wrong; a clock that leapt a year ahead would be judged for hours.
             log.warning("clock_stepped", minutes=behind)
             self.adopt(self.desired)
-        self._restate(now)
         decided = []
         for minute in range(self._feed.position, last + 1):
             decided.append(self.tick(from_minute(minute + 1) + self.lateness))
             # At once: what a process that dies half way has told must not be told again.
             with self.conductor.deciding() as tx:
                 tx.set_meta(LAST_MINUTE, minute)
-        if self._owed.is_due(now):  # no minute waits while history is read
+        self._restate(now)  # no minute waits while history is read
+        if self._owed.is_due(now):
             log.info("history_read_anew", reason="what came late is older than what is held")
             self.adopt(self.desired)
         return decided
@@ -369,35 +369,46 @@ class House:
 
     def _restate(self, now: datetime) -> None:
         """Let calls and scores that came late, and corrections, count in objectives where they
-        belong.
+        belong, after what is known has been judged.
 
         Looks back further than the last time that succeeded: what is received takes a moment to be
-        loaded, and taking the same hour in twice changes nothing.
+        loaded, and taking the same hour in twice changes nothing. Whoever waits to decide waits for
+        one hour at most.
         """
-        with self._lock:
-            since = self._restated - RESTATE_OVERLAP
-            before = self._feed.position - self._reread
-            watched = self.rules.watched.series
-            held = {s: r for s, r in watched.items() if s in self.window.ledger.series}
-            if held:
-                late_s = self.lateness.total_seconds() + 60 * (self._reread + 1)
-                self._late |= set(self.telemetry.late(since, before, late_s))
-            newest = sorted(self._late)[-MOST_LATE_HOURS:]
-            moved = dict(self._restate_hours(held, newest, now))
-            self._late -= set(newest)
-            rated = {s: r for s, r in watched.items() if r.column == "feedback_negative"}
-            if rated:
-                moved |= self._restate_hours(rated, self.telemetry.restated(since, before), now)
-            judged = {s: r for s, r in watched.items() if r.scores}
-            if judged:
-                names = sorted(frozenset().union(*(r.scores for r in judged.values())))
-                hours = self.telemetry.judged(since, before, names)
-                moved |= self._restate_hours(judged, hours, now)
-            self._restated = now
+        window, watched = self.window, self.rules.watched.series
+        moved: dict[tuple[int, SeriesId], tuple[float, float]] = {}
+        for series, hour in self._late_hours(window, watched):
+            with self._lock:
+                if self.window is not window:
+                    return  # history was read anew meanwhile
+                moved |= self._restate_hours(series, (hour,), now)
+        self._restated = now
         event = restated_event(moved, now)
         if event is not None:
             with self.state.transaction() as tx:
                 tx.append(event)
+
+    def _late_hours(
+        self, window: Window, watched: Mapping[SeriesId, Ratio]
+    ) -> Iterator[tuple[Mapping[SeriesId, Ratio], int]]:
+        """Hours in which something came late, with the series that it may concern."""
+        since = self._restated - RESTATE_OVERLAP
+        before = self._feed.position - self._reread
+        held = {s: r for s, r in watched.items() if s in window.ledger.series}
+        if held:
+            late_s = self.lateness.total_seconds() + 60 * (self._reread + 1)
+            self._late |= set(self.telemetry.late(since, before, late_s))
+            for hour in sorted(self._late)[-MOST_LATE_HOURS:]:
+                yield held, hour
+                self._late.discard(hour)
+        rated = {s: r for s, r in watched.items() if r.column == "feedback_negative"}
+        for hour in self.telemetry.restated(since, before) if rated else ():
+            yield rated, hour
+        judged = {s: r for s, r in watched.items() if r.scores}
+        if judged:
+            names = sorted(frozenset().union(*(r.scores for r in judged.values())))
+            for hour in self.telemetry.judged(since, before, names):
+                yield judged, hour
 
     def _restate_hours(
         self, series: Mapping[SeriesId, Ratio], hours: Iterable[int], now: datetime
