@@ -17,6 +17,7 @@ from starlette.testclient import TestClient
 from tocsin.assess.gates.gate import run
 from tocsin.domain.clock import ManualClock, to_minute
 from tocsin.domain.findings import AlertState
+from tocsin.domain.health import HealthSample
 from tocsin.engine.experiments import Experiments, NoSuchGate
 from tocsin.engine.files import CallsFile
 from tocsin.engine.gates import arm_counts, batches, comparison
@@ -251,3 +252,42 @@ def test_the_page_shows_every_metric_with_its_limit(house: House) -> None:
     assert (gate.title, trial.word, trial.candidate) == ("Prompt", "pass", "v8")
     limits = {m.result.name: m.limit for m in trial.metrics}
     assert limits == {"errors": 0.02, "slow": 0.05, "cost": 0.2, "tone": -0.1}
+
+
+def test_a_candidate_passes_when_a_health_score_was_held_as_well(house: House) -> None:
+    """The candidate is as good as the baseline; the score of the service is low until noon."""
+    minute, held = to_minute(NOW), {"for": "30m", "min": 0.85, "score": "chat-health"}
+    score = """
+---
+apiVersion: tocsin/v1
+kind: HealthScore
+metadata: {name: chat-health}
+spec: {service: chat, components: [{metric: error_rate, weight: 1}]}
+"""
+    house.adopt(load_text(f"{CONFIG}  health: {held}{score}"))
+    add(house, table(errors=0.02, count=16000))
+    experiments = Experiments(house)
+
+    def kept(start: int, stop: int, score: float, low: float) -> None:
+        body = {"low": low, "coverage": 1.0}
+        samples = [
+            HealthSample("chat-health", at, "chat", "f", "ok", score, body)
+            for at in range(start, stop, 5)
+        ]
+        with house.state.transaction() as tx:
+            tx.put_health(samples)
+
+    found = experiments.trial("promotion", "v8")
+    assert found.result.verdict == "inconclusive"
+    assert "so long is not known of it" in found.result.reason
+    assert found.decided is None
+    kept(minute - 60, minute, 88.0, 80.0)
+    house.clock.set(NOW + timedelta(minutes=1))  # type: ignore[attr-defined]
+    found = experiments.trial("promotion", "v8")
+    assert "it was 88.0, its lower bound 80.0" in found.result.reason
+    kept(minute, minute + 40, 95.0, 91.0)
+    house.clock.set(NOW + timedelta(minutes=20))  # type: ignore[attr-defined]
+    assert experiments.trial("promotion", "v8").decided is None
+    house.clock.set(NOW + timedelta(minutes=36))  # type: ignore[attr-defined]
+    found = experiments.trial("promotion", "v8")
+    assert (found.result.verdict, found.result.is_final) == ("pass", True)

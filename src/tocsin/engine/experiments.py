@@ -33,6 +33,7 @@ from tocsin.domain.clock import iso, parse_iso, to_minute
 from tocsin.domain.comparison import Comparison
 from tocsin.domain.errors import TocsinError
 from tocsin.domain.findings import Alert, AlertState, LedgerEvent, fingerprint
+from tocsin.engine.gate_health import unheld
 from tocsin.engine.gates import batches, comparison
 from tocsin.engine.holding import hold
 from tocsin.engine.house import House
@@ -205,18 +206,28 @@ class Experiments:
                 if not has_begun and not any(c.n for c, _ in batch.arms.values()):
                     continue  # the baseline alone, before there was a candidate
                 one.running = advance(gate, one.running, batch)
-                one.result = judge(gate, one.running)
-                if one.result.is_final:
+                if self._is_settled(shape, gate, one, batch.minute):
                     one.decided = now
                     return
-            self._run_out(gate, one, now)
+            self._run_out(shape, gate, one, now)
 
-    def _run_out(self, gate: Gate, one: _Held, now: datetime) -> None:
-        """Time passes also while nobody calls."""
-        if one.running.started is None or one.position - one.running.started < gate.max_minutes:
+    def _is_settled(self, shape: GateShape, gate: Gate, one: _Held, minute: int) -> bool:
+        """Whether there is a verdict at `minute`: one that passes waits for its health score."""
+        one.result = judge(gate, one.running)
+        if one.result.verdict == "pass" and shape.health is not None:
+            why = unheld(shape.health, self._house.state, minute)
+            if why:
+                one.result = replace(one.result, verdict="inconclusive", is_final=False, reason=why)
+        return one.result.is_final
+
+    def _run_out(self, shape: GateShape, gate: Gate, one: _Held, now: datetime) -> None:
+        """Time passes also while nobody calls, and a health score may be held meanwhile."""
+        if one.running.started is None or one.decided is not None:
             return
-        one.result = replace(judge(gate, one.running), is_final=True)
-        one.decided = now
+        is_settled = self._is_settled(shape, gate, one, one.position - 1)
+        if is_settled or one.position - one.running.started >= gate.max_minutes:
+            one.result = replace(one.result, is_final=True)
+            one.decided = now
 
     def _comparison(self, shape: GateShape, candidate: str, baseline: str) -> Comparison:
         service = self._house.desired.services.get(shape.service)

@@ -148,6 +148,28 @@ class BurnInShape(Shape):
     minutes: Annotated[int, Field(ge=1, description="in which both arms ran")] = 20
 
 
+class GateHealthShape(Shape):
+    """A health score that has to be held for a while before a candidate passes."""
+
+    score: Annotated[Name, Field(description="a HealthScore with a service")]
+    min: Annotated[float, Field(gt=0, le=100, description="points; up to 1 as a share of 1")]
+    lasting: Annotated[
+        Duration, Field(alias="for", description="how long it must not have been lower")
+    ] = timedelta(minutes=30)
+    bound: Annotated[
+        Literal["lower", "point"],
+        Field(description="what must not be lower: the end of its 95 % interval, or the score"),
+    ] = "lower"
+    min_coverage: Annotated[
+        float, Field(ge=0, le=1, description="share of its weight that must have been measured")
+    ] = 0.9
+
+    @property
+    def least(self) -> float:
+        """In points of 100."""
+        return self.min * 100 if self.min <= 1 else self.min
+
+
 class GateShape(Shape):
     """May a candidate take over from the baseline that runs beside it?"""
 
@@ -175,6 +197,9 @@ class GateShape(Shape):
     burn_in: BurnInShape = BurnInShape()
     max_duration: Duration = timedelta(hours=24)
     metrics: Annotated[tuple[GateMetricShape, ...], Field(min_length=1)]
+    health: Annotated[
+        GateHealthShape | None, Field(description="what else has to hold for a candidate to pass")
+    ] = None
 
     @model_validator(mode="after")
     def _names_metrics_once(self) -> GateShape:

@@ -64,7 +64,7 @@ _REFERENCES: Mapping[str, Mapping[str, str]] = {
         "components.*.fromSLO": _PROMISE,
         "components.*.fromDetector": "Detector",
     },
-    "Gate": {"service": "Service"},
+    "Gate": {"service": "Service", "health.score": "HealthScore"},
     "PageBudget": {"services": "Service"},
     "Report": {"services": "Service", "to": "Receiver"},
     "StatusPage": {"components.*.service": "Service", "components.*.objectives": _PROMISE},
