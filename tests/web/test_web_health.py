@@ -106,6 +106,14 @@ def test_the_api_has_the_history_and_the_change_adds_up(web: TestClient) -> None
     assert web.get("/api/v1/health-scores/nothing").status_code == 404
 
 
+def test_prometheus_reads_the_score_and_its_state(web: TestClient) -> None:
+    text = web.get("/metrics").text
+    label = 'health_score="chat-health",service="chat"'
+    assert re.search(rf"tocsin_health_score{{{label}}} [0-9.]+", text)
+    state = f'tocsin_health_state{{{label},tocsin_health_state="critical"}} 1.0'
+    assert state in text
+
+
 def test_what_people_say_is_kept_and_counted(web: TestClient) -> None:
     page = web.get("/health/chat-health")
     token = re.search(r'name="form_token" value="([^"]+)"', page.text)

@@ -29,8 +29,10 @@ from tocsin.alerts.holding import RULES
 from tocsin.assess.budget import ObjectiveStatus, Standing
 from tocsin.domain.clock import from_minute
 from tocsin.domain.findings import IncidentState, Verdict
+from tocsin.engine.health import service_health
 from tocsin.engine.house import House
 from tocsin.spec.prometheus import names
+from tocsin.web.health_metrics import health_families
 from tocsin.web.readiness import readiness
 
 _BY_OBJECTIVE = ("slo", "service")
@@ -66,6 +68,7 @@ class Exposition:
             self._house.tally.read(),
             self._house.standing.verdicts,
         )
+        yield from health_families(list(service_health(self._house)))
         yield from _evaluation(self._house)
         yield from _ingest(self._house)
         yield from _work(self._house)

@@ -24,6 +24,11 @@ BURN_RATE = "tocsin_slo_burn_rate"
 FIRING = "tocsin_slo_rule_firing"
 STATUS = "tocsin_slo_status"
 
+# By health score: labels health_score and service.
+HEALTH = "tocsin_health_score"
+HEALTH_COVERAGE = "tocsin_health_coverage_ratio"
+HEALTH_STATE = "tocsin_health_state"
+
 # Of Tocsin itself.
 BUILD = "tocsin_build"
 UP_TO = "tocsin_evaluation_judged_timestamp_seconds"
