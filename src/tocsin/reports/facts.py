@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Literal
 
+from tocsin.reports.relations import Followed
 from tocsin.reports.responses import Figures, Response
 from tocsin.reports.vendors import Comparison, Contract
 
@@ -194,4 +195,5 @@ class Facts:
     providers: tuple[Comparison, ...] = ()
     models: tuple[Comparison, ...] = ()
     contracts: tuple[Contract, ...] = ()
+    relations: tuple[Followed, ...] = ()
     incomplete: str = ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from tocsin.reports import cells, review, sections, vendor_sections, wording
+from tocsin.reports import cells, relations, review, sections, vendor_sections, wording
 from tocsin.reports.evidence import nist_ai_rmf
 from tocsin.reports.facts import Facts
 from tocsin.reports.report import Manifest, Measure, Report, Section, Tile, Tone
@@ -66,6 +66,11 @@ def _vendors(facts: Facts) -> tuple[Section, ...]:
     return (vendor_sections.agreements(facts.contracts), vendor_sections.comparison(facts))
 
 
+def _business(facts: Facts) -> tuple[Section, ...]:
+    return (relations.relations(facts.relations), sections.scores(facts.scores),
+            sections.events(facts.events))  # fmt: skip
+
+
 def _nist(facts: Facts) -> tuple[Section, ...]:
     return (
         *nist_ai_rmf(facts),
@@ -88,6 +93,8 @@ TEMPLATES: Mapping[str, Template] = {
         Template("segments", "Segments", "Is anybody worse off than the rest?", _segments),
         Template("vendors", "Vendors", "Who does the same work better, and who owes what?",
                  _vendors),
+        Template("business", "Quality and outcomes", "Does quality still mean business?",
+                 _business),
         Template("nist-ai-rmf", "Evidence for the NIST AI RMF", "What was measured and done that"
                  " an auditor can check?", _nist),
     )

@@ -19,10 +19,12 @@ from typing import Any
 import numpy as np
 
 from tocsin.domain.buckets import LATENCY
+from tocsin.domain.samples import Sample, Wish
 from tocsin.domain.series import Change
 from tocsin.store.clickhouse import DATABASE, ClickHouse
 from tocsin.store.minute_sql import ended_between
 from tocsin.store.minutes import MINUTE, MinuteReader
+from tocsin.store.samples import SampleReader
 from tocsin.store.schema import ANSWERED, ENDED, FAILED, bucket
 from tocsin.store.scores import Mean, means, micros
 from tocsin.store.vendors import Vendors
@@ -92,6 +94,10 @@ class Periods:
     def changes(self, start: int, stop: int) -> Sequence[Change]:
         """Changes, oldest first."""
         return MinuteReader(self._engine).changes(start, stop)
+
+    def sample(self, wish: Wish, start: int, stop: int) -> Sample:
+        """Calls chosen by a hash of their ids; see `store.samples`."""
+        return SampleReader(self._engine).sample(wish, start, stop)
 
     @property
     def vendors(self) -> Vendors:

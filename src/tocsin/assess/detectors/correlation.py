@@ -132,7 +132,7 @@ class Correlation(Looking):
         rng: np.random.Generator,
     ) -> Verdict | None:  # fmt: skip
         """What a look with enough calls says."""
-        pairs = [_pairs(sample, settings) for sample in (look.reference, look.window)]
+        pairs = [pairs_of(sample, settings) for sample in (look.reference, look.window)]
         sizes = [len(first) for first, _ in pairs]
         if min(sizes) < settings.min_calls:
             reason = (
@@ -202,7 +202,7 @@ def weakening(before: Relation, now: Relation) -> float:
     return float(-log_ndtr(-deviation) / _LN10)
 
 
-def _pairs(sample: Sample, settings: CorrelationConfig) -> tuple[Floats, Floats]:
+def pairs_of(sample: Sample, settings: CorrelationConfig) -> tuple[Floats, Floats]:
     """Both values of the calls that have both."""
     nothing = (None,) * len(sample)
     both = np.array(

@@ -20,6 +20,7 @@ from tocsin.engine.health_periods import budget_reading, measured
 from tocsin.engine.house import House
 from tocsin.engine.reporting.asked import Wish
 from tocsin.engine.reporting.objectives import Span, known, objectives, restated
+from tocsin.engine.reporting.relations import followed
 from tocsin.engine.reporting.vendors import contracts
 from tocsin.engine.responses import responses
 from tocsin.reports.facts import (
@@ -105,6 +106,7 @@ def gather(house: House, wish: Wish) -> Gathered:
         incomplete=_incomplete(house, start),
         providers=compare(reads.vendors.strands(start, stop)),
         models=compare(reads.vendors.strands(start, stop, by_model=True)),
+        relations=tuple(followed(desired, reads, wish)),
         contracts=tuple(contracts(desired, reads.vendors, wish.since, wish.until)),
     )
     ledger = Input("ledger", quality.ledger, quality.ledger_head)
