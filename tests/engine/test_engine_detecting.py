@@ -150,6 +150,22 @@ def test_other_kinds_judge_files_too(tmp_path: Path) -> None:
     assert run(path, "--use", "zscore", "--budget", 5)[0] == 2
 
 
+def test_one_wrong_time_neither_costs_decades_nor_hides_the_rest(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.csv")
+    _, lines, _ = run(path, "--key", "name")
+    rows = path.read_text()
+    path.write_text(
+        rows + "\n".join(f"{t},{rows.splitlines()[1].split(',', 1)[1]}" for t in (1, 9))
+    )
+    assert run(path, "--key", "name")[1] == lines
+
+
+def test_values_of_months_are_judged_like_any_other(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("timestamp,value\n" + "".join(f"{30 * 86_400 * i},{i}\n" for i in range(40)))
+    assert run(path)[0] == 0
+
+
 PACKS = Path(__file__).resolve().parents[2] / ".." / "shared" / "detect"
 
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +28,9 @@ from tocsin.engine.value_files import ValueSeries
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
+# Gaps after which a series begins anew: four weeks, at least so many steps.
+_FORGOTTEN_S, _FORGOTTEN_STEPS = 28 * DAY_S, 60
+_CELLS = 30_000_000  # values that are judged together
 _BASELINES = ("the week", "the time of day", "the last hour", "the last three hours")
 
 
@@ -45,10 +49,12 @@ class Alert:
 
 @dataclass(slots=True)
 class Scored:
-    """A series on its grid: evidence and what was expected, a step at a time."""
+    """A series on its grid: evidence and what was expected, a step at a time, and the limit of the
+    detector's settings."""
 
     series: ValueSeries
     grid: Grid
+    limit: float
     steps: Ints
     evidence: Floats
     expected: Floats
@@ -93,53 +99,89 @@ def detect_by(series: Sequence[ValueSeries], config: GaugeConfig) -> Iterator[Al
 
     One value per step is what it judges, whatever `config` would measure of calls.
     """
-    found: dict[str, list[Alert]] = {}
-    for step_s, members in _together(series):
-        grid = Grid(step_s)
-        scorer = type(config).scorer([config] * len(members), grid)
-        for one in _run(members, grid, scorer):
-            one.evidence = lasting(one.evidence[:, None], config.for_minutes)[:, 0]
-            limit = np.full(len(one.steps), float(scorer.limit[0]))
-            found[one.series.name] = list(_alerts(one, limit, config))
-    for one_series in series:
-        yield from found[one_series.name]
+    for one in _judged(series, config):
+        one.evidence = lasting(one.evidence[:, None], config.for_minutes)[:, 0]
+        yield from _alerts(one, np.full(len(one.steps), one.limit), config)
 
 
 def score(series: Sequence[ValueSeries]) -> list[Scored]:
-    """Evidence for every series. Series of one step that overlap are judged together."""
-    found = {}
-    for step_s, members in _together(series):
-        grid = Grid(step_s)
-        scorer = CommitteeConfig.scorer([CommitteeConfig()] * len(members), grid)
-        for scored in _run(members, grid, scorer):
-            found[scored.series.name] = scored
-    return [found[one.name] for one in series]
+    """Evidence for every series by the committee, in their order."""
+    return _judged(series, CommitteeConfig())
 
 
-def _together(series: Sequence[ValueSeries]) -> Iterator[tuple[int, list[ValueSeries]]]:
-    """Series of one step, as long as each begins before those before it have ended."""
-    by_start = sorted(series, key=lambda one: (one.step_s, int(one.seconds[0])))
-    members: list[ValueSeries] = []
-    end = 0
-    for one in by_start:
-        if members and (one.step_s != members[0].step_s or one.seconds[0] > end):
-            yield members[0].step_s, members
-            members, end = [], 0
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """Rows [first, stop) of a series, between which nothing is forgotten."""
+
+    series: ValueSeries
+    first: int
+    stop: int
+
+    @property
+    def seconds(self) -> Ints:
+        return self.series.seconds[self.first : self.stop]
+
+
+def _judged(series: Sequence[ValueSeries], config: GaugeConfig) -> list[Scored]:
+    found: dict[str, list[Scored]] = {one.name: [] for one in series}
+    for pieces in _together(series):
+        grid = Grid(pieces[0].series.step_s)
+        scorer = type(config).scorer([config] * len(pieces), grid)
+        for scored in _run(pieces, grid, scorer):
+            found[scored.series.name].append(scored)
+    return [_joined(parts) for parts in found.values()]
+
+
+def _joined(parts: Sequence[Scored]) -> Scored:
+    steps, evidence, expected, by = (
+        np.concatenate([getattr(part, name) for part in parts])
+        for name in ("steps", "evidence", "expected", "by")
+    )
+    return replace(parts[0], steps=steps, evidence=evidence, expected=expected, by=by)
+
+
+def _pieces(series: ValueSeries) -> Iterator[_Piece]:
+    """What comes after a gap of four weeks begins anew: a week's history is gone by then, and one
+    wrong time among a million is no reason to step through the decades."""
+    gap = max(_FORGOTTEN_S, _FORGOTTEN_STEPS * series.step_s)
+    breaks = np.flatnonzero(np.diff(series.seconds) > gap) + 1
+    edges = [0, *breaks.tolist(), len(series.seconds)]
+    for first, stop in pairwise(edges):
+        yield _Piece(series, first, stop)
+
+
+def _together(series: Sequence[ValueSeries]) -> Iterator[list[_Piece]]:
+    """Pieces of one step, as long as each begins before those before it have ended, and as many as
+    memory is there for."""
+    pieces = [piece for one in series for piece in _pieces(one)]
+    pieces.sort(key=lambda piece: (piece.series.step_s, int(piece.seconds[0])))
+    members: list[_Piece] = []
+    begin = end = 0
+    for one in pieces:
+        step_s = one.series.step_s
+        first, last = int(one.seconds[0]), int(one.seconds[-1])
+        if members:
+            cells = (max(end, last) - begin) // step_s * (len(members) + 1)
+            if step_s != members[0].series.step_s or first > end or cells > _CELLS:
+                yield members
+                members = []
+        if not members:
+            begin, end = first, last
         members.append(one)
-        end = max(end, int(one.seconds[-1]))
+        end = max(end, last)
     if members:
-        yield members[0].step_s, members
+        yield members
 
 
-def _run(members: list[ValueSeries], grid: Grid, scorer: Scorer) -> list[Scored]:
-    """Judge series together, block by block, each block before it is learned."""
+def _run(members: list[_Piece], grid: Grid, scorer: Scorer) -> list[Scored]:
+    """Judge pieces together, block by block, each block before it is learned."""
     places = [one.seconds // grid.step_s for one in members]
     begin = min(int(steps[0]) for steps in places)
     begin -= begin % grid.block
     length = max(int(steps[-1]) for steps in places) + 1 - begin
     values = np.full((grid.lead + length, len(members)), np.nan)
     for row, (one, steps) in enumerate(zip(members, places, strict=True)):
-        values[grid.lead + steps - begin, row] = one.values
+        values[grid.lead + steps - begin, row] = one.series.values[one.first : one.stop]
     evidence = np.full((length, len(members)), np.nan)
     expected = np.full((length, len(members)), np.nan)
     by = np.zeros((length, len(members)), np.int8)
@@ -152,10 +194,13 @@ def _run(members: list[ValueSeries], grid: Grid, scorer: Scorer) -> list[Scored]
             by[start:stop] = np.nan_to_num(judged.detail.each, nan=-1.0).argmax(axis=0)
         scorer.learn((begin + start) // grid.block, recent[grid.lead :], judged)
     return [
-        Scored(one, grid, steps, evidence[at, row], expected[at, row], by[at, row])
+        Scored(
+            one.series, grid, float(scorer.limit[row]), steps,
+            evidence[at, row], expected[at, row], by[at, row],
+        )
         for row, (one, steps) in enumerate(zip(members, places, strict=True))
         for at in [steps - begin]
-    ]
+    ]  # fmt: skip
 
 
 class _Limits:
@@ -200,14 +245,22 @@ def _block_maxima(one: Scored) -> tuple[Ints, Floats]:
 
 def _alerts(one: Scored, limit: Floats, config: GaugeConfig | None = None) -> Iterator[Alert]:
     # Quiet is counted in steps of the grid, which may have gaps.
-    length = int(one.steps[-1] - one.steps[0]) + 1
-    at = one.steps - one.steps[0]
-    evidence = np.full(length, np.nan)
-    limits = np.full(length, math.inf)
-    evidence[at], limits[at] = one.evidence, limit
-    row_of = np.zeros(length, np.intp)
-    row_of[at] = np.arange(len(at))
-    for episode in episodes(evidence, limits, quiet_steps(one.grid.step_s)):
+    quiet = quiet_steps(one.grid.step_s)
+    breaks = np.flatnonzero(np.diff(one.steps) > quiet) + 1
+    for first, stop in pairwise([0, *breaks.tolist(), len(one.steps)]):
+        yield from _alerts_within(one, limit, quiet, slice(first, stop), config)
+
+
+def _alerts_within(
+    one: Scored, limit: Floats, quiet: int, rows: slice, config: GaugeConfig | None
+) -> Iterator[Alert]:
+    at = one.steps[rows] - one.steps[rows.start]
+    evidence = np.full(int(at[-1]) + 1, np.nan)
+    limits = np.full(len(evidence), math.inf)
+    evidence[at], limits[at] = one.evidence[rows], limit[rows]
+    row_of = np.zeros(len(evidence), np.intp)
+    row_of[at] = np.arange(rows.start, rows.stop)
+    for episode in episodes(evidence, limits, quiet):
         start, stop, peak = (int(row_of[i]) for i in (episode.start, episode.stop, episode.peak))
         strongest = float(one.evidence[peak])
         yield Alert(

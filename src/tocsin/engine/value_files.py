@@ -22,6 +22,7 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 _MISSING = ["", "nan", "NaN", "NA", "null", "None", "-"]
+_WEEK_S = 7 * 86_400
 _TIME_FIX = "write RFC 3339 (2026-11-21T10:00:00Z) or seconds since 1970"
 
 
@@ -39,10 +40,10 @@ class ValueSeries:
 
     @property
     def step_s(self) -> int:
-        """The usual distance of two points, in seconds; 60 where there is only one."""
+        """The usual distance of two points, in seconds, at most a week; 60 where there is one."""
         if len(self.seconds) < 2:
             return 60
-        return max(int(np.median(np.diff(self.seconds))), 1)
+        return min(max(int(np.median(np.diff(self.seconds))), 1), _WEEK_S)
 
 
 def read_values(
