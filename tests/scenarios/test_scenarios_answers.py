@@ -17,6 +17,7 @@ import httpx
 import pytest
 from world import SIGNING_SECRET, WEBHOOK_SECRET, Phase, World, usual
 
+from tocsin.delivery.answer_links import Link
 from tocsin.delivery.answers import Answer
 from tocsin.delivery.channels.slack import Slack, SlackConfig
 from tocsin.delivery.http import client as http_client
@@ -24,6 +25,7 @@ from tocsin.delivery.message import Message
 from tocsin.delivery.outcome import Delivered, Outcome
 from tocsin.domain.errors import StoreError
 from tocsin.domain.findings import Incident, IncidentState
+from tocsin.engine.answers import answer_links
 
 PHASES = [*usual("chat", until=120), Phase("chat", 5, 120, failing=0.7)]
 
@@ -280,6 +282,41 @@ def test_a_ticket_that_we_closed_does_not_end_an_incident_that_came_back(tmp_pat
         assert asyncio.run(made.answers.poll(made.http)) == 0
         assert made.answers.take("slack", {}, page.id.encode()) == 0, "nor told of it hours later"
         assert incident(made, page).state is IncidentState.TRIGGERED
+
+
+def test_a_link_in_a_mail_answers_without_a_login_and_never_by_being_opened(tmp_path: Path) -> None:
+    with World(tmp_path, PHASES) as made:
+        made.play(12)
+        page = made.incident("chat")
+        links = answer_links(made.state, "")
+
+        def path(said: str, receiver: str = "mail") -> str:
+            offered = links.offer(page.id, receiver, "resolve", made.clock.now())
+            offered += links.offer(page.id, receiver, "trigger", made.clock.now())
+            return next(a for _, a in offered if links.read(a[9:], made.clock.now()).said == said)
+
+        def follow(said: str, name: str = "") -> httpx.Response:
+            return made.form(path(said), on=path(said), name=name)
+
+        shown = made.web.get(path("acknowledge"))
+        assert shown.status_code == 200
+        assert "Acknowledge</button>" in shown.text
+        assert incident(made, page).state is IncidentState.TRIGGERED, "scanners open every link"
+        assert made.web.post(path("acknowledge"), data={"name": "ana"}).status_code == 403
+        assert follow("acknowledge", " ana ").status_code == 200
+        assert incident(made, page).acknowledged_by == "mail:ana"
+        assert "it changed nothing" in follow("acknowledge").text
+        assert follow("resolve").status_code == 200
+        assert incident(made, page).state is IncidentState.RESOLVED
+        for said in ("noise", "real"):
+            assert "done" in follow(said, "bo").text
+        marks = [(m.verdict, m.actor) for m in made.state.marks(page.id)]
+        assert marks == [("noise", "mail:bo"), ("real", "mail:bo")]
+        made.clock.advance(timedelta(days=8))
+        late = links.address(Link(page.id, "mail", "false"), made.clock.now() - timedelta(days=1))
+        assert made.web.get(late).status_code == 403
+        assert made.web.get(path("real") + "x").status_code == 403
+        assert links == answer_links(made.state, ""), "one key for all processes"
 
 
 def test_a_verdict_is_one_press_in_slack_or_on_the_page_and_the_last_one_counts(

@@ -16,6 +16,15 @@ import httpx
 
 from tocsin.domain.secret import Secret
 
+Said = Literal["acknowledge", "resolve", "real", "false", "duplicate", "noise"]
+# What can be said where there are buttons or links: while it lasts, and when it is over.
+RESPONSES: Mapping[Said, str] = {"acknowledge": "Acknowledge", "resolve": "Resolve"}
+VERDICTS: Mapping[Said, str] = {
+    "real": "It was real",
+    "false": "Nothing was wrong",
+    "duplicate": "Told already",
+    "noise": "Not worth it",
+}
 # Carries out what a service told; raises when it could not, so that it is told again.
 Hear = Callable[[bytes], Awaitable[None]]
 
@@ -29,7 +38,7 @@ class Answer:
     by which one that is told again, or replayed, is recognised.
     """
 
-    action: Literal["acknowledge", "resolve", "real", "false", "duplicate", "noise"]
+    action: Said
     actor: str
     subject: str = ""
     id: str = ""

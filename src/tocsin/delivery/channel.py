@@ -55,6 +55,16 @@ class TakesPictures(Protocol):
 
 
 @runtime_checkable
+class ShowsAnswerLinks(Protocol):
+    """A channel whose messages may hold links that answer without a login (`answer_links`)."""
+
+    @property
+    def shows_answer_links(self) -> bool:
+        """Whether it is configured to."""
+        ...
+
+
+@runtime_checkable
 class Reconciling(Protocol):
     """A channel that can look whether a message arrived whose sending ended ambiguously."""
 

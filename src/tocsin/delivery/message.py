@@ -78,8 +78,7 @@ class Message:
     update | acknowledge | resolve | digest | change | picture. subject: what messages about the
     same thing share (the incident id, or the digest's name). thread: what the receiver calls its
     message about it. evidence: pairs of label and text. items: the lines of a digest; charts: what
-    they come to. figure: of a picture. attachments: files, where a channel
-    can carry them.
+    they come to. figure: of a picture. answers: words and addresses of links that answer.
     """
 
     key: str
@@ -109,6 +108,7 @@ class Message:
     figure: Figure | None = None
     attachments: tuple[Attachment, ...] = ()
     thread: Mapping[str, Any] | None = None
+    answers: tuple[tuple[str, str], ...] = ()
 
     @property
     def heading(self) -> str:
@@ -143,8 +143,11 @@ def render(
     at: datetime,
     thread: Mapping[str, Any] | None = None,
     told: Sequence[str] = (),
+    answers: tuple[tuple[str, str], ...] = (),
 ) -> Message:
     """The message that `effect` sends about `incident` as it stands.
+
+    answers: see `Message`.
 
     links_base: address of the web interface. told: receivers that know of the incident. Evidence
     keys that are missing or of an unexpected kind are tolerated.
@@ -176,6 +179,7 @@ def render(
         note=_text(payload.get("note")),
         image=_text(evidence.get("image")),
         thread=thread,
+        answers=answers,
     )
 
 
@@ -461,7 +465,8 @@ def _lines(message: Message, pair: str, link: str, bullet: str, *, escape: Any =
     for chart in message.charts:
         lines.append(pair.format(label=chart.title, text="").rstrip())
         lines += [bullet.format(item=escape(f"{name}: {count}")) for name, count in chart.bars]
-    lines += [link.format(text=escape(text), href=href) for text, href in message.links]
+    addresses = (*message.answers, *message.links)
+    lines += [link.format(text=escape(text), href=href) for text, href in addresses]
     return lines
 
 

@@ -8,9 +8,9 @@ escaped: it can neither mention a channel nor hide a link.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from typing import Any
 
-from tocsin.delivery.answers import Answer
+from tocsin.delivery.answers import RESPONSES, VERDICTS, Answer, Said
 from tocsin.delivery.message import Message, short_key, truncate
 from tocsin.domain.clock import iso
 
@@ -21,18 +21,8 @@ LONGEST_TOTAL = 12_000
 _LONGEST_HEADER = 150
 _LONGEST_FIELD = 2000
 _MOST_FIELDS = 10
-Said = Literal["acknowledge", "resolve", "real", "false", "duplicate", "noise"]
-_BUTTONS: Mapping[str, tuple[Said, str]] = {
-    "tocsin_acknowledge": ("acknowledge", "Acknowledge"),
-    "tocsin_resolve": ("resolve", "Resolve"),
-}
-_VERDICTS: Mapping[str, tuple[Said, str]] = {
-    "tocsin_real": ("real", "It was real"),
-    "tocsin_false": ("false", "Nothing was wrong"),
-    "tocsin_duplicate": ("duplicate", "Told already"),
-    "tocsin_noise": ("noise", "Not worth it"),
-}
-_KNOWN = {**_BUTTONS, **_VERDICTS}
+_ID = "tocsin_"
+_KNOWN: Mapping[str, Said] = {f"{_ID}{said}": said for said in (*RESPONSES, *VERDICTS)}
 _ICONS = {"critical": "🔴", "warning": "🟠", "info": "🔵"}
 
 
@@ -70,7 +60,7 @@ def answers_of(payload: Mapping[str, Any]) -> tuple[Answer, ...]:
     user = payload["user"]
     who = f"slack:{user.get('username') or user.get('name') or user['id']}"
     return tuple(
-        Answer(_KNOWN[each["action_id"]][0], who, str(each["value"]), str(each["action_ts"]))
+        Answer(_KNOWN[each["action_id"]], who, str(each["value"]), str(each["action_ts"]))
         for each in payload["actions"]
         if each.get("action_id") in _KNOWN
     )
@@ -125,9 +115,9 @@ def _answers(message: Message) -> Iterator[dict[str, Any]]:
         return
     if message.action == "resolve":
         yield {"type": "actions", "block_id": "tocsin_verdict",
-               "elements": _buttons(message, _VERDICTS)}  # fmt: skip
+               "elements": _buttons(message, VERDICTS)}  # fmt: skip
         return
-    elements = _buttons(message, _BUTTONS)
+    elements = _buttons(message, RESPONSES)
     elements[-1]["confirm"] = {
         "title": {"type": "plain_text", "text": "Is it over?"},
         "text": {"type": "plain_text", "text": "Everybody who was told will be told so."},
@@ -137,16 +127,16 @@ def _answers(message: Message) -> Iterator[dict[str, Any]]:
     yield {"type": "actions", "block_id": "tocsin_answers", "elements": elements}
 
 
-def _buttons(message: Message, offered: Mapping[str, tuple[Said, str]]) -> list[dict[str, Any]]:
+def _buttons(message: Message, offered: Mapping[Said, str]) -> list[dict[str, Any]]:
     return [
         {
             "type": "button",
-            "action_id": action_id,
+            "action_id": f"{_ID}{said}",
             "value": button_value(message.subject),
             "text": {"type": "plain_text", "text": text},
         }
-        for action_id, (action, text) in offered.items()
-        if action != message.action
+        for said, text in offered.items()
+        if said != message.action
     ]
 
 

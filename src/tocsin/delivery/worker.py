@@ -26,9 +26,10 @@ from typing import Any, TypeVar
 import httpx
 import structlog
 
-from tocsin.delivery.channel import Channel, Reconciling
+from tocsin.delivery.answer_links import AnswerLinks
+from tocsin.delivery.channel import Channel, Reconciling, ShowsAnswerLinks
 from tocsin.delivery.claiming import OTHERS, PAGES, Claimer, CourierLimits
-from tocsin.delivery.effects import Claimed, Outbox, Persistence, bring_forward, conclude
+from tocsin.delivery.effects import Claimed, DueEffect, Outbox, Persistence, bring_forward, conclude
 from tocsin.delivery.limits import Steadiness
 from tocsin.delivery.message import (
     Message,
@@ -40,7 +41,7 @@ from tocsin.delivery.message import (
 )
 from tocsin.delivery.outcome import Ambiguous, Delivered, Outcome, Rejected, Retry
 from tocsin.domain.clock import Clock
-from tocsin.domain.findings import EffectState
+from tocsin.domain.findings import EffectState, Incident
 
 T = TypeVar("T")
 # Messages that are not about an incident as it stands, by the action of their effect.
@@ -73,7 +74,8 @@ class Courier:
     """Carries out the effects of one outbox.
 
     receivers: name -> channel; exchange it with `use` when the configuration changes. fallbacks:
-    who is paged when a page cannot be delivered. links_base: address of the web interface. worker:
+    who is paged when a page cannot be delivered. links_base: address of the web interface.
+    answer_links: makes the links that some receivers get; without it there are none. worker:
     a name that tells this process from others. sets_times: whether it is this process's clock that
     effects are timed by. offload: run transactions in a thread, so that
     waiting for the disk does not hold up sends; without it they run in place, which is faster.
@@ -88,6 +90,7 @@ class Courier:
         *,
         rng: Random,
         links_base: str = "",
+        answer_links: AnswerLinks | None = None,
         fallbacks: Sequence[str] = (),
         worker: str = "courier",
         sets_times: Callable[[], bool] = lambda: True,
@@ -101,6 +104,7 @@ class Courier:
         self._clock = clock
         self._rng = rng
         self._links_base = links_base
+        self._answer_links = answer_links
         self._fallbacks = tuple(fallbacks)
         self._worker = worker
         self._sets_times = sets_times
@@ -307,7 +311,18 @@ class Courier:
             at=now,
             thread=claim.thread,
             told=claim.told,
+            answers=self._answers(effect, incident, now),
         )
+
+    def _answers(
+        self, effect: DueEffect, incident: Incident, now: datetime
+    ) -> tuple[tuple[str, str], ...]:
+        channel: object = self._receivers.get(effect.receiver)
+        if self._answer_links is None or not isinstance(channel, ShowsAnswerLinks):
+            return ()
+        if not channel.shows_answer_links:
+            return ()
+        return self._answer_links.offer(incident.id, effect.receiver, effect.action, now)
 
     def _new_claimer(self) -> Claimer:
         return Claimer(

@@ -11,6 +11,7 @@ service tells us hours later.
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
@@ -20,19 +21,33 @@ import httpx
 import structlog
 
 from tocsin.alerts.responder import Refused
+from tocsin.delivery.answer_links import AnswerLinks, Link
 from tocsin.delivery.answers import Answer, Answering, Listening, Polling
 from tocsin.delivery.channel import Channel
+from tocsin.domain.clock import iso
 from tocsin.domain.findings import EffectState, Incident, IncidentState, LedgerEvent
 from tocsin.domain.secret import Secret
 from tocsin.engine.house import House
 from tocsin.store.responses import VERDICTS
+from tocsin.store.state import StateStore
 
 log = structlog.get_logger(__name__)
 
 SEEN = "answers.seen"
+LINK_KEY = "answers.link_key"
 MOST_SEEN = 5_000
 INTERVAL = timedelta(seconds=30)
 _CALLED_FOR = (IncidentState.OPEN, IncidentState.TRIGGERED)
+
+
+def answer_links(state: StateStore, base: str) -> AnswerLinks:
+    """Makes and reads links that answer. The key is made once and shared by all processes."""
+    known = state.get_meta(LINK_KEY)
+    if known is None:
+        with state.transaction() as tx:
+            known = tx.get_meta(LINK_KEY) or secrets.token_hex(32)
+            tx.set_meta(LINK_KEY, known)
+    return AnswerLinks(Secret(known), base)
 
 
 class Answers:
@@ -100,6 +115,25 @@ class Answers:
             log.warning("answer_unreadable", receiver=receiver, error=type(error).__name__)
             return 0
         return sum(self._apply(receiver, each, self._named(channel, each)) for each in answers)
+
+    def linked(self, token: str) -> Link:
+        """What a link in a message says. NotAuthentic when it is not ours or no longer holds."""
+        return answer_links(self._house.state, "").read(token, self._house.clock.now())
+
+    def incident(self, link: Link) -> Incident | None:
+        """The incident that a link is about."""
+        return self._house.state.incident(link.incident_id)
+
+    def follow(self, link: Link, name: str) -> bool:
+        """Carry out what a link says, by somebody who calls themselves `name`; whether it counted.
+
+        Each time anew: it was a person who pressed the button.
+        """
+        now = self._house.clock.now()
+        who = f"{link.receiver}:{name or 'link'}"
+        event = f"link:{link.incident_id}:{link.said}:{iso(now)}"
+        answer = Answer(link.said, who, link.incident_id, event)
+        return self._apply(link.receiver, answer, self.incident(link))
 
     async def poll(self, http: httpx.AsyncClient) -> int:
         """Ask the services that do not tell; how many answers counted."""

@@ -21,6 +21,7 @@ from tocsin.domain.errors import TocsinError
 from tocsin.engine.answers import Answers
 from tocsin.web import duty, figures
 from tocsin.web.actions import Actions
+from tocsin.web.answer_pages import AnswerPages
 from tocsin.web.api import create_api, status_of
 from tocsin.web.assets import Assets
 from tocsin.web.auth import AuthPolicy
@@ -79,6 +80,7 @@ def create_app(
         Mount("/api", create_api(desk, definer, [*routers, *own])),
         *([Mount("/sinks", sink_app)] if sink_app is not None else []),
         *(Callbacks(answers).routes() if answers is not None else []),
+        *(AnswerPages(answers, renderer, actions.form).routes() if answers is not None else []),
         *actions.routes(),
         *FiguresPage(desk.figures, renderer).routes(),
         *DutyPages(lambda: desk.arranging, renderer, clock, actions.form).routes(),

@@ -16,6 +16,7 @@ import structlog
 from starlette.requests import Request
 from starlette.types import ASGIApp
 
+from tocsin.delivery.answer_links import PATH as ANSWERS
 from tocsin.delivery.channel import Channel
 from tocsin.delivery.channels import CHANNELS
 from tocsin.delivery.http import client as http_client
@@ -25,7 +26,7 @@ from tocsin.domain.errors import SpecError, StoreError, TocsinError
 from tocsin.domain.secret import Secret
 from tocsin.engine import documents
 from tocsin.engine.afterwards import Afterwards
-from tocsin.engine.answers import Answers
+from tocsin.engine.answers import Answers, answer_links
 from tocsin.engine.conductor import Conductor
 from tocsin.engine.definitions import Definitions
 from tocsin.engine.evaluating import EvaluatorRunner
@@ -222,6 +223,7 @@ def courier_for(
         house.clock,
         rng=rng,
         links_base=settings.base_url,
+        answer_links=answer_links(house.state, settings.base_url),
         fallbacks=house.rules.policy.defaults.unmatched.receivers,
         worker=house.conductor.name,
         sets_times=lambda: house.conductor.conducts,
@@ -291,7 +293,7 @@ def auth_policy(settings: Settings) -> AuthPolicy:
         settings.host,
         token_hash=token,
         public_url=settings.public_url,
-        open_paths=(PATH, HOOKS, PUBLIC),
+        open_paths=(PATH, ANSWERS, HOOKS, PUBLIC),
     )  # fmt: skip
 
 

@@ -46,7 +46,8 @@ class EmailConfig:
     """host, port: the mail server. tls: `starttls` (port 587), `tls` from the start (465), `none`.
 
     username and password: only over TLS. sender may have a name: "Tocsin <tocsin@example.org>".
-    charts: a mail with a picture of what happened follows the first one.
+    charts: a mail with a picture of what happened follows the first one. answer_links: whoever gets
+    the mail may answer by its links, without a login, for seven days.
     """
 
     host: str
@@ -57,6 +58,7 @@ class EmailConfig:
     username: str = ""
     password: Secret | None = None
     charts: bool = False
+    answer_links: bool = False
 
     def __post_init__(self) -> None:
         if self.password is not None:
@@ -87,6 +89,11 @@ class Email:
     async def send(self, message: Message, http: httpx.AsyncClient) -> Outcome:
         """One mail to all recipients, in a thread of its own."""
         return await asyncio.to_thread(self._deliver, message)
+
+    @property
+    def shows_answer_links(self) -> bool:
+        """Whether mails hold links that answer."""
+        return self.config.answer_links
 
     @property
     def takes_pictures(self) -> bool:

@@ -35,11 +35,13 @@ _COLOURS = {"critical": "attention", "warning": "warning", "info": "accent"}
 class TeamsConfig:
     """url: of a workflow that was made from "Send webhook alerts to a channel" (or to a chat).
 
-    charts: a card with a picture of what happened follows.
+    charts: a card with a picture of what happened follows. answer_links: whoever sees the card may
+    answer by its buttons, without a login, for seven days.
     """
 
     url: Secret
     charts: bool = False
+    answer_links: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "url", secret(self.url))
@@ -73,6 +75,11 @@ class Teams:
             body=body_of(message, image),
         )
         return Delivered({}) if isinstance(response, httpx.Response) else response
+
+    @property
+    def shows_answer_links(self) -> bool:
+        """Whether cards have buttons that answer."""
+        return self.config.answer_links
 
     @property
     def takes_pictures(self) -> bool:
@@ -113,7 +120,7 @@ def _message(message: Message, longest: int, items: int, image: bytes = b"") -> 
         "body": _body(message, longest, items) + _pictures(message, image),
         "actions": [
             {"type": "Action.OpenUrl", "title": truncate(text, 60), "url": href}
-            for text, href in message.links[:MOST_LINKS]
+            for text, href in (*message.answers, *message.links)[:MOST_LINKS]
             if href.startswith(("https://", "http://")) and len(href) <= 2_000
         ],
     }
