@@ -318,19 +318,12 @@ class World:
         assert found, [i.id for i in self.incidents()]
         return found[-1]
 
-<<<<<<< HEAD
     def form(self, path: str, on: str = "", **fields: str) -> httpx.Response:
         """Post a form the way a browser does: with the token of the page it stands on.
 
         on: that page; by default the one above `path`.
         """
         page = self.web.get(on or path.rpartition("/")[0], headers={"accept": "text/html"}).text
-=======
-    def form(self, path: str, *, on: str = "", **fields: str) -> httpx.Response:
-        """Post a form the way a browser does: with the token of the page it stands on."""
-        where = on or path.rpartition("/")[0]
-        page = self.web.get(where, headers={"accept": "text/html"}).text
->>>>>>> 23f4cbe (Answer from a mail without a login, by links that are asked for)
         token = page.partition('name="form_token" value="')[2].partition('"')[0]
         assert token, page[:500]
         return self.web.post(path, data={"form_token": token, **fields}, follow_redirects=False)

@@ -78,7 +78,8 @@ class Message:
     update | acknowledge | resolve | digest | change | picture. subject: what messages about the
     same thing share (the incident id, or the digest's name). thread: what the receiver calls its
     message about it. evidence: pairs of label and text. items: the lines of a digest; charts: what
-    they come to. figure: of a picture. answers: words and addresses of links that answer.
+    they come to. figure: of a picture. attachments: files, where a channel can carry them. answers:
+    words and addresses of links that answer.
     """
 
     key: str

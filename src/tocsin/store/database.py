@@ -56,11 +56,12 @@ class Database:
         """One atomic write: commits on normal exit, rolls back on an exception.
 
         committed: called after the commit, before another thread of this process may write or
-        hold the version still. Raises StoreError when a transaction of this thread is already open.
+        hold the version still. Raises StoreError when a transaction of this thread is already open,
+        and for whatever the database refuses: a full disk, a lost connection.
         """
         if self._open is not None:
             raise StoreError("a transaction is already open in this thread; use that one")
-        with self._writer_turn(), self.engine.connect() as connection:
+        with _refusals(), self._writer_turn(), self.engine.connect() as connection:
             writer = connection.execution_options(tocsin_writer=True)
             with writer.begin() as transaction:
                 if not self._is_sqlite:
@@ -85,7 +86,7 @@ class Database:
             yield joined
             return
         turn = self._writer if self.is_private else nullcontext()
-        with turn, self.engine.connect() as connection, connection.begin():
+        with _refusals(), turn, self.engine.connect() as connection, connection.begin():
             self._local.reader = connection
             try:
                 yield connection
@@ -169,6 +170,16 @@ def connect(url_or_path: str | Path) -> Database:
 
 
 # --- private -----------------------------------------------------------------------------------
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """What a database refuses as a StoreError: SQLAlchemy's text holds the statement and its
+    values, which are nobody's business in a log."""
+    try:
+        yield
+    except sa.exc.DBAPIError as error:
+        raise StoreError(f"the state database failed: {_first_line(error)}") from None
 
 
 def _is_path(target: str) -> bool:
