@@ -34,12 +34,14 @@ def commit(
     with state.transaction() as tx:
         beside(tx)
         tx.put_alerts(alerts)
-        tx.append_all(events)
+        told = list(events)
         for change, result in zip(changes, outcomes, strict=True):
             tx.put_incident(
                 change.after, expect_version=change.expect_version, before=change.before
             )
             _carry_out(tx, result)
+            told += result.events
+        tx.append_all(told)
         _count_spared(tx, outcomes)
 
 
@@ -88,7 +90,6 @@ def _carry_out(tx: StateTransaction, result: Outcome) -> None:
     for entry in result.digest_entries:
         at = result.events[0].at
         tx.add_digest_item(entry.digest, at, entry.fingerprint, entry.text)
-    tx.append_all(result.events)
 
 
 def _count_spared(tx: StateTransaction, outcomes: Sequence[Outcome]) -> None:

@@ -33,6 +33,7 @@ from tocsin.engine.tick import EXPLAINED, Arrival
 from tocsin.engine.waiting import Labelled, Reading, Sender, Understood, next_ones
 from tocsin.intake.alerts import FORMATS
 from tocsin.intake.alerts.incoming import Incoming, Told
+from tocsin.spec.desired import Desired
 from tocsin.spec.services import Service
 from tocsin.store import inbox
 from tocsin.store.inbox import Letter
@@ -48,6 +49,7 @@ _LETTER = "letter"  # the number of the last request that told of it
 # What stays known of an alert, whatever is told of it next.
 KEPT = EXPLAINED | {_LETTER}
 MOST_EXPLAINED = 20
+_MOST_MEANT = 10_000
 # Keeps rows of changes; returns when they are durable. The second argument names them.
 KeepChanges = Callable[[Sequence[Mapping[str, Any]], bytes], None]
 
@@ -65,6 +67,8 @@ class Outside:
         self._wake: Callable[[], None] = lambda: None
         self._lock = threading.Lock()
         self._reading = Reading()
+        self._asked: Desired | None = None
+        self._meant: dict[tuple[str, str], Service | None] = {}  # by name and project
 
     def then(self, wake: Callable[[], None], keep_changes: KeepChanges | None = None) -> None:
         """Call `wake` whenever something was decided, so that nobody waits for the courier.
@@ -344,6 +348,13 @@ class Outside:
     def _service(self, name: str, project: str) -> Service | None:
         """Whom a name means: a document, else what telemetry calls a service, else a project."""
         desired = self._house.desired
+        if desired is not self._asked or len(self._meant) >= _MOST_MEANT:
+            self._asked, self._meant = desired, {}
+        if (name, project) not in self._meant:
+            self._meant[name, project] = self._named(desired, name, project)
+        return self._meant[name, project]
+
+    def _named(self, desired: Desired, name: str, project: str) -> Service | None:
         if name:
             return desired.services.get(name) or desired.service_of(project, name)
         owners = (service for service in desired.services.values() if service.project == project)

@@ -34,28 +34,29 @@ class Labelled:
 
 @dataclass(frozen=True, slots=True)
 class Understood:
-    """What somebody told at once; letter: how it came, unless somebody was asked."""
+    """What somebody told at once.
+
+    letter: how it came, unless somebody was asked. is_page: whether somebody may have to be woken.
+    keys: of all its alerts.
+    """
 
     sender: Sender
     at: datetime
     alerts: tuple[Labelled, ...]
     letter: Letter | None = None
     faults: Sequence[str] = ()
+    is_page: bool = field(init=False)
+    keys: frozenset[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "is_page", any(each.is_page for each in self.alerts))
+        keys = frozenset(key for each in self.alerts for key in each.keys)
+        object.__setattr__(self, "keys", keys)
 
     @property
     def id(self) -> int:
         """Of its letter, 0 without one."""
         return 0 if self.letter is None else self.letter.id
-
-    @property
-    def is_page(self) -> bool:
-        """Whether somebody may have to be woken."""
-        return any(each.is_page for each in self.alerts)
-
-    @property
-    def keys(self) -> set[str]:
-        """Of all its alerts."""
-        return {key for each in self.alerts for key in each.keys}
 
 
 @dataclass(slots=True)
