@@ -93,6 +93,8 @@ def causes(
     firing: every other alert. parents: causes that were held before; they go on while anything
     speaks for them, and before new ones. Each service is explained once.
     """
+    if not any(used.by.values()):
+        return []  # nobody uses anything
     failing = _failing(firing)
     held = {_key(parent): parent for parent in parents if parent.state is not AlertState.RESOLVED}
     found: list[tuple[tuple[Any, ...], _Cause]] = []

@@ -21,7 +21,8 @@ def route_all(rules: Rules, firing: Mapping[str, Alert], now: datetime) -> list[
     parents = [alert for alert in firing.values() if is_parent(alert)]
     if parents:
         firing = {key: alert for key, alert in firing.items() if not is_parent(alert)}
-    known = {key: rules.knowing.of(alert, now) for key, alert in firing.items()}
+    look = rules.knowing.of
+    known = {key: look(alert, now) for key, alert in firing.items()}
     quiet = Suppressions()
     if rules.silences or rules.inhibitions:
         seen: dict[str, Mapping[str, str | float]] = {
@@ -32,9 +33,9 @@ def route_all(rules: Rules, firing: Mapping[str, Alert], now: datetime) -> list[
         quiet = suppressions(seen, rules.silences, rules.inhibitions, now)
     routed = []
     for key, alert in firing.items():
-        muted = quiet.muted.get(key, "")
-        noted = _noted(alert, muted, quiet.notes.get(key, ""), now)
-        by = muted or lingering(noted.evidence, now)
+        muted, note = quiet.muted.get(key, ""), quiet.notes.get(key, "")
+        noted = _noted(alert, muted, note, now) if muted or note else alert
+        by = muted or (lingering(noted.evidence, now) if INHIBITED in noted.evidence else "")
         routed.append(rules.knowing.route(known[key], noted, by))
     if rules.causes is None or not parents:
         return routed

@@ -18,6 +18,7 @@ from tocsin.routing.alike import Alike, Likeness
 from tocsin.routing.classify import Classified, facts_of
 
 MOST_KNOWN = 200_000
+_ALWAYS = (0, 0)  # where no rule asks how long an alert has lasted
 
 
 @dataclass(slots=True)
@@ -47,8 +48,9 @@ class Knowing:
 
     def of(self, alert: Alert, now: datetime) -> Known:
         """The alert as it is at `now`; of its facts only `for` may be that of an earlier time."""
-        seconds = (now - alert.since).total_seconds()
-        lasting = self.alike.side("for", seconds)
+        lasting = _ALWAYS
+        if "for" in self.alike.numbers:
+            lasting = self.alike.side("for", (now - alert.since).total_seconds())
         known = self._known.get(alert.fingerprint)
         if known is not None and known.lasting == lasting:
             if known.alert is alert:
@@ -56,7 +58,7 @@ class Knowing:
             if _says_the_same(known.alert, alert):
                 known.alert = alert
                 return known
-        facts = facts_of(alert, seconds)
+        facts = facts_of(alert, (now - alert.since).total_seconds())
         like, found = self.alike.classify(alert.labels, facts)
         known = Known(alert, lasting, like, found, self._inhibits(like, found))
         if len(self._known) >= MOST_KNOWN:

@@ -210,19 +210,20 @@ def decide(
         for change in folded.changes
         if change.is_transition and change.alert.state == "firing" and change.before != "stale"
     }
-    begun |= {key: explain(folded.firing[key], now) for key in arrived if key in folded.firing}
+    firing = folded.firing
+    begun |= {key: explain(firing[key], now) for key in arrived if key in firing}
     kept = {
         change.alert.fingerprint: _still_explained(change.alert, alerts)
         for change in folded.changes
         if change.alert.fingerprint not in begun
     }
-    firing = {key: begun.get(key) or kept.get(key, alert) for key, alert in folded.firing.items()}
+    written = kept | begun
+    firing = {**firing, **{k: a for k, a in written.items() if k in firing}}
     routed = route_all(rules, firing, now)
     changed = fold_incidents(
         incidents, routed, now, rules.incidents, lambda name: rules.snapshot_of(name, now)
     )
     changes = tuple(_told_by_lead(change) for change in changed.changes)
-    written = kept | begun
     written |= {m.alert.fingerprint: m.alert for m in routed if m.alert.fingerprint in written}
     for alert in changed.assigned:
         known = written.get(alert.fingerprint)
@@ -249,7 +250,7 @@ def fold_all(
 ) -> AlertChanges:
     """Alerts after `verdicts`, and after that which dependencies explain several of them."""
     parents = {key: alert for key, alert in alerts.items() if is_parent(alert)}
-    others = {key: alert for key, alert in alerts.items() if key not in parents}
+    others = {k: a for k, a in alerts.items() if k not in parents} if parents else alerts
     folded = AlertChanges((), others)
     if verdicts is not None:
         names = {monitor.name for monitor in rules.monitors.monitors}
