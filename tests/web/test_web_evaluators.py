@@ -13,6 +13,8 @@ from starlette.testclient import TestClient
 sys.path.insert(0, str(Path(__file__).parents[1] / "engine"))
 from judge_build import Works, document, telemetry, works
 
+from tocsin.cli.evaluators import show
+from tocsin.cli.terminal import out
 from tocsin.engine.settings import Settings
 from tocsin.web.server import web_app
 
@@ -41,6 +43,8 @@ def fields(page: str) -> dict[str, str]:
 def test_a_person_labels_one_answer_after_the_other(shop: Works, web: TestClient) -> None:
     page = web.get("/evaluators/faithful/label").text
     assert "16 judged in 7 days" in page
+    before_opening = page.partition("<details")[0]
+    assert "probability" not in before_opening, "it would give away what the judge said"
     assert "<b>answer</b>" not in page, "an answer is text, whatever it holds"
     form = fields(page) | {"label": "bad", "name": "Ann", "note": "too long"}
     first = form["span_id"]
@@ -60,7 +64,9 @@ def test_a_person_labels_one_answer_after_the_other(shop: Works, web: TestClient
     assert (entry.actor, entry.data["note"]) == ("web:Ann", "too long")
 
 
-def test_programs_see_the_same(shop: Works, web: TestClient) -> None:
+def test_programs_and_terminals_see_the_same(
+    shop: Works, web: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (one,) = web.get("/api/v1/evaluators").json()["items"]
     assert (one["name"], one["state"], one["today"]["judged"]) == ("faithful", "judging", 16)
     queue = web.get("/api/v1/evaluators/faithful/queue?limit=3").json()
@@ -69,6 +75,11 @@ def test_programs_see_the_same(shop: Works, web: TestClient) -> None:
     assert web.post("/api/v1/evaluators/faithful/labels", json=label).status_code == 201
     assert web.post("/api/v1/evaluators/faithful/labels", json=label).status_code == 409
     assert web.get("/api/v1/evaluators/nobody/queue").status_code == 404
+    monkeypatch.setattr(out, "width", 160)
+    with out.capture() as told:
+        show([one])
+    assert f"{one['series']}  judging" in told.get()
+    assert "16 of 16" in told.get()
     page = web.get("/evaluators").text
     assert "faithful@" in page
     assert "of 16 calls" in page
