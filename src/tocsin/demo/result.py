@@ -7,7 +7,7 @@ from datetime import datetime
 
 from tocsin.demo.labels import Found, Messages, Scorecard, score
 from tocsin.demo.script import Label
-from tocsin.domain.findings import EffectState, Incident
+from tocsin.domain.findings import EffectState, Incident, services_of
 from tocsin.engine.commit import SPARED
 from tocsin.engine.house import House
 from tocsin.store.rows import StoredEffect
@@ -45,7 +45,7 @@ def _found(house: House, incident: Incident, effects: Sequence[StoredEffect]) ->
     paged = [e for e in told if house.rules.policy.is_pager(e.receiver)]
     return Found(
         id=incident.id,
-        services=_services(incident),
+        services=services_of(incident),
         opened=incident.opened,
         tier=min([incident.tier, *(e.lane for e in told)]),
         first_message=_first(told),
@@ -53,14 +53,6 @@ def _found(house: House, incident: Incident, effects: Sequence[StoredEffect]) ->
         title=incident.title,
         signal=incident.labels.get("signal", ""),
     )
-
-
-def _services(incident: Incident) -> frozenset[str]:
-    """What it is about; of a dependency that failed the services that it took along."""
-    explained = incident.evidence.get("services")
-    if isinstance(explained, list | tuple) and explained:
-        return frozenset(map(str, explained))
-    return frozenset({incident.labels.get("service", "")})
 
 
 def _first(effects: Sequence[StoredEffect]) -> datetime | None:

@@ -169,7 +169,7 @@ class _Demo:
         def drain(now: datetime) -> None:
             asyncio.run_coroutine_threadsafe(courier.drain(now), loop).result()
 
-        responder = Responder(house, np.random.default_rng(SEED))
+        responder = Responder(house, np.random.default_rng(SEED), self._labels)
         replay = Replay(
             house, self._clock, self._ahead[-1], self._accept(house, loop), drain, responder,
             self._progress,

@@ -217,6 +217,14 @@ def fingerprint(labels: Labels) -> str:
     return digest.hexdigest()[:16]
 
 
+def services_of(incident: Incident) -> frozenset[str]:
+    """What it is about; of a dependency that failed the services that it took along."""
+    explained = incident.evidence.get("services")
+    if isinstance(explained, list | tuple) and explained:
+        return frozenset(map(str, explained))
+    return frozenset({incident.labels.get("service", "")})
+
+
 def example_calls(evidence: Mapping[str, Any]) -> list[str]:
     """The calls, TRACE/SPAN, that evidence gives as examples of what it found, the best first:
     of features that drifted, and of keys that use more than the crowd."""
