@@ -115,6 +115,11 @@ VARIABLES: Mapping[str, Variable] = {
         "of several processes that share a PostgreSQL database: whole seconds (1 to 600) after"
         " which another one decides when the one that did has died",
     ),
+    "TOCSIN_EMBEDDING_MODEL": Variable(
+        "embedding_model", "/models/minilm",
+        "folder of an ONNX model that embeds texts for drift (`embedded:input`, `embedded:output`);"
+        " needs the extra `embed`. Nothing is downloaded",
+    ),
     "TOCSIN_LATENESS_S": Variable(
         "lateness", "30",
         "whole seconds a minute stays open for calls that arrive late before it is judged for the"

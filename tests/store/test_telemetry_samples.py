@@ -131,13 +131,14 @@ def test_every_feature_that_can_be_named_can_be_read(store: Telemetry) -> None:
 
 
 def test_formats_and_refusals_are_told_from_answers(store: Telemetry) -> None:
-    sample = taken(store, "output_format", "refusal", "output_chars")
+    sample = taken(store, "output_format", "refusal", "output_chars", "embedded:output")
     at = {call: row for row, call in enumerate(number(sample))}
     rows = [at[104 + i] for i in range(len(ANSWERS))]
     assert tuple(sample.columns["output_format"][row] for row in rows) == FORMATS
     assert tuple(sample.columns["refusal"][row] for row in rows) == REFUSALS
     assert sample.columns["output_chars"][rows[5]] == len("# Title\nText")
     assert sample.columns["output_chars"][rows[7]] is None
+    assert sample.columns["embedded:output"][rows[5]] == "# Title\nText"
 
 
 def test_people_name_features_of_their_own(store: Telemetry) -> None:

@@ -142,6 +142,9 @@ def drift(
         float, typer.Option(min=0.0001, max=0.5, help="how often a false alarm is acceptable")
     ] = 0.05,
     seed: Annotated[int, typer.Option(help="of the draws without drift")] = 0,
+    embed: Annotated[
+        Path | None, typer.Option(help="folder of an ONNX model that embeds texts (extra embed)")
+    ] = None,
     output: Output = Output.TEXT,
 ) -> None:
     """Whether one file of values is distributed like another, column by column.
@@ -155,7 +158,9 @@ def drift(
 
     with told():
         names = [name.strip() for name in columns.split(",") if name.strip()]
-        report = drift_of_files(reference, current, columns=names, level=level, seed=seed)
+        report = drift_of_files(
+            reference, current, columns=names, level=level, seed=seed, embed=embed
+        )
     if output is Output.TEXT:
         _show_drift(report)
     else:

@@ -34,14 +34,18 @@ FEATURES: Mapping[str, FeatureKind] = {
 }
 # And what people name themselves: `dimension:tenant`, `attribute:llm.prompt_template.template`,
 # `number:retrieval.top_k` (an attribute that holds numbers), `score:faithfulness`,
-# `embedding:ATTRIBUTE` (an attribute that holds a vector).
+# `embedding:ATTRIBUTE` (an attribute that holds a vector), `embedded:input`, `embedded:output` (the
+# text, which a model on this machine embeds).
 PREFIXES: Mapping[str, FeatureKind] = {
     "dimension": "category",
     "attribute": "category",
     "number": "number",
     "score": "number",
     "embedding": "embedding",
+    "embedded": "embedding",
 }
+EMBEDDED = "embedded:"
+_TEXTS = ("input", "output")
 
 
 def feature_kind(name: str) -> FeatureKind:
@@ -53,6 +57,8 @@ def feature_kind(name: str) -> FeatureKind:
     if name in FEATURES:
         return FEATURES[name]
     prefix, colon, rest = name.partition(":")
+    if prefix == "embedded" and rest not in _TEXTS:
+        raise ValueError(f"{name!r}: embedded:input and embedded:output are texts of a call")
     if colon and rest and prefix in PREFIXES:
         return PREFIXES[prefix]
     named = ", ".join(f"{prefix}:NAME" for prefix in PREFIXES)

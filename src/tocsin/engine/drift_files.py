@@ -27,6 +27,7 @@ from tocsin.assess.drift.counts import LEVEL
 from tocsin.assess.drift.words import word_vectors
 from tocsin.domain.errors import Problem, SpecError
 from tocsin.engine.columns import read_table
+from tocsin.engine.embedder import LocalModel
 
 Floats = npt.NDArray[np.float64]
 Holds = Literal["number", "category", "text", "embedding", "identifier", "time"]
@@ -75,23 +76,25 @@ class DriftReport:
 
 def drift_of_files(
     reference: Path, current: Path, *, columns: Sequence[str] = (), level: float = LEVEL,
-    seed: int = 0,
+    seed: int = 0, embed: Path | None = None,
 ) -> DriftReport:  # fmt: skip
-    """Compare two files column by column. columns: only these; all by default.
+    """Compare two files column by column. columns: only these; all by default. embed: the folder of
+    a model on this machine, which tells what texts mean.
 
-    SpecError for a file that cannot be read, a column that neither has, and two files without a
-    common one.
+    NoModel for a folder without one; SpecError for a file that cannot be read, a column that
+    neither has, and two files without a common one.
     """
     tables = read_table(reference), read_table(current)
     for path, table in zip((reference, current), tables, strict=True):
         if not table.num_rows:
             raise _bad(path, "has no rows")
-    return drift_of_tables(*tables, current, columns=columns, level=level, seed=seed)
+    model = None if embed is None else LocalModel(embed)
+    return drift_of_tables(*tables, current, columns=columns, level=level, seed=seed, model=model)
 
 
 def drift_of_tables(
     reference: pa.Table, current: pa.Table, path: Path, *, columns: Sequence[str] = (),
-    level: float = LEVEL, seed: int = 0,
+    level: float = LEVEL, seed: int = 0, model: LocalModel | None = None,
 ) -> DriftReport:  # fmt: skip
     """As `drift_of_files`; `path` stands in messages."""
     known = dict.fromkeys([*reference.column_names, *current.column_names])
@@ -110,7 +113,10 @@ def drift_of_tables(
             # Each column its own stream: what is found does not depend on what else is compared.
             rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
             features += _column(
-                _Pair(name, reference[name], current[name], path, level), rng, schema, skipped
+                _Pair(name, reference[name], current[name], path, level, model),
+                rng,
+                schema,
+                skipped,
             )
     if not features and not skipped and not schema:
         raise _bad(path, "the two files have no column in common")
@@ -127,6 +133,7 @@ class _Pair:
     current: pa.ChunkedArray
     path: Path
     level: float
+    model: LocalModel | None = None
 
 
 def _column(
@@ -181,7 +188,7 @@ def _categories(
 def _texts(
     pair: _Pair, before: pa.ChunkedArray, after: pa.ChunkedArray, rng: np.random.Generator
 ) -> list[Feature]:
-    """A text drifts in its length, in its words, or both."""
+    """A text drifts in its length, in its words, or, with a model that embeds it, its meaning."""
     lengths = [
         np.asarray(pc.utf8_length(_strings(c)).to_numpy(), dtype=np.float64)
         for c in (before, after)
@@ -190,13 +197,19 @@ def _texts(
     for column in (before, after):
         rows = _some(len(column), rng)
         texts.append([str(text) for text in _strings(column).take(pa.array(rows)).to_pylist()])
-        vectors.append(word_vectors(texts[-1]))
+        vectors.append(_meant(texts[-1], pair.model))
         chosen.append(rows)
+    told = "words" if pair.model is None else "meaning"
     return [
         numbers(f"{pair.name} (length)", lengths[0], lengths[1], rng, pair.level),
-        embeddings(f"{pair.name} (words)", vectors[0], vectors[1], rng, pair.level,
+        embeddings(f"{pair.name} ({told})", vectors[0], vectors[1], rng, pair.level,
                    texts=texts[1], rows=chosen[1]),
     ]  # fmt: skip
+
+
+def _meant(texts: Sequence[str], model: LocalModel | None) -> Floats:
+    """Vectors of texts: of a model, or of their words."""
+    return word_vectors(texts) if model is None else model.vectors(texts).astype(np.float64)
 
 
 def _embeddings(

@@ -33,7 +33,8 @@ class Settings:
     server; "" is the embedded engine. store_port: where the embedded engine is served to other
     processes; 0 is nowhere. deadman_url: what is asked every minute while all is well; a secret.
     ledger_key: what checkpoints of the ledger are signed with; "" signs none.
-    lease: how soon another process takes over from one that conducts and died.
+    lease: how soon another process takes over from one that conducts and died. embedding_model:
+    the folder of a model that embeds texts, for drift.
     """
 
     data_dir: Path
@@ -62,6 +63,7 @@ class Settings:
     deadman_url: str = field(default="", repr=False)
     ledger_key: str = field(default="", repr=False)
     lease: timedelta = timedelta(seconds=15)
+    embedding_model: Path | None = None
 
     @property
     def is_loopback(self) -> bool:
@@ -115,6 +117,7 @@ def from_environment(
                 env, "TOCSIN_LATENESS_S", int(defaults.lateness.total_seconds()), most=3600
             )
         ),
+        embedding_model=Path(model) if (model := env.get("TOCSIN_EMBEDDING_MODEL")) else None,
         clickhouse=env.get("TOCSIN_CLICKHOUSE", ""),
         clickhouse_password=env.get("TOCSIN_CLICKHOUSE_PASSWORD", ""),
         clickhouse_cluster=env.get("TOCSIN_CLICKHOUSE_CLUSTER", ""),

@@ -12,7 +12,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from tocsin.domain.samples import Sample, Wish, feature_kind
+from tocsin.domain.samples import EMBEDDED, Sample, Wish, feature_kind
 from tocsin.store import scores
 from tocsin.store.clickhouse import DATABASE, ClickHouse
 from tocsin.store.schema import ANSWERED, ENDED
@@ -108,7 +108,7 @@ class SampleReader:
         )
         columns = list(zip(*rows, strict=True)) or [()] * (3 + len(wish.features))
         told = {
-            name: _vectors(column) if feature_kind(name) == "embedding" else tuple(column)
+            name: _vectors(column) if _is_written(name) else tuple(column)
             for name, column in zip(wish.features, columns[3:], strict=True)
         }
         named = [name for name in wish.features if name.startswith("score:")]
@@ -135,6 +135,11 @@ class SampleReader:
         )
 
 
+def _is_written(name: str) -> bool:
+    """Whether it is a vector as text; texts that others embed stay as they are."""
+    return feature_kind(name) == "embedding" and not name.startswith(EMBEDDED)
+
+
 def _has_score(name: str) -> str:
     """SQL: a call has a score of this name, whichever of its ids it was told by."""
     scored = (
@@ -148,6 +153,8 @@ def _column(name: str, prefix: str, parameter: str) -> str:
     """SQL of a feature; what people named is a parameter."""
     if name in _PLAIN:
         return _PLAIN[name]
+    if name.startswith(EMBEDDED):
+        return _TEXT if name == f"{EMBEDDED}output" else "nullIf(calls.input, '')"
     if prefix == "score":
         return "NULL"  # looked up for the calls that were chosen
     if prefix == "dimension":

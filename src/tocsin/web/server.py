@@ -29,6 +29,7 @@ from tocsin.engine.afterwards import Afterwards
 from tocsin.engine.answers import Answers, answer_links
 from tocsin.engine.conductor import Conductor
 from tocsin.engine.definitions import Definitions
+from tocsin.engine.embedder import Embedding
 from tocsin.engine.evaluating import EvaluatorRunner
 from tocsin.engine.experiments import Experiments
 from tocsin.engine.house import House
@@ -366,6 +367,7 @@ def open_house(settings: Settings, stores: Stores, clock: Clock) -> House:
     house = House(
         stores.telemetry, state, clock, desired, lateness=settings.lateness,
         conductor=Conductor(state, clock, is_alone=alone, lasts=settings.lease),
+        source=lambda inner: Embedding(inner, settings.embedding_model),
     )  # fmt: skip
     if settings.config_dir is not None and desired is not NOTHING:
         house.record_configuration(desired, "serve", f"started with {settings.config_dir}")
