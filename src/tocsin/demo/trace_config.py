@@ -10,16 +10,18 @@ from tocsin.spec.desired import Desired, restore
 
 Secrets = Callable[[str], str | None]
 
-_ABOUT_SERVICES = frozenset({"Service", "SLO", "SLI", "BurnRatePolicy", "Detector"})
+_ABOUT_PEOPLE = frozenset(
+    {"Receiver", "Routing", "OnCallSchedule", "EscalationPolicy", "Digest"}
+)  # fmt: skip
 
 
 def for_services(base: Desired, services: Sequence[str], resolve: Secrets) -> Desired:
-    """`base` without its services and monitors, and with a usual set of both for `services`.
+    """Who is told in `base`, and a usual set of monitors for `services`.
 
     A service of a trace has nobody's promises: 99 % of its calls are to succeed, and what is
     unusual in failures or pace is told to the channel, not paged.
     """
-    kept = [doc for doc in json.loads(base.text) if doc["kind"] not in _ABOUT_SERVICES]
+    kept = [doc for doc in json.loads(base.text) if doc["kind"] in _ABOUT_PEOPLE]
     added = [doc for name in services for doc in _service(name)]
     return restore(json.dumps([*kept, *added, *_detectors()]), resolve)
 
