@@ -21,6 +21,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
+PAGERDUTY_TOKEN = "u+averysecretrestkey"
 GENIE_KEY = "b1c9fd2a-averysecret-genie-key"
 SPLUNK_KEY = "5ec4e7aa-averysecret-endpoint-key"
 TEAMS_SIGNATURE = "averysecret-workflow-signature"
@@ -378,6 +379,26 @@ class Statuspage(Service):
 
 
 @dataclass
+class PagerDutyIncidents(Service):
+    """GET /incidents of PagerDuty's REST API."""
+
+    incidents: list[dict[str, Any]] = field(default_factory=list)
+
+    def routes(self) -> list[BaseRoute]:
+        return [Route("/pagerduty-api/incidents", self.find, methods=["GET"])]
+
+    async def find(self, request: Request) -> Response:
+        if request.headers.get("authorization") != f"Token token={PAGERDUTY_TOKEN}":
+            return JSONResponse({"error": {"message": "Account Not Found", "code": 2006}}, 401)
+        if request.headers.get("accept") != "application/vnd.pagerduty+json;version=2":
+            return JSONResponse({"error": {"message": "version", "code": 2100}}, 400)
+        key = request.query_params["incident_key"]
+        found = [each for each in self.incidents if each["incident_key"] == key]
+        assert request.query_params["sort_by"] == "created_at:desc"
+        return JSONResponse({"incidents": found[::-1][:1], "limit": 1, "offset": 0, "more": False})
+
+
+@dataclass
 class SlackFiles(Service):
     """The three steps of a file in Slack, in a channel that the bot is in (C0AIOPS)."""
 
@@ -448,6 +469,7 @@ class Services:
         self.statuspage = Statuspage(record, now)
         self.socket = SlackSocket(record, now)
         self.files = SlackFiles(record, now)
+        self.pagerduty = PagerDutyIncidents(record, now)
 
     def routes(self) -> list[BaseRoute]:
         found = [vars(self)[name].routes() for name in vars(self)]

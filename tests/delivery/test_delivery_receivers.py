@@ -13,6 +13,7 @@ from uuid import UUID
 import httpx
 import pytest
 from delivery_build import T0, Fault, Loopback, loopback, message
+from delivery_services import PAGERDUTY_TOKEN
 from delivery_trackers import LINEAR_TEAM
 from test_delivery_channels import CASES, Case
 
@@ -408,6 +409,45 @@ def test_a_tracker_is_asked_what_people_did(name: str) -> None:
         assert await channel.poll({}, T0, http) is None
 
     run(name, story)
+
+
+def test_pagerduty_is_asked_when_its_webhooks_do_not_arrive() -> None:
+    def told(status: str, kind: str = "user_reference", key: str = "support-1") -> dict[str, Any]:
+        by = {"id": "P1", "type": kind, "summary": "Ana"}
+        return {"incident_key": key, "status": status, "last_status_change_by": by}
+
+    async def story(channel: Channel, place: Loopback, http: httpx.AsyncClient) -> None:
+        assert isinstance(channel, Polling)
+        assert not channel.polls
+        api = {"api_token": PAGERDUTY_TOKEN, "api_url": f"{place.url}/pagerduty-api"}
+        asking = Case("pagerduty", lambda url: {**CASES["pagerduty"].settings(url), **api}, ())
+        asked = asking.build(place.url)
+        assert isinstance(asked, Polling)
+        assert asked.polls
+        first = await asked.send(message(), http)
+        assert isinstance(first, Delivered)
+        incidents = place.services.pagerduty.incidents
+        for made, answer in (
+            (told("resolved", key="support-0"), None),
+            (told("triggered", "service_reference"), None),
+            (told("acknowledged"), Answer("acknowledge", "pagerduty:Ana")),
+            (told("resolved", "service_reference"), None),  # by itself, after some hours
+            (told("resolved"), Answer("resolve", "pagerduty:Ana")),
+        ):
+            incidents.append(made)
+            assert await asked.poll(first.remote_ref, T0, http) == answer
+        for fault in (
+            Fault(500),
+            Fault(200, {}, "<html>"),
+            Fault(200, {}, "{}"),
+            Fault(how="drop"),
+        ):
+            place.faults.append(fault)
+            assert await asked.poll(first.remote_ref, T0, http) is None, "unknown is not an answer"
+        assert await asked.poll({}, T0, http) is None
+        assert await channel.poll(first.remote_ref, T0, http) is None
+
+    run("pagerduty", story)
 
 
 def set_state(place: Loopback, name: str, *, started: bool) -> None:

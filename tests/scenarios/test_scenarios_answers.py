@@ -224,7 +224,7 @@ class Tracker:
     is_idempotent = True
     rate_per_s = 1.0
     Config = None
-    answers = True
+    answers = polls = True
 
     def __init__(self) -> None:
         self.answer: Answer | None = None

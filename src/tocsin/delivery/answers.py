@@ -93,6 +93,11 @@ class Listening(Protocol):
 class Polling(Protocol):
     """A channel whose service is asked what became of a message."""
 
+    @property
+    def polls(self) -> bool:
+        """Whether it is configured to: it has what it needs to ask."""
+        ...
+
     async def poll(
         self, reference: Mapping[str, Any], at: datetime, http: httpx.AsyncClient
     ) -> Answer | None:

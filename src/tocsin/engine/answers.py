@@ -137,7 +137,7 @@ class Answers:
 
     async def poll(self, http: httpx.AsyncClient) -> int:
         """Ask the services that do not tell; how many answers counted."""
-        channels = {n: c for n, c in self._channels.items() if isinstance(c, Polling)}
+        channels = {n: c for n, c in self._channels.items() if isinstance(c, Polling) and c.polls}
         if not channels:
             return 0
         live = [i for i in self._house.state.incidents().values() if i.state.is_live]

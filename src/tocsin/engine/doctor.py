@@ -244,7 +244,7 @@ def _receivers(settings: Settings) -> Iterator[Finding]:
             how = f"answers at {settings.base_url}/callbacks/{name}"
         elif isinstance(channel, Listening) and channel.line is not None:
             how = "answers over a connection that it opens"
-        elif isinstance(channel, Polling):
+        elif isinstance(channel, Polling) and channel.polls:
             how = "asked for answers every 30 s"
         elif isinstance(channel, Answering):
             how = "nothing comes back from it"

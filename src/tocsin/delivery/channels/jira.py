@@ -118,6 +118,11 @@ class Jira:
         issues = _listed(response, "issues")
         return Delivered({"key": str(issues[0]["key"])}) if issues and "key" in issues[0] else None
 
+    @property
+    def polls(self) -> bool:
+        """Always: the credentials that send may read as well."""
+        return True
+
     async def poll(
         self, reference: Mapping[str, Any], at: datetime, http: httpx.AsyncClient
     ) -> Answer | None:

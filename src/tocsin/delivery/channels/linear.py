@@ -109,6 +109,11 @@ class Linear:
         made = await self._make(_COMMENT, _COMMENTED, comment, message.at, http)
         return Delivered({"id": known}) if isinstance(made, dict) else made
 
+    @property
+    def polls(self) -> bool:
+        """Always: the credentials that send may read as well."""
+        return True
+
     async def poll(
         self, reference: Mapping[str, Any], at: datetime, http: httpx.AsyncClient
     ) -> Answer | None:

@@ -19,7 +19,7 @@ from typing import Any, ClassVar, Literal
 import httpx
 
 from tocsin.delivery.answers import Answer
-from tocsin.delivery.http import refusal, request
+from tocsin.delivery.http import call, json_object, refusal, request
 from tocsin.delivery.message import Message, short_key, truncate
 from tocsin.delivery.outcome import Delivered, Outcome, Rejected
 from tocsin.domain.clock import iso
@@ -38,6 +38,11 @@ _ANSWERS: Mapping[str, Literal["acknowledge", "resolve"]] = {
     "incident.acknowledged": "acknowledge",
     "incident.resolved": "resolve",
 }
+_STATUSES: Mapping[str, Literal["acknowledge", "resolve"]] = {
+    "acknowledged": "acknowledge",
+    "resolved": "resolve",
+}
+_REST = "application/vnd.pagerduty+json;version=2"
 _ACTIONS = {
     "trigger": "trigger",
     "update": "trigger",
@@ -52,9 +57,10 @@ class PagerDutyConfig:
 
     url: https://events.eu.pagerduty.com/v2/enqueue for the EU service region. changes: the services
     whose deploys, prompt versions and model switches become change events, "*" for all; the key's
-    PagerDuty service is the one that shows them. webhook_secret: of a
-    webhook subscription (v3) that tells us of acknowledgements; previous_webhook_secret: the one
-    before, while it is being replaced.
+    PagerDuty service is the one that shows them. webhook_secret: of a webhook subscription (v3)
+    that tells us of acknowledgements; previous_webhook_secret: the one before, while it is being
+    replaced. api_token: a read-only key of the REST API, by which PagerDuty is asked as well, for
+    webhooks that were lost or cannot reach us; api_url: https://api.eu.pagerduty.com for the EU.
     """
 
     routing_key: Secret
@@ -63,10 +69,12 @@ class PagerDutyConfig:
     changes: tuple[str, ...] = ()
     webhook_secret: Secret | None = None
     previous_webhook_secret: Secret | None = None
+    api_token: Secret | None = None
+    api_url: str = "https://api.pagerduty.com"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "routing_key", secret(self.routing_key))
-        for name in ("webhook_secret", "previous_webhook_secret"):
+        for name in ("webhook_secret", "previous_webhook_secret", "api_token"):
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, secret(getattr(self, name)))
         if len(self.routing_key.reveal()) != 32:
@@ -98,6 +106,37 @@ class PagerDuty:
         body = _small(self._event(message, action))
         outcome = await self._enqueue(self.config.url, body, message.at, http)
         return outcome or Delivered({"dedup_key": dedup_key(message.subject)})
+
+    @property
+    def polls(self) -> bool:
+        """Whether a key of the REST API is configured."""
+        return self.config.api_token is not None
+
+    async def poll(
+        self, reference: Mapping[str, Any], at: datetime, http: httpx.AsyncClient
+    ) -> Answer | None:
+        """What a person made of the incident (REST API, GET /incidents by its key)."""
+        token, key = self.config.api_token, str(reference.get("dedup_key", ""))
+        if token is None or not key:
+            return None
+        response = await call(
+            http,
+            "GET",
+            f"{self.config.api_url.rstrip('/')}/incidents",
+            at=at,
+            secrets=[token],
+            headers={"Authorization": f"Token token={token.reveal()}", "Accept": _REST},
+            params={"incident_key": key, "sort_by": "created_at:desc", "limit": "1"},
+        )
+        found = json_object(response) if isinstance(response, httpx.Response) else None
+        incidents = (found or {}).get("incidents")
+        if not isinstance(incidents, list) or not incidents:
+            return None
+        action = _STATUSES.get(str(incidents[0].get("status")))
+        by = incidents[0].get("last_status_change_by") or {}
+        if action is None or not str(by.get("type", "")).startswith("user"):
+            return None
+        return Answer(action, f"pagerduty:{by.get('summary') or by.get('id') or 'somebody'}")
 
     @property
     def takes_changes(self) -> bool:

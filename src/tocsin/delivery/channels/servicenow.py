@@ -115,6 +115,11 @@ class ServiceNow:
             return None
         return Delivered({name: str(records[0].get(name, "")) for name in ("sys_id", "number")})
 
+    @property
+    def polls(self) -> bool:
+        """Always: the credentials that send may read as well."""
+        return True
+
     async def poll(
         self, reference: Mapping[str, Any], at: datetime, http: httpx.AsyncClient
     ) -> Answer | None:

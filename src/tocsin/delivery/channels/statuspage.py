@@ -111,6 +111,11 @@ class Statuspage:
                 return Delivered({"id": str(each.get("id", ""))})
         return None
 
+    @property
+    def polls(self) -> bool:
+        """Always: the credentials that send may read as well."""
+        return True
+
     async def poll(
         self, reference: Mapping[str, Any], at: datetime, http: httpx.AsyncClient
     ) -> Answer | None:
