@@ -40,6 +40,16 @@ spec:
     - {metric: p95_latency_seconds, weight: 0.5}
   thresholds: {warning: 80, critical: 60, for: 2m, clearFor: 2m}
   segments: {by: region, window: 20m, every: 1m}
+---
+apiVersion: tocsin/v1
+kind: HealthScore
+metadata: {name: chat-alarm, displayName: Chat alarm}
+spec:
+  service: chat
+  mode: alerting
+  window: 5m
+  components: [{metric: p95_latency_seconds, weight: 1}]
+  thresholds: {warning: 80, critical: 60, for: 2m, clearFor: 2m}
 """
 
 
@@ -104,6 +114,15 @@ def test_the_api_has_the_history_and_the_change_adds_up(web: TestClient) -> None
     assert moved["terms"]["p95_latency_seconds"] == pytest.approx(moved["total"])
     assert len({one["formula"] for one in found["samples"]}) == 1
     assert web.get("/api/v1/health-scores/nothing").status_code == 404
+
+
+def test_its_incident_says_what_moved_it_and_against_what(web: TestClient) -> None:
+    (row,) = web.get("/api/v1/incidents").json()["items"]
+    page = web.get(f"/incidents/{row['id']}").text
+    assert "Chat alarm is critical: 12" in page
+    assert "p95_latency_seconds -8" in page
+    assert "held against: a health score of 60 of 100 at least" in page
+    assert web.get(f"/incidents/{row['id']}/why").status_code == 200
 
 
 def test_prometheus_reads_the_score_and_its_state(web: TestClient) -> None:

@@ -160,6 +160,8 @@ def _expectation(incident: Incident) -> str:
         return "no services that fail together on what they all use"
     if evidence.get("expected") is not None:
         unit = str(evidence.get("unit") or "")
+        if unit == "points":
+            return f"a health score of {evidence['expected']:.4g} of 100 at least"
         return f"the trailing week: {evidence['expected']:.4g} {unit}".strip()
     return "what its monitor allows"
 
