@@ -49,7 +49,8 @@ MOST_ATTEMPTS = 6
 FIRST_PAUSE, LONGEST_PAUSE = timedelta(seconds=10), timedelta(minutes=15)
 REFUSED_PAUSE = timedelta(minutes=5)
 UNDER_WAY = timedelta(minutes=10)  # after which a request of a process that died is made again
-AT_ONCE = 200  # answers that one round of an evaluator reads; more are due in the next
+AT_ONCE = 200  # answers that an evaluator reads at once
+MOST_IN_A_ROW = 50  # times in one round, where it asks nobody
 SOURCE = "tocsin"
 
 
@@ -111,9 +112,8 @@ class EvaluatorRunner:
 
     async def close(self) -> None:
         """Close all connections."""
-        for bench in self._benches.values():
-            await bench.evaluator.close()
-        self._benches.clear()
+        for name in list(self._benches):
+            await self._drop(name)
 
     # --- which evaluators ---
 
@@ -121,7 +121,7 @@ class EvaluatorRunner:
         wanted = {n: one for n, one in self._configured().items() if one.config is not None}
         for name, bench in list(self._benches.items()):
             if wanted.get(name) != bench.configured:
-                await self._benches.pop(name).evaluator.close()
+                await self._drop(name)
         for name, configured in wanted.items():
             if name not in self._benches:
                 try:
@@ -133,6 +133,12 @@ class EvaluatorRunner:
                     log.exception("evaluator_not_started", evaluator=name)
                 else:
                     self._benches[name] = bench
+
+    async def _drop(self, name: str) -> None:
+        try:
+            await self._benches.pop(name).evaluator.close()
+        except Exception:  # of a plugin
+            log.exception("evaluator_not_closed", evaluator=name)
 
     def _begin(self, bench: Bench) -> None:
         """Go on where the last process stopped; a new version begins a new series, and is told."""
@@ -162,7 +168,10 @@ class EvaluatorRunner:
     async def _round(self, bench: Bench) -> None:
         try:
             await asyncio.to_thread(self._choose, bench)
-            await self._work(bench)
+            for _ in range(MOST_IN_A_ROW):
+                is_more = await self._work(bench)
+                if not is_more or bench.evaluator.asks:
+                    break
         except (IntakeError, StoreError) as error:
             bench.trouble(f"its verdicts could not be stored: {error}", self._clock.now())
         except Exception:  # worker loop: the next round tries again
@@ -183,7 +192,10 @@ class EvaluatorRunner:
         frame = Frame(one.series, one.telemetry, one.kind, since, until, one.where, strata)
         counts = self._reads.counts(frame)
         day = judging.day_of(now)
-        rates = paced(one, counts, self._spent(one.name, day), now)
+        with self._state.reading() as tx:
+            spent = judging.days(tx, one.name, day).get(day, DayOfJudging())
+            waiting = judging.waiting(tx, one.name)[0] if counts else 0
+        rates = paced(one, counts, spent, now, until - since, waiting)
         wanted = sum(rate * counts.get(place, 0) for place, rate in enumerate(rates.by_stratum))
         calls = []
         if wanted:
@@ -197,11 +209,12 @@ class EvaluatorRunner:
                 judging.count(tx, one.name, day, candidates=candidates, chosen=fresh)
         bench.thinned = rates.thinned if counts else bench.thinned
 
-    async def _work(self, bench: Bench) -> None:
+    async def _work(self, bench: Bench) -> bool:
+        """Judge the next that are due. Whether there may be more of them."""
         now, one = self._clock.now(), bench.configured
         tasks = await asyncio.to_thread(self._due, one.name, now)
         if not tasks:
-            return
+            return False
         answers = await asyncio.to_thread(self._reads.answers, [task.call for task in tasks])
         done: list[_Done] = []
         fresh: list[Task] = []
@@ -219,14 +232,11 @@ class EvaluatorRunner:
             else:
                 done += await asyncio.to_thread(self._look_at_all, bench, fresh, answers)
         await self._store(bench, done, answers)
+        return len(tasks) == AT_ONCE and len(done) == len(tasks)
 
     def _due(self, name: str, now: datetime) -> Sequence[Task]:
         with self._state.reading() as tx:
             return judging.due(tx, name, now, AT_ONCE)
-
-    def _spent(self, name: str, day: int) -> DayOfJudging:
-        with self._state.reading() as tx:
-            return judging.days(tx, name, day).get(day, DayOfJudging())
 
     # --- judging ---
 

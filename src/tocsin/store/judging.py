@@ -71,12 +71,11 @@ def add(
     """Queue calls; those that are there already stay as they are. Returns how many are new."""
     table = tables.evaluation
     unlike = {(one.trace_id, one.span_id): one for one in calls}
-    known = {
-        (row.trace_id, row.span_id)
-        for row in tx.connection.execute(
-            sa.select(table.c.trace_id, table.c.span_id).where(table.c.series == series)
-        )
-    } if unlike else set()  # fmt: skip
+    spans, known = [span for _, span in unlike], set()
+    for start in range(0, len(spans), _AT_ONCE):
+        here = table.c.span_id.in_(spans[start : start + _AT_ONCE])
+        query = sa.select(table.c.trace_id, table.c.span_id).where(table.c.series == series, here)
+        known |= {(row.trace_id, row.span_id) for row in tx.connection.execute(query)}
     rows = [
         {
             "series": series, "trace_id": trace, "span_id": span, "evaluator": evaluator,
