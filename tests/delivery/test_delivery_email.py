@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import socket
 import ssl
 import subprocess
 from collections.abc import Iterator, Mapping
@@ -54,6 +55,8 @@ class Mailbox:
 
     async def handle_DATA(self, server: SMTP, session: Any, envelope: Any) -> str:  # noqa: N802
         answer = self.answers.get("DATA", "250 ok")
+        if answer == "hang":
+            await asyncio.sleep(5)
         if answer == "drop":
             assert server.transport is not None
             server.transport.abort()
@@ -79,8 +82,6 @@ def mail_server(answers: Mapping[str, str] | None = None, **options: Any) -> Ite
 
 
 def _free_port() -> int:
-    import socket
-
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -171,6 +172,35 @@ def test_one_bad_address_does_not_keep_the_mail_from_the_others() -> None:
     assert isinstance(outcome, Delivered)
     assert outcome.remote_ref["refused"] == {"bo@example.org": 550}
     assert box.recipients == ["ana@example.org"]
+
+
+def test_a_server_that_hangs_took_nothing_before_the_text_and_perhaps_it_after(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("tocsin.delivery.channels.email.TIMEOUT_S", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        assert isinstance(send(settings(deaf.getsockname()[1])), Retry)
+    with mail_server({"DATA": "hang"}) as (_, port):
+        assert isinstance(send(settings(port)), Ambiguous)
+
+
+def test_a_page_that_the_mail_server_refuses_or_is_asked_too_fast_for() -> None:
+    with mail_server({"RCPT": "550 no such user"}) as (_, port):
+        world = World(fallbacks=("fallback",))
+        world.courier.use({**world.receivers, "primary": Email(settings(port))}, ("fallback",))
+        world.open(incident(), receivers=["primary"])
+        assert (world.drain().dead, len(world.receivers["fallback"].seen)) == (1, 1)
+    with mail_server() as (box, port):
+        world = World()
+        world.courier.use({"primary": Email(settings(port))})
+        for number in range(3):
+            found = incident(id=f"g{number}-1", group_key=f"g{number}")
+            world.open(found, receivers=["primary"])
+        bucket = world.courier._claimer.desk("primary").bucket
+        bucket.tokens, bucket.as_of = 2.0, T0
+        assert world.drain().delivered == 2
+        world.advance(seconds=1, every=1)
+        assert len(box.mails) == 3
 
 
 def test_nobody_listening_is_a_retry_and_a_server_that_hangs_up_too() -> None:
