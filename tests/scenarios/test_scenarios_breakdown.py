@@ -74,3 +74,43 @@ def test_the_slice_that_fails_is_on_the_incident_and_in_the_api(tmp_path: Path) 
         page = made.web.get("/services/chat", params={k: v for k, v in asked.items()
                                                       if k != "service"})  # fmt: skip
         assert "tenant beta" in page.text
+
+
+BY_GAUGES = """
+---
+apiVersion: tocsin/v1
+kind: Detector
+metadata: {name: calls-missing}
+spec:
+  service: chat
+  use: static_threshold
+  with: {measure: volume, limit: 8, side: below, over: 5}
+---
+apiVersion: tocsin/v1
+kind: Detector
+metadata: {name: slow-on-average}
+spec:
+  service: chat
+  use: static_threshold
+  value: latency_ms
+  with: {measure: mean, over: 5, limit: 1.0}
+"""
+
+
+def test_a_gauge_is_broken_down_by_what_it_measures(tmp_path: Path) -> None:
+    """A tenant that went silent is the slice of a drop, not the share of calls that fail."""
+    config = tmp_path / "config.yaml"
+    config.write_text(CONFIG.read_text() + BY_GAUGES)
+    phases = [
+        Phase("chat", -120, 60, per_minute=1.0, tenant="beta"),
+        Phase("chat", -120, 10, per_minute=12.0, tenant="acme"),
+    ]
+    with World(tmp_path, phases, config=config) as made:
+        made.play(26)
+        told = {
+            alert.labels["monitor"]: alert.evidence.get("breakdown")
+            for alert in made.house.state.alerts().values()
+        }
+    assert told["detector/calls-missing"]["measure"] == "calls"
+    assert told["detector/calls-missing"]["slices"][0]["where"] == {"tenant": "acme"}
+    assert told["detector/slow-on-average"]["measure"] == "slow"

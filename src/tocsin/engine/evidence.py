@@ -14,6 +14,7 @@ from typing import Any
 import structlog
 
 from tocsin.assess.monitor import Monitor, Objective
+from tocsin.assess.subject import is_about_volume
 from tocsin.domain.clock import from_minute, to_minute
 from tocsin.domain.dependencies import DependencyStatus, about
 from tocsin.domain.errors import TocsinError
@@ -30,7 +31,7 @@ MOST_CHANGES = 5
 # What is broken down when a monitor does not judge a ratio, by the signal it is routed under.
 SIGNAL_MEASURES = {
     "cost": "cost", "tokens": "tokens", "token_usage": "tokens", "volume": "calls",
-    "latency_p95": "slow", "latency": "slow",
+    "latency": "slow",
 }  # fmt: skip
 # Signals whose breaches are failures of calls.
 FAILURE_SIGNALS = frozenset({"error_rate", "slo_breach", "retrieval_failure", "truncation"})
@@ -120,17 +121,21 @@ class Witness:
         """What is broken down for an alert, and of which service: what its monitor counts (of a
         composite, what the component counts that did most of it), else what its signal is."""
         monitor = self._monitors.get(alert.labels.get("monitor", ""))
+        if monitor is not None and is_about_volume(monitor):
+            return service, "calls"
         if monitor is not None and monitor.ratio is not None:
             if not monitor.ratio.has_values:
                 return service, monitor.ratio
-            return service, SIGNAL_MEASURES.get(monitor.labels.get("slo_metric", ""))
+            if monitor.ratio.metric is not None:
+                return service, None  # what a server says of itself is not of single calls
+            return service, _measure_of(monitor.labels.get("slo_metric") or monitor.signal)
         objective = self._objective(alert)
         if objective is not None and objective.composite is not None:
             parts = {part.name: part for part in objective.composite.parts}
             for one in alert.evidence.get("components", ())[:1]:
                 leading = parts[one["name"]]
                 return leading.series.service, leading.ratio
-        return service, SIGNAL_MEASURES.get(alert.labels.get("signal", ""))
+        return service, _measure_of(alert.labels.get("signal", ""))
 
     def _provider(self, service: str) -> dict[str, Any]:
         known = self._services.get(service)
@@ -160,6 +165,11 @@ class Witness:
             for status in about(self._statuses, name, now)
         ]
         return {"dependencies": said} if said else {}
+
+
+def _measure_of(signal: str) -> str | None:
+    """What is broken down for a signal: of latency, whichever percentile it is, the slow calls."""
+    return SIGNAL_MEASURES.get("latency" if signal.startswith("latency") else signal)
 
 
 def _before(change: Change, minute: int) -> str:

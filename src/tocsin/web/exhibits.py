@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from tocsin.assess.gauges.kind import GaugeConfig
-from tocsin.assess.monitor import DetectorConfig, Monitor
+from tocsin.assess.monitor import Monitor
+from tocsin.assess.subject import is_about_volume
 from tocsin.domain.calls import Call
 from tocsin.domain.expressions import Condition
 from tocsin.domain.findings import Incident, example_calls
@@ -70,7 +70,9 @@ def calls_behind(
             service, ratio.charge.value, since, until, MOST,
             kind=ratio.kind, model=ratio.model, least=least,
         )  # fmt: skip
-    if monitor is not None and _is_quiet(monitor):
+    if monitor is not None and is_about_volume(monitor):
+        return "", []  # calls that are missing cannot be shown
+    if ratio is not None and ratio.metric is not None:
         return "", []
     condition = _SAID_OTHERWISE.get(ratio.column) or as_condition(ratio) if ratio else None
     if condition is not None:
@@ -103,15 +105,3 @@ def _monitor_of(incident: Incident) -> str:
 def _is_below(evidence: Mapping[str, Any]) -> bool:
     value, expected = evidence.get("value"), evidence.get("expected")
     return value is not None and expected is not None and value < expected
-
-
-def _is_quiet(monitor: Monitor) -> bool:
-    """Whether it is about calls that are missing, or about a metric: there is no call to show."""
-    method = monitor.method
-    if monitor.ratio is not None and monitor.ratio.metric is not None:
-        return True
-    is_volume = isinstance(method, GaugeConfig) and method.measure == "volume"
-    return is_volume or (isinstance(method, DetectorConfig) and method.kind in _OF_SILENCE)
-
-
-_OF_SILENCE = frozenset({"no_data", "absence"})
