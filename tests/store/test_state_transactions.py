@@ -235,7 +235,7 @@ def test_members_move_from_the_body_of_an_incident_into_rows(backend: str, tmp_p
             connection.execute(sa.update(tables.incident).values(body=body))
             for name in (
                 "incident_member", "ledger_subject", "kept_file", "kept_report", "evaluation",
-                "evaluator_day",
+                "evaluator_day", "subscriber",
             ):  # fmt: skip
                 connection.execute(sa.text(f"DROP TABLE {name}"))
             connection.execute(sa.text("UPDATE alembic_version SET version_num = '0010'"))

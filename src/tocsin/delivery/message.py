@@ -79,7 +79,8 @@ class Message:
     same thing share (the incident id, or the digest's name). thread: what the receiver calls its
     message about it. evidence: pairs of label and text. items: the lines of a digest; charts: what
     they come to. figure: of a picture. attachments: files, where a channel can carry them. answers:
-    words and addresses of links that answer.
+    words and addresses of links that answer. address: of one subscriber, for whom alone it is;
+    unsubscribe: where that one ends it.
     """
 
     key: str
@@ -108,6 +109,8 @@ class Message:
     charts: tuple[Chart, ...] = ()
     figure: Figure | None = None
     attachments: tuple[Attachment, ...] = ()
+    address: str = ""
+    unsubscribe: str = ""
     thread: Mapping[str, Any] | None = None
     answers: tuple[tuple[str, str], ...] = ()
 
@@ -205,6 +208,8 @@ def render_digest(effect: Occasion, links_base: str, *, at: datetime) -> Message
             Chart(_text(chart["title"]), tuple((str(k), int(n)) for k, n in chart["bars"]))
             for chart in payload.get("charts", ())
         ),
+        address=_text(payload.get("address")),
+        unsubscribe=_text(payload.get("unsubscribe")),
         attachments=tuple(
             Attachment(_text(each["name"]), gzip.decompress(base64.b64decode(each["gzip"])))
             for each in payload.get("attachments", ())

@@ -8,7 +8,7 @@ published is kept beside the state, with a line in the ledger for every word of 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, get_args
@@ -16,7 +16,7 @@ from typing import Any, get_args
 from tocsin.assess.monitor import Monitor, Objective
 from tocsin.domain.clock import Clock, iso, parse_iso, to_minute
 from tocsin.domain.errors import TocsinError
-from tocsin.domain.findings import AlertState, Incident, Judgement, LedgerEvent
+from tocsin.domain.findings import AlertState, Incident, Judgement, LedgerEvent, NewEffect
 from tocsin.domain.series import Ratio, SeriesId
 from tocsin.engine.house import House
 from tocsin.reports.status import (
@@ -70,9 +70,16 @@ class Written:
 
 
 class StatusPages:
-    """The pages of one house. Threads may share it. blind: why nothing is known of late."""
+    """The pages of one house. Threads may share it. blind: why nothing is known of late. mails:
+    the messages about what is published, written with it."""
 
-    def __init__(self, house: House, blind: Any = lambda: "") -> None:
+    def __init__(
+        self,
+        house: House,
+        blind: Any = lambda: "",
+        mails: Callable[[Any, str, Notice], Iterable[NewEffect]] = lambda *_: (),
+    ) -> None:
+        self._mails = mails
         self._house = house
         self._blind = blind
         self._lock = threading.Lock()
@@ -274,6 +281,8 @@ class StatusPages:
             subject = told.incident or f"status/{name}"
             reason = f"{told.title}: {update.status}"
             tx.append(LedgerEvent(now, "status.published", actor, subject, reason, data))
+            for effect in self._mails(tx, name, told):
+                tx.add_effect(effect)
         with self._lock:
             self._made.pop(name, None)
 

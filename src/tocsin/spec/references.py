@@ -67,7 +67,11 @@ _REFERENCES: Mapping[str, Mapping[str, str]] = {
     "Gate": {"service": "Service", "health.score": "HealthScore"},
     "PageBudget": {"services": "Service"},
     "Report": {"services": "Service", "to": "Receiver"},
-    "StatusPage": {"components.*.service": "Service", "components.*.objectives": _PROMISE},
+    "StatusPage": {
+        "components.*.service": "Service",
+        "components.*.objectives": _PROMISE,
+        "subscribers": "Receiver",
+    },
     "Source": {"service": "Service"},
     "Webhook": {"service": "Service"},
     "Redaction": {"services": "Service"},

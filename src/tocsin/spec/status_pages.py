@@ -40,6 +40,13 @@ class StatusPageShape(Shape):
             " or everything up to a major outage"
         ),
     ] = "degraded"
+    subscribers: Annotated[
+        str,
+        Field(
+            description="a Receiver of type email, whose mail server sends what is published to"
+            " whoever subscribed; by default nobody can subscribe"
+        ),
+    ] = ""
     components: Annotated[tuple[StatusComponentShape, ...], Field(min_length=1)]
 
     @model_validator(mode="after")

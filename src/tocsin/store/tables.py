@@ -367,3 +367,14 @@ evaluator_day = sa.Table(
     sa.Column("unpriced", sa.Integer, nullable=False),
     sa.Column("usd", sa.Float, nullable=False),
 )
+
+# Who wants to hear of what a status page publishes; confirmed_at: None until they said so twice.
+subscriber = sa.Table(
+    "subscriber",
+    METADATA,
+    sa.Column("page", sa.Text, primary_key=True),
+    sa.Column("address", sa.Text, primary_key=True),
+    sa.Column("token", sa.Text, nullable=False, unique=True),
+    sa.Column("asked_at", sa.BigInteger, nullable=False),
+    sa.Column("confirmed_at", sa.BigInteger),
+)

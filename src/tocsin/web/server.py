@@ -43,6 +43,7 @@ from tocsin.engine.scheduler import Scheduler
 from tocsin.engine.settings import STATE_FILE, Settings, secrets, with_secrets
 from tocsin.engine.sources import SourceRunner
 from tocsin.engine.status_pages import StatusPages
+from tocsin.engine.subscribers import Subscriptions
 from tocsin.engine.watch import Watch
 from tocsin.intake.credentials import admission
 from tocsin.intake.front import routes as intake_routes
@@ -83,6 +84,7 @@ from tocsin.web.metrics import Exposition
 from tocsin.web.report_pages import ReportPages
 from tocsin.web.status_pages import PUBLIC, StatusRoutes
 from tocsin.web.store_server import served_store
+from tocsin.web.subscribers import SubscriberPages
 
 log = structlog.get_logger(__name__)
 
@@ -251,7 +253,8 @@ def web_app(
     """Every page and endpoint of one process."""
     experiments = Experiments(house)
     shown = desk or LiveDesk(house, sources=sources.statuses if sources else tuple)
-    status = StatusPages(house, shown.blind)
+    mails = Subscriptions(house, settings.base_url)
+    status = StatusPages(house, shown.blind, mails.effects)
     shelf = Shelf(house)
     judged = EvaluatorDesk(house, Labelling(house, intake), evaluators)
     return create_app(
@@ -276,7 +279,8 @@ def web_app(
         more_pages=[
             ExperimentPages(experiments).routes,
             HealthPages(house).routes,
-            StatusRoutes(status).routes,
+            SubscriberPages(mails).routes,
+            StatusRoutes(status, mails.offered).routes,
             ReportPages(house, shelf).routes,
             judged.pages,
         ],

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -169,8 +169,9 @@ def _asked(act: Any) -> dict[str, Any]:
 class StatusRoutes:
     """The public pages, and the one behind the login with its forms."""
 
-    def __init__(self, pages: StatusPages) -> None:
+    def __init__(self, pages: StatusPages, offers: Callable[[str], bool]) -> None:
         self._pages = pages
+        self._offers = offers  # whether one can subscribe to a page
         self._files: dict[str, tuple[StatusPage, dict[str, tuple[bytes, str]]]] = {}
 
     def routes(self, renderer: Renderer, actions: Actions) -> list[BaseRoute]:
@@ -192,7 +193,7 @@ class StatusRoutes:
             "status.html",
             title=page.title,
             bare=True,
-            **shown(page, f"{PUBLIC}{page.name}/"),
+            **shown(page, f"{PUBLIC}{page.name}/", subscribe=self._offers(page.name)),
         )
         response.headers["Cache-Control"] = f"public, max-age={_AGE_S}"
         return response
@@ -269,12 +270,14 @@ class StatusRoutes:
             raise PageError(404, "there is no such status page") from None
 
 
-def shown(page: StatusPage, base: str) -> dict[str, Any]:
-    """What the template of the page is given. base: goes before its other files."""
+def shown(page: StatusPage, base: str, *, subscribe: bool = False) -> dict[str, Any]:
+    """What the template of the page is given. base: goes before its other files. subscribe: whether
+    one can."""
     groups = dict.fromkeys(component.group for component in page.components)
     return {
         "page": page,
         "base": base,
+        "subscribe": subscribe,
         "groups": [
             (group, [c for c in page.components if c.group == group]) for group in groups
         ],

@@ -138,11 +138,11 @@ class Email:
         if code != 250:
             return self._refused(code, text)
         refused: dict[str, tuple[int, bytes]] = {}
-        for address in self.config.to:
+        for address in (str(mail["To"]),) if mail["List-Unsubscribe"] else self.config.to:
             code, text = smtp.rcpt(parseaddr(address)[1])
             if code not in (250, 251):
                 refused[address] = (code, text)
-        if len(refused) == len(self.config.to):
+        if len(refused) == (1 if mail["List-Unsubscribe"] else len(self.config.to)):
             # One that may work later decides: 4xx before 5xx.
             return self._refused(*min(refused.values()))
         try:
@@ -173,6 +173,8 @@ class Email:
 def compose(message: Message, config: EmailConfig) -> EmailMessage:
     """The mail of a message; the same message gives the same Message-ID."""
     domain = parseaddr(config.sender)[1].rpartition("@")[2]
+    if message.address:
+        return _to_subscriber(message, config, domain)
     root = f"<{_hash(message.subject)}.thread@{domain}>"
     mail = EmailMessage(policy=_SEVEN_BIT)
     mail["Subject"] = _header(f"[{message.severity}] {message.heading}")
@@ -203,6 +205,21 @@ def compose(message: Message, config: EmailConfig) -> EmailMessage:
 
 
 # --- private -----------------------------------------------------------------------------------
+
+
+def _to_subscriber(message: Message, config: EmailConfig, domain: str) -> EmailMessage:
+    """A mail for somebody outside, with one click to end it: RFC 2369 and RFC 8058."""
+    mail = EmailMessage(policy=_SEVEN_BIT)
+    mail["Subject"] = _header(message.title)
+    mail["From"] = config.sender
+    mail["To"] = message.address
+    mail["Date"] = format_datetime(message.at)
+    mail["Message-ID"] = f"<{_hash(message.key)}@{domain}>"
+    mail["Auto-Submitted"] = "auto-generated"
+    mail["List-Unsubscribe"] = f"<{message.unsubscribe}>"
+    mail["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
+    mail.set_content("\n\n".join([*message.items, f"No more mails: {message.unsubscribe}"]))
+    return mail
 
 
 def _since(message: Message) -> str:

@@ -1,0 +1,98 @@
+"""Subscribing to a status page, for everybody: asking, confirming, ending.
+
+/status/{name}/subscribe              the form
+/status/{name}/confirm?token=         a button: a mail scanner that follows links confirms nothing
+/status/{name}/unsubscribe?token=     a button, and one click for mail programs (RFC 8058)
+"""
+
+from __future__ import annotations
+
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from tocsin.engine.subscribers import CannotSubscribe, Subscriptions
+from tocsin.web.actions import Actions, read_form
+from tocsin.web.render import Renderer
+from tocsin.web.status_pages import PUBLIC
+
+_SENT = "Look into your mail: there is a link to confirm by."
+_CONFIRMED = "You will get a mail whenever something is published here."
+_GONE = "This link does not work any more. Subscribe again."
+_ENDED = "There will be no further mail, and your address is forgotten."
+
+
+class SubscriberPages:
+    """Three small pages per status page."""
+
+    def __init__(self, subscriptions: Subscriptions) -> None:
+        self._subscriptions = subscriptions
+
+    def routes(self, renderer: Renderer, _: Actions) -> list[BaseRoute]:
+        """Every address; they lie among those of the public pages."""
+        desk = _Desk(self._subscriptions, renderer)
+        base = f"{PUBLIC}{{name}}"
+        return [
+            Route(f"{base}/subscribe", desk.form, methods=["GET"]),
+            Route(f"{base}/subscribe", desk.ask, methods=["POST"]),
+            Route(f"{base}/confirm", desk.button, methods=["GET"], name="confirm"),
+            Route(f"{base}/confirm", desk.confirm, methods=["POST"]),
+            Route(f"{base}/unsubscribe", desk.button, methods=["GET"], name="unsubscribe"),
+            Route(f"{base}/unsubscribe", desk.end, methods=["POST"]),
+        ]
+
+
+class _Desk:
+    def __init__(self, subscriptions: Subscriptions, renderer: Renderer) -> None:
+        self._subscriptions = subscriptions
+        self._renderer = renderer
+
+    def form(self, request: Request) -> Response:
+        """Where to write the address."""
+        return self._page(request, step="ask")
+
+    async def ask(self, request: Request) -> Response:
+        """Take the address; the answer does not tell whether it is known."""
+        form = await read_form(request)
+        name = request.path_params["name"]
+        try:
+            await run_in_threadpool(self._subscriptions.ask, name, form.get("address", ""))
+        except CannotSubscribe as error:
+            return self._page(request, step="ask", said=str(error), status=400)
+        return self._page(request, said=_SENT, status=202)
+
+    def button(self, request: Request) -> Response:
+        """A link only shows a button."""
+        step = request.url.path.rpartition("/")[2]
+        return self._page(request, step=step, token=request.query_params.get("token", ""))
+
+    async def confirm(self, request: Request) -> Response:
+        """The second yes."""
+        token = await self._token(request)
+        name = request.path_params["name"]
+        done = await run_in_threadpool(self._subscriptions.confirm, name, token)
+        return self._page(request, said=_CONFIRMED if done else _GONE, status=200 if done else 404)
+
+    async def end(self, request: Request) -> Response:
+        """No more; the same answer for everybody."""
+        token = await self._token(request)
+        await run_in_threadpool(self._subscriptions.end, request.path_params["name"], token)
+        return self._page(request, said=_ENDED)
+
+    async def _token(self, request: Request) -> str:
+        form = await read_form(request)
+        return form.get("token") or request.query_params.get("token", "")
+
+    def _page(
+        self, request: Request, *, step: str = "", said: str = "", token: str = "",
+        status: int = 200,
+    ) -> Response:  # fmt: skip
+        name = request.path_params["name"]
+        if not self._subscriptions.offered(name):
+            raise HTTPException(404, "there is no such status page, or it takes no subscribers")
+        return self._renderer.page(
+            request, "subscribe.html", title="Subscribe", status=status, bare=True, page_name=name,
+            step=step, said=said, token=token,
+        )  # fmt: skip
