@@ -57,6 +57,7 @@ class Judge:
     says: Callable[[str], str] = by_word
     model: str = "judge-1-2026-10-01"
     refuses: bool = False
+    why: str = "It says so."
     usage: tuple[int, int] = (400, 40)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -83,7 +84,7 @@ class Judge:
                 return (401 if wrong == "key" else 400), {}, {"error": {"message": wrong}}
             self.asked.append(told)
         prompt = told["messages"][-1]["content"]
-        verdict = {"explanation": "It says so.", "label": self.says(prompt)}
+        verdict = {"explanation": self.why, "label": self.says(prompt)}
         if path == "/v1/messages":
             return 200, {}, {
                 "id": "msg_1", "type": "message", "role": "assistant", "model": self.model,

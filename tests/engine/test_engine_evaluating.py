@@ -62,6 +62,22 @@ def test_the_prompt_keeps_instructions_of_an_answer_apart(
         assert prompt.count(mark) == 2
 
 
+def test_a_judge_sees_what_redaction_left_and_its_reasons_are_redacted_too(
+    shop_store: Telemetry, llm: Judge
+) -> None:
+    with works(shop_store, document(asking(llm))) as shop:
+        llm.why = "It names ann@example.com."
+        (span,) = shop.calls(["Write to ann@example.com."])
+        status = shop.judge()
+        prompt = llm.asked[0]["messages"][1]["content"]
+        assert "Write to" in prompt
+        assert "ann@example.com" not in prompt
+        where = f"span_id = '{span}' AND name = '{status.series}'"
+        (row,) = shop.rows(f"SELECT comment FROM tocsin.scores WHERE {where}")
+        assert "It names" in row["comment"]
+        assert "ann@example.com" not in row["comment"]
+
+
 def test_a_restart_neither_judges_twice_nor_loses(shop_store: Telemetry, llm: Judge) -> None:
     """The process dies at the worst moments: after the verdict and before the score, and in the
     middle of a request."""
