@@ -231,16 +231,20 @@ def _digest(fields: Mapping[str, Any]) -> str:
 
 def _is_plain(value: Any) -> bool:
     """Whether JSON gives a value back as it is: its texts have still to be looked at."""
-    kind = type(value)
-    if kind is dict:
-        if not _TEXT.issuperset(map(type, value)):
-            return False
-        value = value.values()
-    elif kind is not list:
-        return kind in _PLAIN
-    if _PLAIN.issuperset(map(type, value)):
+    if type(value) in _PLAIN:
         return True
-    return all(_is_plain(each) for each in value if type(each) not in _PLAIN)
+    left = [value]
+    while left:
+        each: Any = left.pop()
+        kind = type(each)
+        if kind is dict:
+            if not _TEXT.issuperset(map(type, each)):
+                return False
+            each = each.values()
+        elif kind is not list:
+            return False
+        left += [inner for inner in each if type(inner) not in _PLAIN]
+    return True
 
 
 def _container(value: Any) -> Any:
