@@ -52,6 +52,27 @@ def receivers(made: World) -> dict[str, Receiver]:
     return found
 
 
+def test_a_ticket_that_nobody_took_is_told_and_so_is_one_to_a_receiver_that_was_removed(
+    tmp_path: Path,
+) -> None:
+    with World(tmp_path, usual("chat", until=20)) as made:
+        told, watch = receivers(made), Watch(made.house)
+        told["mail"].works = False
+        with made.state.transaction() as tx:
+            for name in ("mail", "gone"):
+                for action in ("digest", "resolve"):
+                    tx.add_effect(
+                        NewEffect(f"{name}:{action}", "notify", name, "", action, made.clock.now(),
+                                  lane=3, payload={"digest": "daily", "items": ["x"]})
+                    )  # fmt: skip
+        made.play(3)
+        found = {each.name: each for each in watch.troubles()}
+        assert {"delivery/tickets/mail", "delivery/tickets/gone"} == found.keys()
+        assert found["delivery/tickets/mail"].severity == "ticket"
+        assert "did not take a digest: HTTP 403" in found["delivery/tickets/mail"].reason
+        assert "no receiver 'gone' is configured" in found["delivery/tickets/gone"].reason
+
+
 def test_a_page_that_its_receiver_never_took_opens_an_incident_about_tocsin(tmp_path: Path) -> None:
     with World(tmp_path, PHASES) as made:
         told, watch = receivers(made), Watch(made.house)

@@ -1,6 +1,7 @@
 """Tocsin watches itself: what keeps it from telling people is an alert, and its silence one too.
 
 Looked at twice a minute: a page that its receiver never took (the fallback was paged already),
+tickets and digests that nobody took,
 effects that should have been tried more than two minutes ago, minutes that nobody has judged,
 alerts of other monitors that could not be read, times at which nobody is on call, receivers that
 a test page did not reach, judges that judge nothing, and a ledger that is not what was written.
@@ -88,7 +89,7 @@ class Watch:
     def troubles(self) -> list[Trouble]:
         """Everything that is wrong now."""
         now = self._house.clock.now()
-        found = [*self._dead_pages(now)]
+        found = [*self._lost(now)]
         overdue = self._house.state.overdue(now, OVERDUE)
         if overdue:
             what = f"{overdue} messages or timers should have been tried two minutes ago"
@@ -195,29 +196,41 @@ class Watch:
             for source, letter in newest.items()
         ]
 
-    def _dead_pages(self, now: datetime) -> list[Trouble]:
-        """Receivers that took no message since a page to them was given up, lately."""
-        state = self._house.state
+    def _lost(self, now: datetime) -> list[Trouble]:
+        """Receivers that took no message since one that nobody else got was given up, lately.
+
+        A page was given to the fallback; a ticket or a digest reached nobody. Those of a receiver
+        that was removed are tickets too: whatever still names it has to be mended.
+        """
+        state, configured = self._house.state, self._house.desired.receivers
         took: dict[str, datetime] = {}
         for effect in state.list_effects(_READ, EffectState.DONE):
             took.setdefault(effect.receiver, effect.finished or effect.due)
-        lost: dict[str, StoredEffect] = {}
+        lost: dict[tuple[bool, str], StoredEffect] = {}
         for effect in state.list_effects(_READ, EffectState.DEAD):
-            is_page = effect.kind == "notify" and effect.lane <= 1 and effect.action == "trigger"
-            if is_page and effect.receiver in self._house.desired.receivers:
-                lost.setdefault(effect.receiver, effect)
+            is_first_word = effect.action in ("trigger", "digest") and "drill" not in effect.payload
+            if effect.kind == "notify" and is_first_word:
+                is_page = effect.lane <= 1 and effect.receiver in configured
+                lost.setdefault((is_page, effect.receiver), effect)
         return [
             Trouble(
-                f"delivery/{receiver}",
-                "delivery_failed",
-                f"{receiver} did not take a page: {page.reason or page.last_outcome}",
+                f"delivery/{receiver}" if is_page else f"delivery/tickets/{receiver}",
+                "delivery_failed" if is_page else "ticket_lost",
+                f"{receiver} did not take {_what(one)}: {one.reason or one.last_outcome}",
+                "page" if is_page else "ticket",
             )
-            for receiver, page in lost.items()
-            if (page.finished or page.due) > took.get(receiver, now - REMEMBERED)
+            for (is_page, receiver), one in lost.items()
+            if (one.finished or one.due) > took.get(receiver, now - REMEMBERED)
         ]
 
 
 # --- private -----------------------------------------------------------------------------------
+
+
+def _what(effect: StoredEffect) -> str:
+    if effect.action == "digest":
+        return "a digest"
+    return "a page" if effect.lane <= 1 else "a ticket"
 
 
 def _key(trouble: Trouble) -> str:
