@@ -1,6 +1,8 @@
 """The one tree of errors Tocsin raises on purpose.
 
 TocsinError
+├── NotFound        what was asked for by name does not exist
+├── Unanswerable    a question or an order that nobody can follow as it was put
 ├── SpecError       configuration text is wrong; carries every problem found, with file and line
 ├── IntakeError     a request cannot be taken in; carries the HTTP status to answer
 ├── StoreError      the telemetry or state store cannot do what was asked
@@ -15,7 +17,25 @@ from dataclasses import dataclass
 
 
 class TocsinError(Exception):
-    """Root of every error raised on purpose; its text is fit to show to a user."""
+    """Root of every error raised on purpose; its text is fit to show to a user.
+
+    status: what it is in HTTP (RFC 9110, section 15), for whoever answers a request with it. Only
+    what the asker can mend is 4xx.
+    """
+
+    status: int = 500
+
+
+class NotFound(TocsinError):
+    """Nothing exists under the name that was given; the text says what was looked for."""
+
+    status = 404
+
+
+class Unanswerable(TocsinError):
+    """A question or an order that cannot be followed as it was put; the text says how to put it."""
+
+    status = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +78,8 @@ class StoreError(TocsinError):
 
 class Conflict(StoreError):
     """A compare-and-set found another version than the one it was computed from."""
+
+    status = 409
 
 
 class DeliveryError(TocsinError):

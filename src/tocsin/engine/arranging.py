@@ -15,7 +15,7 @@ from uuid import uuid4
 
 from tocsin.alerts.silence import SilenceWindow
 from tocsin.domain.arrangements import Arrangement, ArrangementKind
-from tocsin.domain.errors import TocsinError
+from tocsin.domain.errors import Unanswerable
 from tocsin.engine.rules import Rules
 from tocsin.routing.coverage import Gap, gaps
 from tocsin.routing.match import MatchError, compile_condition, compile_or_unreadable
@@ -29,7 +29,7 @@ LONGEST = {"silence": timedelta(days=7), "maintenance": timedelta(days=30),
 AHEAD = timedelta(days=14)
 
 
-class CannotArrange(TocsinError):
+class CannotArrange(Unanswerable):
     """Something that must not be arranged as it was asked for; the text says why."""
 
 

@@ -17,7 +17,7 @@ from tocsin.assess.ledger import WEEK
 from tocsin.assess.monitor import Monitor, Objective, ratios
 from tocsin.assess.window import Window
 from tocsin.domain.clock import from_minute, to_minute
-from tocsin.domain.errors import SpecError, TocsinError
+from tocsin.domain.errors import NotFound, SpecError, Unanswerable
 from tocsin.domain.series import MinuteBlock, Ratio, SeriesId
 from tocsin.engine.house import House
 from tocsin.spec.desired import Desired, restore
@@ -27,11 +27,11 @@ MOST_LISTED = 200
 MOST_VERSIONS = 1000
 
 
-class NoSuchObjective(TocsinError):
+class NoSuchObjective(NotFound):
     """A name that no objective has."""
 
 
-class NotKnown(TocsinError):
+class NotKnown(Unanswerable):
     """A time of which nothing can be told; the text says why."""
 
 

@@ -15,7 +15,7 @@ from tocsin.assess.breakdown.onset import onset
 from tocsin.assess.breakdown.ratio import Counts
 from tocsin.assess.monitor import Part
 from tocsin.domain.clock import from_minute, iso
-from tocsin.domain.errors import TocsinError
+from tocsin.domain.errors import Unanswerable
 from tocsin.domain.series import Change, Ratio
 from tocsin.spec.services import Service
 from tocsin.store.slices import Amount, Joint, Window
@@ -50,8 +50,10 @@ _WORDS = {
 }
 
 
-class BadRange(TocsinError):
+class BadRange(Unanswerable):
     """A time range or a measure that cannot be broken down; the text says what can."""
+
+    status = 422
 
 
 class JointSource(Protocol):

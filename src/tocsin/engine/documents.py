@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 import structlog
 
-from tocsin.domain.errors import Conflict, Problem, SpecError, TocsinError
+from tocsin.domain.errors import Conflict, NotFound, Problem, SpecError
 from tocsin.domain.findings import LedgerEvent
 from tocsin.spec.desired import Desired, key_of, restore
 from tocsin.spec.diff import Key
@@ -35,7 +35,7 @@ EVENT_KIND = "config.document"
 _SOURCE = "made through the API: "  # where problems say that such a document stands
 
 
-class NoSuchDocument(TocsinError):
+class NoSuchDocument(NotFound):
     """A document that is not in force; the text says which."""
 
 

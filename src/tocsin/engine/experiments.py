@@ -31,7 +31,7 @@ from tocsin.assess.gates.gate import (
 from tocsin.assess.gates.memory import recalled, remembered, result_of
 from tocsin.domain.clock import iso, parse_iso, to_minute
 from tocsin.domain.comparison import Comparison
-from tocsin.domain.errors import TocsinError
+from tocsin.domain.errors import NotFound, TocsinError
 from tocsin.domain.findings import Alert, AlertState, LedgerEvent, fingerprint
 from tocsin.engine.gate_health import unheld
 from tocsin.engine.gates import batches, comparison
@@ -51,7 +51,7 @@ AT_ONCE = 6 * 60  # minutes that are read at once
 MOST_TRIALS = 20
 
 
-class NoSuchGate(TocsinError):
+class NoSuchGate(NotFound):
     """A gate that no document with a service defines, or an arm that is not said."""
 
 

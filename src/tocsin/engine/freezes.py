@@ -8,7 +8,7 @@ from typing import Literal
 
 from tocsin.alerts.freeze import GATE, Freeze, freezes
 from tocsin.assess.monitor import Monitor
-from tocsin.domain.errors import TocsinError
+from tocsin.domain.errors import NotFound
 from tocsin.domain.findings import Judgement
 from tocsin.engine.house import House
 from tocsin.spec.explain import suggest
@@ -16,7 +16,7 @@ from tocsin.spec.explain import suggest
 Answer = Literal["open", "approval", "frozen", "unknown"]
 
 
-class NoSuchService(TocsinError):
+class NoSuchService(NotFound):
     """A service that is not configured: a misspelt name must not look like a free way."""
 
 

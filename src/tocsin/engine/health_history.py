@@ -17,7 +17,7 @@ from tocsin.assess.health_segments import (
 )
 from tocsin.assess.health_words import moved_text
 from tocsin.domain.clock import from_minute
-from tocsin.domain.errors import TocsinError
+from tocsin.domain.errors import NotFound
 from tocsin.domain.health import HealthOpinion, HealthSample, Opinion
 from tocsin.engine.health import ServiceHealth, service_health
 from tocsin.engine.house import House
@@ -32,7 +32,7 @@ STALE = 15  # minutes after which a sample says nothing of now
 _RANK = {"critical": 0, "warning": 1, "unknown": 2, "idle": 3, "ok": 4}
 
 
-class NoSuchScore(TocsinError):
+class NoSuchScore(NotFound):
     """A health score that is not configured for any service."""
 
 

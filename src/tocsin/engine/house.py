@@ -26,7 +26,7 @@ from tocsin.assess.segments import SegmentsConfig
 from tocsin.assess.window import Window
 from tocsin.domain.clock import Clock, from_minute, to_minute
 from tocsin.domain.dependencies import Dependency, about, standing
-from tocsin.domain.errors import Conflict, TocsinError
+from tocsin.domain.errors import Conflict, NotFound
 from tocsin.domain.findings import Incident, Judgement, LedgerEvent, Verdict
 from tocsin.domain.ports import History, MinuteSource
 from tocsin.domain.series import Ratio, SeriesId
@@ -61,7 +61,7 @@ MOST_LATE_HOURS = 24  # that are read again in one beat; an import of a year tak
 LAST_MINUTE = "engine.last_minute"
 
 
-class NoSuchIncident(TocsinError):
+class NoSuchIncident(NotFound):
     """An incident id that names nothing."""
 
 

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
-from tocsin.domain.errors import Conflict, TocsinError
+from tocsin.domain.errors import Conflict, NotFound
 from tocsin.domain.evaluation import Answer, human_of, propensity_of
 from tocsin.domain.findings import LedgerEvent
 from tocsin.engine.house import House
@@ -28,7 +28,7 @@ MOST = 100
 _REMEMBERED = 10_000
 
 
-class NoSuchEvaluator(TocsinError):
+class NoSuchEvaluator(NotFound):
     """A name that no evaluator of Tocsin's own has."""
 
 

@@ -18,7 +18,7 @@ from tocsin.assess.gauges.kind import GaugeConfig
 from tocsin.assess.judge import compile_monitors, judge
 from tocsin.assess.monitor import DetectorConfig, Monitor, ratios
 from tocsin.assess.window import Window
-from tocsin.domain.errors import TocsinError
+from tocsin.domain.errors import Unanswerable
 from tocsin.domain.findings import Judgement, Verdict
 from tocsin.domain.ports import MinuteSource
 from tocsin.domain.series import MinuteBlock
@@ -31,8 +31,10 @@ QUIET = 35  # minutes: until an alert resolves, and until its incident no longer
 _STEP = 360
 
 
-class CannotReplay(TocsinError):
+class CannotReplay(Unanswerable):
     """A detector that judges something else than minutes, or settings that it refuses."""
+
+    status = 422
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from tocsin.domain.clock import Clock, parse_iso
-from tocsin.domain.errors import TocsinError
+from tocsin.domain.errors import Unanswerable
 from tocsin.domain.findings import Incident
 from tocsin.engine import documents
 from tocsin.reports.responses import Figures, Response, figures, patch
@@ -21,7 +21,7 @@ LONGEST_DAYS = 366
 _ANSWERED = ("incident.acknowledged", "incident.resolved")
 
 
-class BadFigures(TocsinError):
+class BadFigures(Unanswerable):
     """Figures that cannot be computed as asked; the text says what to give."""
 
 

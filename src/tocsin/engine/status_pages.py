@@ -15,7 +15,7 @@ from typing import Any, get_args
 
 from tocsin.assess.monitor import Monitor, Objective
 from tocsin.domain.clock import Clock, iso, parse_iso, to_minute
-from tocsin.domain.errors import TocsinError
+from tocsin.domain.errors import NotFound, Unanswerable
 from tocsin.domain.findings import AlertState, Incident, Judgement, LedgerEvent, NewEffect
 from tocsin.domain.series import Ratio, SeriesId
 from tocsin.engine.house import House
@@ -47,12 +47,14 @@ _HOURS = 24
 _PARTIAL, _MAJOR = 0.1, 0.5
 
 
-class NoSuchPage(TocsinError):
+class NoSuchPage(NotFound):
     """A page, or something published on one, that does not exist."""
 
 
-class BadNotice(TocsinError):
+class BadNotice(Unanswerable):
     """What somebody wants to publish cannot be; the text says why."""
+
+    status = 422
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,8 @@ _TEXT, _WHOLE, _NUMBER = pa.string(), pa.int64(), pa.float64()
 class CannotExport(StoreError):
     """Something that cannot be exported, or not so; the text says what can."""
 
+    status = 400
+
 
 @dataclass(frozen=True, slots=True)
 class Wanted:

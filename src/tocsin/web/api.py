@@ -16,20 +16,15 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
-from tocsin.domain.errors import Conflict, SpecError, TocsinError
-from tocsin.engine.arranging import CannotArrange
-from tocsin.engine.breakdown import MEASURES, BadRange
-from tocsin.engine.documents import NoSuchDocument
-from tocsin.engine.replay import CannotReplay
-from tocsin.engine.responses import BadFigures
+from tocsin.domain.errors import SpecError, TocsinError
+from tocsin.engine.breakdown import MEASURES
 from tocsin.engine.sources import TargetStatus
 from tocsin.engine.testimony import Why
-from tocsin.store.exports import CannotExport
 from tocsin.web import definitions, detectors
 from tocsin.web.breakdown_views import Asked
 from tocsin.web.call_views import CallView
 from tocsin.web.data_quality_views import DataQualityView
-from tocsin.web.desk import BadCursor, Desk, IncidentFilter, Missing
+from tocsin.web.desk import Desk, IncidentFilter
 from tocsin.web.guard import problem
 from tocsin.web.objective_detail import ObjectiveResource
 from tocsin.web.objective_views import ObjectiveView
@@ -116,22 +111,6 @@ def create_api(
     app.add_exception_handler(TocsinError, _tocsin)
     app.add_exception_handler(Exception, _unexpected)
     return app
-
-
-def status_of(error: Exception) -> int:
-    """The HTTP status of an error raised behind the desk."""
-    statuses: tuple[tuple[type[Exception], int], ...] = (
-        (Missing, 404),
-        (NoSuchDocument, 404),
-        (BadCursor, 400),
-        (CannotExport, 400),
-        (BadRange, 422),
-        (CannotArrange, 400),
-        (CannotReplay, 422),
-        (BadFigures, 400),
-        (Conflict, 409),
-    )
-    return next((status for kind, status in statuses if isinstance(error, kind)), 500)
 
 
 def _objectives(desk: Desk) -> APIRouter:
@@ -321,10 +300,10 @@ async def _http(_: Request, error: Exception) -> Response:
 
 
 async def _tocsin(request: Request, error: Exception) -> Response:
-    status = status_of(error)
-    if status == 500:
+    assert isinstance(error, TocsinError)  # noqa: S101 (registered for this type only)
+    if error.status == 500:
         log.error("api_failed", path=request.url.path, error=str(error))
-    return problem(status, str(error))
+    return problem(error.status, str(error))
 
 
 async def _unexpected(request: Request, error: Exception) -> Response:

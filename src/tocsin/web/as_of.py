@@ -10,10 +10,10 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, HTTPException, Query
+from fastapi import APIRouter, Query
 
 from tocsin.assess.budget import ObjectiveStatus
-from tocsin.engine.as_of import NoSuchObjective, NotKnown, as_of, recount
+from tocsin.engine.as_of import as_of, recount
 from tocsin.engine.house import House
 from tocsin.web.portraits import objective_view
 
@@ -26,21 +26,11 @@ def routes(house: House) -> APIRouter:
 
     @router.get("/objectives/{name}/as-of", summary="An objective as it was known at a time")
     def known_at(name: str, at: At) -> dict[str, Any]:
-        try:
-            return as_of_view(house, name, at)
-        except NoSuchObjective as error:
-            raise HTTPException(404, str(error)) from None
-        except NotKnown as error:
-            raise HTTPException(400, str(error)) from None
+        return as_of_view(house, name, at)
 
     @router.get("/objectives/{name}/recount", summary="An objective counted from raw rows again")
     def recounted(name: str) -> dict[str, Any]:
-        try:
-            return recount_view(house, name)
-        except NoSuchObjective as error:
-            raise HTTPException(404, str(error)) from None
-        except NotKnown as error:
-            raise HTTPException(400, str(error)) from None
+        return recount_view(house, name)
 
     return router
 

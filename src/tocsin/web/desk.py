@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, Protocol
 
-from tocsin.domain.errors import TocsinError
+from tocsin.domain.errors import NotFound, Unanswerable
 from tocsin.engine.arranging import Arranging
 from tocsin.engine.sources import TargetStatus
 from tocsin.engine.testimony import Why
@@ -41,11 +41,11 @@ from tocsin.web.views import (
 )
 
 
-class Missing(TocsinError):
+class Missing(NotFound):
     """Nothing exists under this name; the text says what was looked for."""
 
 
-class BadCursor(TocsinError):
+class BadCursor(Unanswerable):
     """A cursor that this server did not hand out, or no longer understands."""
 
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Annotated, Any
 
-from fastapi import APIRouter, HTTPException, Query
+from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException as PageError
 from starlette.requests import Request
@@ -73,10 +73,7 @@ class EvaluatorDesk:
 
         @router.get("/evaluators/{name}/queue", summary="Answers that are worth a label")
         def queue(name: str, limit: Limit = 20) -> dict[str, Any]:
-            try:
-                found, offers = self._labelling.queue(name, limit)
-            except NoSuchEvaluator as error:
-                raise HTTPException(404, str(error)) from None
+            found, offers = self._labelling.queue(name, limit)
             return {
                 "judged": found.judged, "labelled": found.labelled, "offered": found.offered,
                 "items": [_offer(one) for one in offers],
@@ -84,12 +81,9 @@ class EvaluatorDesk:
 
         @router.post("/evaluators/{name}/labels", summary="Label an answer", status_code=201)
         async def label(name: str, body: MakeLabel) -> dict[str, Any]:
-            try:
-                await self._labelling.label(
-                    name, body.span_id, body.good, f"api:{body.actor}", body.note
-                )
-            except NoSuchEvaluator as error:
-                raise HTTPException(404, str(error)) from None
+            await self._labelling.label(
+                name, body.span_id, body.good, f"api:{body.actor}", body.note
+            )
             return {"span_id": body.span_id, "label": "good" if body.good else "bad"}
 
         return router

@@ -12,10 +12,10 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Annotated, Any
 
-from fastapi import APIRouter, HTTPException, Query
+from fastapi import APIRouter, Query
 
 from tocsin.domain.clock import from_minute
-from tocsin.engine.experiments import Experiments, NoSuchGate, Trial
+from tocsin.engine.experiments import Experiments, Trial
 
 Arm = Annotated[str, Query(description="The value that tells the arm; by default the document's.")]
 
@@ -40,10 +40,7 @@ def routes(experiments: Experiments) -> APIRouter:
 
     @router.get("/gates/{name}/verdict", summary="May a candidate take over?")
     def verdict(name: str, candidate: Arm = "", baseline: Arm = "") -> dict[str, Any]:
-        try:
-            return resource(experiments.trial(name, candidate, baseline))
-        except NoSuchGate as error:
-            raise HTTPException(404, str(error)) from None
+        return resource(experiments.trial(name, candidate, baseline))
 
     return router
 

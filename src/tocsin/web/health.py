@@ -10,13 +10,13 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, HTTPException
+from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from tocsin.domain.clock import from_minute
 from tocsin.domain.health import Opinion
 from tocsin.engine.health import service_health
-from tocsin.engine.health_history import NoSuchScore, history, say
+from tocsin.engine.health_history import history, say
 from tocsin.engine.house import House
 
 
@@ -40,10 +40,7 @@ def routes(house: House) -> APIRouter:
 
     @router.get("/health-scores/{name}", summary="A health score over the last days")
     def health_score(name: str, days: Literal[1, 7, 30] = 1) -> dict[str, Any]:
-        try:
-            found = history(house, name, days)
-        except NoSuchScore as error:
-            raise HTTPException(404, str(error)) from None
+        found = history(house, name, days)
         return {
             "now": asdict(found.now),
             "samples": [
@@ -69,10 +66,7 @@ def routes(house: House) -> APIRouter:
         status_code=201,
     )  # fmt: skip
     def opinion(name: str, body: OpinionBody) -> dict[str, Any]:
-        try:
-            said = say(house, name, body.minute, body.opinion, f"api:{body.actor}", body.note)
-        except NoSuchScore as error:
-            raise HTTPException(404, str(error)) from None
+        said = say(house, name, body.minute, body.opinion, f"api:{body.actor}", body.note)
         return asdict(said)
 
     return router

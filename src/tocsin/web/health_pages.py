@@ -20,7 +20,6 @@ from tocsin.engine.health import service_health
 from tocsin.engine.health_history import (
     HealthChange,
     HealthHistory,
-    NoSuchScore,
     groups,
     history,
     say,
@@ -78,7 +77,7 @@ class HealthPages:
         def one(request: Request) -> Response:
             text = request.query_params.get("days", "")
             days = int(text) if text in map(str, DAYS) else 1
-            view = self._found(request.path_params["name"], days)
+            view = history(self._house, request.path_params["name"], days)
             return renderer.page(
                 request, "health_score.html", title=view.now.title, view=view, days=days,
                 days_offered=DAYS, chart=score_chart(view, days), tones=TONES,
@@ -96,13 +95,10 @@ class HealthPages:
                 raise HTTPException(400, f"the note is longer than {LONGEST_REASON} characters")
             if minute and not minute.isdecimal():
                 raise HTTPException(400, "minute is a number of minutes since 1970")
-            try:
-                await run_in_threadpool(
-                    say, self._house, name, int(minute) if minute else None, cast(Opinion, said),
-                    actor(form), note,
-                )  # fmt: skip
-            except NoSuchScore as error:
-                raise HTTPException(404, str(error)) from None
+            await run_in_threadpool(
+                say, self._house, name, int(minute) if minute else None, cast(Opinion, said),
+                actor(form), note,
+            )  # fmt: skip
             return RedirectResponse(address(f"/health/{name}", done="opinion"), 303)
 
         return [
@@ -110,12 +106,6 @@ class HealthPages:
             Route("/health/{name}", one, methods=["GET"]),
             Route("/health/{name}/opinion", opinion, methods=["POST"]),
         ]
-
-    def _found(self, name: str, days: int) -> HealthHistory:
-        try:
-            return history(self._house, name, days)
-        except NoSuchScore as error:
-            raise HTTPException(404, str(error)) from None
 
 
 def order(state: str) -> int:

@@ -14,7 +14,7 @@ from tocsin.domain.findings import Incident
 from tocsin.domain.series import Change, MinuteBlock, Ratio, SeriesId
 from tocsin.engine.health import service_health
 from tocsin.engine.health_history import groups as health_groups
-from tocsin.engine.house import House, NoSuchIncident, settled
+from tocsin.engine.house import House, settled
 from tocsin.engine.responses import figures_at
 from tocsin.engine.sources import TargetStatus
 from tocsin.engine.testimony import Why
@@ -213,11 +213,11 @@ class LiveDesk:
 
     def acknowledge(self, incident_id: str, actor: str) -> None:
         """Somebody looks at it: escalation stops."""
-        self._answer(lambda: settled(self._house.acknowledge(incident_id, actor)))
+        settled(self._house.acknowledge(incident_id, actor))
 
     def resolve(self, incident_id: str, actor: str, reason: str) -> None:
         """Somebody says it is over."""
-        self._answer(lambda: settled(self._house.resolve(incident_id, actor, reason)))
+        settled(self._house.resolve(incident_id, actor, reason))
 
     def verdict(self, incident_id: str, kind: VerdictKind, actor: str) -> None:
         """Somebody says whether the page was worth it."""
@@ -462,12 +462,6 @@ class LiveDesk:
         if found is None:
             raise Missing(f"there is no incident {incident_id}")
         return found
-
-    def _answer(self, act: Callable[[], Incident]) -> None:
-        try:
-            act()
-        except NoSuchIncident as error:
-            raise Missing(str(error)) from None
 
     def _telemetry_name(self, service: str) -> str:
         known = self._house.desired.services.get(service)

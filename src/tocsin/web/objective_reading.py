@@ -16,7 +16,7 @@ from tocsin.assess.monitor import Monitor, Objective
 from tocsin.domain.clock import from_minute, to_minute
 from tocsin.domain.findings import Incident, Judgement
 from tocsin.domain.series import Change
-from tocsin.engine.as_of import NoSuchObjective, objective_named
+from tocsin.engine.as_of import objective_named
 from tocsin.engine.house import House
 from tocsin.store.rows import from_us
 from tocsin.web import portraits
@@ -56,11 +56,8 @@ def views(house: House, blind: str) -> list[ObjectiveView]:
 
 
 def detail(house: House, name: str, known: Iterable[ObjectiveView]) -> ObjectiveDetail:
-    """One of the objectives `known`; Missing when there is none of this name."""
-    try:
-        monitor = objective_named(house, name)
-    except NoSuchObjective as error:
-        raise Missing(str(error)) from None
+    """One of the objectives `known`; NotFound when there is none of this name."""
+    monitor = objective_named(house, name)
     short = monitor.name.removeprefix("slo/")
     view = next((one for one in known if one.name == short), None)
     if view is None:

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Callable
 from dataclasses import asdict
 from typing import Annotated, Any, Literal, TypeVar
 from zoneinfo import ZoneInfo
 
-from fastapi import APIRouter, HTTPException, Query
+from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
 from tocsin.engine.house import House
-from tocsin.engine.reporting.asked import BadOrder, NoSuchAgreement, NoSuchReport
+from tocsin.engine.reporting.asked import BadOrder
 from tocsin.engine.reporting.keeping import Shelf
 from tocsin.engine.reporting.making import make
 from tocsin.engine.reporting.ordering import named
-from tocsin.engine.reporting.pdf import NoPdf
 from tocsin.engine.reporting.vendors import Proof, proof
 from tocsin.reports.kinds import TEMPLATES
 from tocsin.spec.reports import Format, ReportShape
@@ -58,7 +56,7 @@ def routes(house: House, shelf: Shelf) -> APIRouter:
         document = named(house.desired, given.name)
         formats = document.spec.formats if document else USUAL
         who = f"api:{given.by or 'anonymous'}"
-        kept = _asked(lambda: shelf.make(ordered(house, given.name, asked), formats, who))
+        kept = shelf.make(ordered(house, given.name, asked), formats, who)
         return {**asdict(kept), "files": dict(kept.files)}
 
     @router.get("/reports/{name}/files", summary="A report, made now, as files in base64")
@@ -74,8 +72,8 @@ def routes(house: House, shelf: Shelf) -> APIRouter:
         tz: Annotated[str, Query(description="IANA time zone of days.")] = "",
     ) -> dict[str, Any]:
         asked = {"from": since, "to": to, "as_of": as_of, "period": period, "tz": tz}
-        order = _asked(lambda: ordered(house, name, asked))
-        made = _asked(lambda: make(house, order, [output]))
+        order = ordered(house, name, asked)
+        made = make(house, order, [output])
         bodies = {key: base64.b64encode(body).decode() for key, body in made.files.items()}
         return {"name": name, "since": order.wish.since.isoformat(), "files": bodies}
 
@@ -87,7 +85,7 @@ def routes(house: House, shelf: Shelf) -> APIRouter:
         as_of: Annotated[str, Query(description="What was received later is left out.")] = "",
         output: Annotated[Literal["parquet", "csv"], Query(alias="format")] = "parquet",
     ) -> Response:
-        found = _asked(lambda: evidence_of(house, name, since, to, as_of, output))
+        found = evidence_of(house, name, since, to, as_of, output)
         kind = "text/csv" if output == "csv" else "application/vnd.apache.parquet"
         digest = base64.b64encode(hashlib.sha256(found.body).digest()).decode()
         headers = {"Repr-Digest": f"sha-256=:{digest}:", "X-Tocsin-Rows": f"{found.rows}",
@@ -106,17 +104,6 @@ def evidence_of(house: House, name: str, since: str, until: str, as_of: str, for
     if start is None or stop is None:
         raise BadOrder("give both ends of the period")
     return proof(house, name, start, stop, known or house.clock.now(), format_)
-
-
-def _asked(act: Callable[[], T]) -> T:
-    try:
-        return act()
-    except (NoSuchReport, NoSuchAgreement) as error:
-        raise HTTPException(404, str(error)) from None
-    except BadOrder as error:
-        raise HTTPException(400, str(error)) from None
-    except NoPdf as error:
-        raise HTTPException(501, str(error)) from None
 
 
 def documents(house: House) -> list[dict[str, Any]]:

@@ -16,7 +16,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
-from fastapi import APIRouter, HTTPException
+from fastapi import APIRouter
 from markupsafe import Markup
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
@@ -26,7 +26,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from tocsin.domain.clock import parse_iso
-from tocsin.engine.status_pages import BadNotice, NoSuchPage, StatusPages, Written
+from tocsin.engine.status_pages import NoSuchPage, StatusPages, Written
 from tocsin.reports.status import (
     IMPACTS,
     INCIDENT_STATUSES,
@@ -147,23 +147,14 @@ def routes(pages: StatusPages) -> APIRouter:
     @router.post("/{name}/notices", summary="Publish", status_code=201)
     def publish(name: str, given: NewNotice) -> dict[str, Any]:
         written = Written(**given.model_dump(exclude={"by"}))
-        return _asked(lambda: pages.publish(name, written, f"api:{given.by or 'anonymous'}"))
+        return asdict(pages.publish(name, written, f"api:{given.by or 'anonymous'}"))
 
     @router.post("/{name}/notices/{id}/updates", summary="Add a word", status_code=201)
     def update(name: str, id: str, given: NewUpdate) -> dict[str, Any]:  # noqa: A002 (of the path)
         written = Written(given.status, given.body, components=given.components)
-        return _asked(lambda: pages.update(name, id, written, f"api:{given.by or 'anonymous'}"))
+        return asdict(pages.update(name, id, written, f"api:{given.by or 'anonymous'}"))
 
     return router
-
-
-def _asked(act: Any) -> dict[str, Any]:
-    try:
-        return asdict(act())
-    except NoSuchPage as error:
-        raise HTTPException(404, str(error)) from None
-    except BadNotice as error:
-        raise HTTPException(422, str(error)) from None
 
 
 class StatusRoutes:
@@ -255,12 +246,7 @@ class StatusRoutes:
         return await self._act(lambda: self._pages.update(name, id_, written, actor(form)))
 
     async def _act(self, act: Any) -> Response:
-        try:
-            await run_in_threadpool(act)
-        except NoSuchPage as error:
-            raise PageError(404, str(error)) from None
-        except BadNotice as error:
-            raise PageError(400, str(error)) from None
+        await run_in_threadpool(act)
         return RedirectResponse(address("/status-pages", done="published"), 303)
 
     def _page(self, request: Request) -> StatusPage:

@@ -5,18 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from tocsin.domain.errors import TocsinError
+from tocsin.domain.errors import NotFound, Unanswerable
 
 
-class BadOrder(TocsinError):
+class BadOrder(Unanswerable):
     """A report that cannot be made as asked; the text says what to give."""
 
 
-class NoSuchReport(TocsinError):
+class NoSuchReport(NotFound):
     """A name that is neither that of a Report document nor of a template."""
 
 
-class NoSuchAgreement(TocsinError):
+class NoSuchAgreement(NotFound):
     """A name that no VendorAgreement has."""
 
 

@@ -10,15 +10,17 @@ import importlib.util
 import subprocess
 import sys
 
-from tocsin.domain.errors import TocsinError
+from tocsin.domain.errors import Unanswerable
 
 TIMEOUT_S = 60
 INSTALL = "pip install 'tocsin[pdf]'"
 SYSTEM = "Pango (Debian: apt install libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0)"
 
 
-class NoPdf(TocsinError):
+class NoPdf(Unanswerable):
     """A PDF that cannot be made; the text says what to install or what went wrong."""
+
+    status = 501
 
 
 def is_there() -> bool:
