@@ -30,6 +30,7 @@ from benchmarks import (
     sdk,
     slo,
     soak,
+    unlike,
 )
 
 BENCHMARKS = {
@@ -48,6 +49,7 @@ BENCHMARKS = {
     "rootcause": rootcause.run,
     "drift": drift.run,
     "slo": slo.run,
+    "unlike": unlike.run,
     "evaluators": evaluators.run,
 }
 RESULTS = Path(__file__).with_name("results")

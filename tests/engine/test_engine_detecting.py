@@ -160,6 +160,7 @@ def test_one_wrong_time_neither_costs_decades_nor_hides_the_rest(tmp_path: Path)
     assert run(path, "--key", "name")[1] == lines
 
 
+@pytest.mark.filterwarnings("error")
 def test_values_of_months_are_judged_like_any_other(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text("timestamp,value\n" + "".join(f"{30 * 86_400 * i},{i}\n" for i in range(40)))

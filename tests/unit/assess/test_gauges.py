@@ -109,6 +109,13 @@ def test_gaps_and_constants_are_no_alarm() -> None:
     assert (np.nan_to_num(sustained(found)) >= 4.5).sum() == 0
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_jump_within_the_first_hours_is_judged_without_a_word() -> None:
+    values = np.zeros((288, 1))
+    values[8:] = 3.0
+    assert np.nanmax(np.nan_to_num(evidence(values))) < 3.5
+
+
 def test_a_constant_that_moves_is_one() -> None:
     values = np.full((2 * WEEK, 1), 5.0)
     values[WEEK + 200 :, 0] = 6.0

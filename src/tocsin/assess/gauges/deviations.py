@@ -54,8 +54,9 @@ def deviations(recent: Floats, history: History, first: int) -> Deviations:
             np.broadcast_to(known.spread, now.shape),
         ]
     )
+    # Equal values of a first hour have no spread to measure by.
     with np.errstate(invalid="ignore"):
-        signed = (now - centres) / units
+        signed = (now - centres) / np.where(units > 0.0, units, np.nan)
     strays = now - np.where(np.isfinite(seasonal), seasonal, short_mean)
     return Deviations(signed, nanmedian4(centres), strays)
 
