@@ -25,6 +25,7 @@ from benchmarks import (
     paging,
     paths,
     redaction,
+    reports,
     rival,
     rootcause,
     sdk,
@@ -51,6 +52,7 @@ BENCHMARKS = {
     "slo": slo.run,
     "unlike": unlike.run,
     "evaluators": evaluators.run,
+    "reports": reports.run,
 }
 RESULTS = Path(__file__).with_name("results")
 

@@ -67,7 +67,7 @@ def report(
             return
         first = datetime.fromisoformat(files["since"].decode()).date()
         target = to or Path(f"{name}-{first}.{output.value}")
-        beside = target.with_suffix(".manifest.json")
+        beside = target.with_name(f"{target.name}.manifest.json")
         _write({target: body, beside: files["manifest.json"]})
         digest = hashlib.sha256(body).hexdigest()
         out.print(f"{escape(str(target))}  sha256 {digest}", highlight=False, soft_wrap=True)

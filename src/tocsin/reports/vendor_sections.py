@@ -26,8 +26,10 @@ def comparison(facts: Facts) -> Section:
         "by the shares that all compared vendors together have: what each would show if all did "
         "the same work. Times are geometric means. Two whose intervals overlap are not told apart.",
     )
-    tables = [_table(one, "provider") for one in facts.providers]
-    tables += [_table(one, "model") for one in facts.models]
+    both = [("provider", facts.providers), ("model", facts.models)]
+    tables = [_table(one, what) for what, found in both for one in found if one.standings]
+    if not tables:
+        text = ("No call names its provider: there is nothing to compare.",)
     return Section("comparison", "At the same work", tuple(tables), text)
 
 
