@@ -17,6 +17,8 @@ from tocsin.domain.health import HealthSample
 from tocsin.engine.house import House
 from tocsin.engine.scoring import document_of, score_at, standing_of
 
+STALE = 15  # minutes after which a sample says nothing of now
+
 
 @dataclass(frozen=True, slots=True)
 class ServiceHealth:
@@ -67,7 +69,8 @@ def _standing(house: House, monitor: Monitor, sample: HealthSample | None) -> Se
     last = kept.last if kept is not None else {}
     _, found = score_at(monitor, house.window, minute, house.standing.verdicts, last)
     state: str = found.state if found.score is None else "unknown"
-    if kept is not None and found.score is not None:
+    is_followed = kept is not None and kept.minute >= minute - STALE
+    if kept is not None and is_followed and found.score is not None:
         state = kept.track.known
     return ServiceHealth(
         name=document_of(monitor),

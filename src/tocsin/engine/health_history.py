@@ -19,7 +19,7 @@ from tocsin.assess.health_words import moved_text
 from tocsin.domain.clock import from_minute
 from tocsin.domain.errors import NotFound
 from tocsin.domain.health import HealthOpinion, HealthSample, Opinion
-from tocsin.engine.health import ServiceHealth, service_health
+from tocsin.engine.health import STALE, ServiceHealth, service_health
 from tocsin.engine.house import House
 from tocsin.engine.scoring import CHANGED, score_at
 from tocsin.spec.documents import Document
@@ -28,7 +28,6 @@ from tocsin.spec.yaml import dump
 from tocsin.store.health import put_opinion
 from tocsin.store.rows import from_us
 
-STALE = 15  # minutes after which a sample says nothing of now
 _RANK = {"critical": 0, "warning": 1, "unknown": 2, "idle": 3, "ok": 4}
 
 

@@ -39,6 +39,7 @@ KEPT = 35 * 24 * 60  # minutes of samples: a month, and some days to compare it 
 LOST = 60  # minutes without a sample after which a change has to begin anew
 _BACK = 60  # minutes before a change could have begun in which a sample to compare with is sought
 CHANGED = "health.changed"
+_FAR = 1e300
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,7 +255,9 @@ def readings_of(sample: HealthSample) -> dict[str, Reading]:
 
 
 def _plain(one: Reading) -> list[Any]:
-    return [one.value, one.low, one.high, one.events, one.age_minutes]
+    # JSON has no infinity, and an interval without a bound must not come back as none at all.
+    ends = [None if end is None else min(max(end, -_FAR), _FAR) for end in (one.low, one.high)]
+    return [one.value, *ends, one.events, one.age_minutes]
 
 
 def _is_due(before: Standing | None, now: Standing) -> bool:
