@@ -17,6 +17,7 @@ from tocsin.domain.findings import IncidentState
 from tocsin.engine import outside, waiting
 from tocsin.engine.outside import Outside
 from tocsin.engine.tick import Arrival
+from tocsin.engine.why import why
 from tocsin.store import inbox
 from tocsin.store.telemetry import Telemetry
 
@@ -187,6 +188,22 @@ def test_the_ledger_tells_who_raised_and_who_ended_it(bench: Bench) -> None:
     entries = [e for e in bench.state.ledger_entries() if e.kind == "alert.received"]
     assert [e.data["state"] for e in entries] == ["firing", "resolved"]
     assert {e.actor for e in entries} == {"source:alertmanager"}
+
+
+def test_of_many_that_came_together_each_is_explained(bench: Bench) -> None:
+    bench.house.record_configuration(bench.house.desired, "ana", "first")
+    bench.tell("alertmanager", group(*(alert("High", pod=str(n)) for n in range(8))))
+    (incident,) = bench.incidents()
+    assert len(incident.alerts) == 8
+    kinds = [entry.kind for entry in bench.state.ledger_entries()]
+    assert kinds.count("alert.received") == kinds.count("alert.routed") == 1
+    for key in incident.alerts:
+        told = why(bench.state, key)
+        assert (told.incident, told.answer, told.chain) == (incident.id, "same", "")
+        (seen,) = [each for each in told.alerts if each.fingerprint == key]
+        assert seen.verdict is not None
+        assert seen.verdict.labels == bench.state.alerts()[key].labels
+    assert bench.state.verify_ledger() is None
 
 
 def test_a_page_behind_more_than_is_held_goes_first_and_old_news_of_it_changes_nothing(
