@@ -12,14 +12,22 @@ from __future__ import annotations
 
 import dataclasses
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import UnionType
 from typing import Annotated, Any, Union
 
-from pydantic import TypeAdapter, ValidationError, WithJsonSchema
+from pydantic import (
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    TypeAdapter,
+    ValidationError,
+    WithJsonSchema,
+)
+from pydantic_core import core_schema
 
 from tocsin.domain.errors import Problem, TocsinError
 from tocsin.domain.secret import Secret
+from tocsin.spec.explain import suggest
 from tocsin.spec.shape import fit_model, model_of, values_of
 from tocsin.spec.yaml import Located, Place
 
@@ -38,6 +46,29 @@ _WITH_DEFAULT: Mapping[str, Any] = {
     "properties": {"secret": {"type": "string"}, "default": _SCALAR},
 }
 SecretReference = Annotated[dict[str, Any], WithJsonSchema(dict(REFERENCE_SCHEMA))]
+
+
+class PluginName:
+    """Annotates a field that names one of the plugins `known`; what: their kind in messages."""
+
+    def __init__(self, what: str, known: Iterable[str]) -> None:
+        self._what, self._known = what, sorted(known)
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> core_schema.CoreSchema:
+        return core_schema.no_info_after_validator_function(self._check, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, core: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return {"type": "string", "enum": self._known}
+
+    def _check(self, name: str) -> str:
+        if name not in self._known:
+            fix = suggest(name, self._known)
+            raise ValueError(f"there is no {self._what} type {name!r} ({fix})")
+        return name
 
 
 def settings_schema(config: type[Any], prefix: str = "") -> dict[str, Any]:

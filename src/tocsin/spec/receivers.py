@@ -9,12 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, ConfigDict, WithJsonSchema
+from pydantic import ConfigDict
 
 from tocsin.delivery.channels import CHANNELS
 from tocsin.domain.errors import Problem
-from tocsin.spec.explain import suggest
-from tocsin.spec.plugins import Secrets, fit_settings
+from tocsin.spec.plugins import PluginName, Secrets, fit_settings
 from tocsin.spec.shape import SnakeShape
 from tocsin.spec.yaml import Located
 
@@ -33,23 +32,12 @@ class Receiver:
     can_acknowledge: bool = False
 
 
-def _check_type(name: str) -> str:
-    if name not in CHANNELS:
-        fix = suggest(name, list(CHANNELS))
-        raise ValueError(f"there is no receiver type {name!r} ({fix})")
-    return name
-
-
 class ReceiverShape(SnakeShape):
     """Somebody or something that is told. The other fields are settings of the type."""
 
     model_config = ConfigDict(extra="allow")
 
-    type: Annotated[
-        str,
-        AfterValidator(_check_type),
-        WithJsonSchema({"type": "string", "enum": sorted(CHANNELS)}),
-    ]
+    type: Annotated[str, PluginName("receiver", CHANNELS)]
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -11,13 +11,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import ConfigDict, Field
 
 from tocsin.domain.errors import Problem
 from tocsin.intake.source import Origin
 from tocsin.intake.sources import SOURCES
-from tocsin.spec.explain import suggest
-from tocsin.spec.plugins import Secrets, fit_settings
+from tocsin.spec.plugins import PluginName, Secrets, fit_settings
 from tocsin.spec.services import Service
 from tocsin.spec.shape import Duration, SnakeShape
 from tocsin.spec.yaml import Located
@@ -40,22 +39,12 @@ class ConfiguredSource:
     config: Any = None
 
 
-def _check_type(name: str) -> str:
-    if name not in SOURCES:
-        raise ValueError(f"there is no source type {name!r} ({suggest(name, [*SOURCES])})")
-    return name
-
-
 class SourceShape(SnakeShape):
     """Something that Tocsin asks by itself. The other fields are settings of the type."""
 
     model_config = ConfigDict(extra="allow")
 
-    type: Annotated[
-        str,
-        AfterValidator(_check_type),
-        WithJsonSchema({"type": "string", "enum": sorted(SOURCES)}),
-    ]
+    type: Annotated[str, PluginName("source", SOURCES)]
     service: Annotated[
         str,
         Field(

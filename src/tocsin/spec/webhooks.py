@@ -10,12 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import ConfigDict, Field
 
 from tocsin.domain.errors import Problem
 from tocsin.intake.webhooks import WEBHOOKS
-from tocsin.spec.explain import suggest
-from tocsin.spec.plugins import Secrets, fit_settings
+from tocsin.spec.plugins import PluginName, Secrets, fit_settings
 from tocsin.spec.shape import SnakeShape
 from tocsin.spec.yaml import Located
 
@@ -34,23 +33,13 @@ class ConfiguredWebhook:
     config: Any = None
 
 
-def _check_type(name: str) -> str:
-    if name not in WEBHOOKS:
-        raise ValueError(f"there is no webhook type {name!r} ({suggest(name, [*WEBHOOKS])})")
-    return name
-
-
 class WebhookShape(SnakeShape):
     """Somebody who tells us something at `/hooks/<name>`. The other fields are settings of the
     type."""
 
     model_config = ConfigDict(extra="allow")
 
-    type: Annotated[
-        str,
-        AfterValidator(_check_type),
-        WithJsonSchema({"type": "string", "enum": sorted(WEBHOOKS)}),
-    ]
+    type: Annotated[str, PluginName("webhook", WEBHOOKS)]
     service: Annotated[
         str, Field(description="the Service that it is about when a request does not say")
     ] = ""
