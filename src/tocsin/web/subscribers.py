@@ -82,8 +82,8 @@ class _Desk:
         return self._page(request, said=_ENDED)
 
     async def _token(self, request: Request) -> str:
-        form = await read_form(request)
-        return form.get("token") or request.query_params.get("token", "")
+        given = request.query_params.get("token", "")  # of one click, whose body may be of any kind
+        return given or (await read_form(request)).get("token", "")
 
     def _page(
         self, request: Request, *, step: str = "", said: str = "", token: str = "",
