@@ -91,6 +91,14 @@ def test_telling_twice_changes_nothing_and_order_does_not_matter(bench: Bench) -
     assert bench.tell("alertmanager", group(late)) == 0
 
 
+def test_what_is_told_to_fire_fires_although_a_clock_runs_ahead(bench: Bench) -> None:
+    early = {**alert(), "endsAt": iso(NOW - timedelta(minutes=1))}
+    assert bench.tell("alertmanager", group(early)) == 1
+    assert bench.incidents()[0].state is IncidentState.TRIGGERED
+    bench.outside.work()
+    assert bench.incidents()[0].state is IncidentState.TRIGGERED
+
+
 def test_what_prometheus_pushes_holds_until_it_is_not_told_again(bench: Bench) -> None:
     until = NOW + timedelta(minutes=4)
     pushed = [{"labels": alert()["labels"], "startsAt": iso(NOW), "endsAt": iso(until)}]

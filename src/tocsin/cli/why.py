@@ -93,13 +93,16 @@ def _judged(answer: str, words: str) -> str:
 
 
 def _call(call: Mapping[str, Any]) -> str:
-    after = f"after {call['after_s'] / 60:g} min" if call["after_s"] else "at once"
+    unit, length = ("s", 1) if call["after_s"] % 60 else ("min", 60)
+    after = f"after {call['after_s'] / length:g} {unit}" if call["after_s"] else "at once"
     if call["repeat"]:
         return f"{after}: begins again, {call['repeat']} times"
-    people = ", ".join(call["people"]) or "nobody"
-    meant = f" ({', '.join(call['who'])})" if call["who"] else ""
+    through = f"through {', '.join(call['receivers']) or 'nothing'}"
+    if not call["who"]:
+        return f"{after}: {through}"
+    people = f"{', '.join(call['people']) or 'nobody'} ({', '.join(call['who'])})"
     gap = f"; gap: {call['gap']}" if call["gap"] else ""
-    return f"{after}: {people}{meant} through {', '.join(call['receivers']) or 'nothing'}{gap}"
+    return f"{after}: {people} {through}{gap}"
 
 
 def _message(message: Mapping[str, Any]) -> str:

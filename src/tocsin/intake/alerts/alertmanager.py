@@ -54,8 +54,10 @@ def _alert(given: Any, where: str, now: datetime, link: str) -> Incoming:
     notes = as_labels(alert.get("annotations"), f"{where}.annotations")
     starts = as_instant(alert.get("startsAt"), f"{where}.startsAt", now)
     ends = as_instant(alert.get("endsAt"), f"{where}.endsAt", _NEVER)
-    is_over = alert.get("status") == "resolved" or ends <= now
-    holds_until = ends if ends <= now + LONGEST_AHEAD else None
+    # Whoever says so is believed, whatever the clocks; Prometheus says it by `endsAt` alone.
+    status = alert.get("status")
+    is_over = status == "resolved" or (status != "firing" and ends <= now)
+    holds_until = ends if now < ends <= now + LONGEST_AHEAD else None
     return Incoming(
         key=_fingerprint(labels),
         name=labels.get("alertname", "alert"),
