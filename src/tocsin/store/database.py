@@ -162,24 +162,31 @@ def connect(url_or_path: str | Path) -> Database:
             return _in_memory()
         database = Database(_sqlite(target) if _is_path(target) else _by_url(target))
         _migrate(database)
-    except sa.exc.SQLAlchemyError as error:
-        raise StoreError(
-            f"the state database {_shown(target)} cannot be opened: {_first_line(error)}"
-        ) from None
+    except (sa.exc.SQLAlchemyError, _Refused) as error:
+        line = error.line if isinstance(error, _Refused) else _first_line(error)
+        message = f"the state database {_shown(target)} cannot be opened: {line}"
+        raise StoreError(message) from None
     return database
 
 
 # --- private -----------------------------------------------------------------------------------
 
 
+class _Refused(StoreError):
+    """What a database refused, in the first line of its words: SQLAlchemy's text holds the
+    statement and its values, which are nobody's business in a log."""
+
+    def __init__(self, line: str) -> None:
+        super().__init__(f"the state database failed: {line}")
+        self.line = line
+
+
 @contextmanager
 def _refusals() -> Iterator[None]:
-    """What a database refuses as a StoreError: SQLAlchemy's text holds the statement and its
-    values, which are nobody's business in a log."""
     try:
         yield
     except sa.exc.DBAPIError as error:
-        raise StoreError(f"the state database failed: {_first_line(error)}") from None
+        raise _Refused(_first_line(error)) from None
 
 
 def _is_path(target: str) -> bool:
