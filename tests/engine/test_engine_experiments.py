@@ -29,6 +29,7 @@ from tocsin.store.row_kinds import segment_kinds
 from tocsin.store.schema import Retention
 from tocsin.store.state import StateStore
 from tocsin.store.telemetry import Telemetry
+from tocsin.web.api import answer_errors
 from tocsin.web.experiments import ExperimentPages
 from tocsin.web.gates import routes
 
@@ -221,6 +222,7 @@ def test_the_api_answers_pipelines(house: House) -> None:
     add(house, table())
     app = FastAPI()
     app.include_router(routes(Experiments(house)))
+    answer_errors(app)
     with TestClient(app) as client:
         told = client.get("/gates/promotion/verdict", params={"candidate": "v8"}).json()
         assert (told["verdict"], told["is_final"]) == ("pass", True)

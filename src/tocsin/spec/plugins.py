@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from types import UnionType
 from typing import Annotated, Any, Union
 
@@ -51,8 +51,8 @@ SecretReference = Annotated[dict[str, Any], WithJsonSchema(dict(REFERENCE_SCHEMA
 class PluginName:
     """Annotates a field that names one of the plugins `known`; what: their kind in messages."""
 
-    def __init__(self, what: str, known: Iterable[str]) -> None:
-        self._what, self._known = what, sorted(known)
+    def __init__(self, what: str, known: Collection[str]) -> None:
+        self._what, self._known = what, known  # which grows with plugins
 
     def __get_pydantic_core_schema__(
         self, source: Any, handler: GetCoreSchemaHandler
@@ -62,11 +62,11 @@ class PluginName:
     def __get_pydantic_json_schema__(
         self, core: core_schema.CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
-        return {"type": "string", "enum": self._known}
+        return {"type": "string", "enum": sorted(self._known)}
 
     def _check(self, name: str) -> str:
         if name not in self._known:
-            fix = suggest(name, self._known)
+            fix = suggest(name, sorted(self._known))
             raise ValueError(f"there is no {self._what} type {name!r} ({fix})")
         return name
 

@@ -106,11 +106,16 @@ def create_api(
     if definer is not None:
         app.include_router(definitions.routes(definer), prefix="/v1")
         app.add_exception_handler(SpecError, definitions.unfit)
+    answer_errors(app)
+    return app
+
+
+def answer_errors(app: FastAPI) -> None:
+    """Let it answer every error as a problem (RFC 9457), with the status that the error says."""
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(TocsinError, _tocsin)
     app.add_exception_handler(Exception, _unexpected)
-    return app
 
 
 def _objectives(desk: Desk) -> APIRouter:

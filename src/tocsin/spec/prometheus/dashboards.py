@@ -102,6 +102,7 @@ def _service() -> tuple[str, list[Data], list[Panel]]:
     def rate(metric: str) -> str:
         return f"sum by (slo) (rate({metric}_total{_SERVICE}[$__rate_interval]))"
 
+    name, state = "{{health_score}}", f"{{{{{names.HEALTH_STATE}}}}}"
     variables = [_variable("service", f"label_values({names.OBJECTIVE}, service)")]
     return "Tocsin: one service", variables, [
         Panel("gauge", "Budget left", [(names.REMAINING + _SERVICE, "{{slo}}")],
@@ -118,6 +119,11 @@ def _service() -> tuple[str, list[Data], list[Panel]]:
               [(f"{rate(names.BAD_EVENTS)} / {rate(names.EVENTS)}", "{{slo}}")], "percentunit"),
         Panel("timeseries", "Budget lasts", [(names.EXHAUSTION + _SERVICE, "{{slo}}")], "s",
               about="At the speed of now. No line: it is not being spent."),
+        Panel("timeseries", "Health scores", [(names.HEALTH + _SERVICE, name)], width=8),
+        Panel("timeseries", "Health scores: share of the weight that was measured",
+              [(names.HEALTH_COVERAGE + _SERVICE, name)], "percentunit", 8),
+        Panel("state-timeline", "Health scores: states",
+              [(f"{names.HEALTH_STATE}{_SERVICE} == 1", f"{name} {state}")], width=8),
         Panel("state-timeline", "Rules that hold",
               [(names.FIRING + _SERVICE, "{{slo}} {{severity}}")], width=_WIDTH, height=7,
               steps=_NONE),
