@@ -10,6 +10,7 @@ from world import Phase, World, usual
 
 from tocsin.domain.errors import StoreError
 from tocsin.domain.findings import IncidentState
+from tocsin.store import inbox
 from tocsin.web.tone import Tone
 from tocsin.web.views import Window
 
@@ -49,3 +50,13 @@ def test_a_live_incident_does_not_hide_behind_newer_ones(tmp_path: Path) -> None
         assert live.id in {item["id"] for item in listed}
         first = made.web.get("/api/v1/incidents?state=all&limit=1000").json()
         assert first["next"], "there are more than were read at once"
+
+
+def test_alerts_that_cannot_be_read_are_shown_with_the_quarantine(tmp_path: Path) -> None:
+    with World(tmp_path, usual("chat", until=5)) as made:
+        with made.state.transaction() as tx:
+            number = inbox.put(tx, "alertmanager", made.clock.now(), b'{"alerts": 5}')
+            inbox.settle(tx, [number], reason="alerts: expected a list")
+        [row] = made.web.get("/api/v1/quarantine").json()["items"]
+        assert (row["source"], row["reason"]) == ("alertmanager", "alerts: expected a list")
+        assert "alerts: expected a list" in made.web.get("/quarantine").text

@@ -173,11 +173,14 @@ def calibrate(
     page = pool(budget, [d for d in kept if d.monitor in paging], masks, paging, day)
     everything = pool(budget, kept, masks, budget.members.keys(), day)
     limit = page.limit(budget.pages_per_week, reviewed=reviewed)
+    ticket = everything.limit(budget.tickets_per_week, reviewed=reviewed)
+    if not paging:  # nothing can page: the limit of tickets is the only one
+        page, limit = everything, ticket
     return Calibration(
         budget=budget.name,
         day=day,
         page=limit,
-        ticket=min(everything.limit(budget.tickets_per_week, reviewed=reviewed), limit),
+        ticket=min(ticket, limit),
         method=page.method(reviewed=reviewed),
         blocks=page.blocks,
         cut=page.cut,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from tocsin.indicators.catalogue import COMPLETENESS
 from tocsin.indicators.completeness import Missing, has_risen
 from tocsin.store.data_quality import Spelling, Telling
+from tocsin.store.inbox import Letter
 from tocsin.store.reads import Reads
 from tocsin.store.telemetry import Telemetry
 from tocsin.web.data_quality_views import (
@@ -20,6 +21,7 @@ from tocsin.web.data_quality_views import (
 from tocsin.web.listing import paged
 from tocsin.web.views import Page, QuarantineRow
 
+_MOST, _EXCERPT = 1000, 400  # rows of telemetry, characters of each
 _EXPECTED = 10  # so many sightings are expected before none of them means anything
 
 
@@ -39,19 +41,33 @@ def view(telemetry: Telemetry, now: datetime, hours: int) -> DataQualityView:
     return DataQualityView(start, now, tuple(services), aside)
 
 
-def quarantine(reads: Reads, cursor: str | None, limit: int) -> Page[QuarantineRow]:
-    """Input that was kept but could not be used, newest first."""
+def quarantine(
+    reads: Reads, letters: Sequence[Letter], cursor: str | None, limit: int
+) -> Page[QuarantineRow]:
+    """Input that was kept but could not be used, newest first: telemetry, and alerts of others."""
     rows = [
         QuarantineRow(
             id=f"{number}",
-            at=row["recv"],
+            at=row["recv"].replace(tzinfo=UTC),  # the engine tells no zone
             source=row["source"],
             reason=row["reason"],
             size_bytes=len(row["body"]),
-            excerpt=row["body"][:400],
+            excerpt=row["body"][:_EXCERPT],
         )
-        for number, row in enumerate(reads.quarantined(1000))
+        for number, row in enumerate(reads.quarantined(_MOST))
     ]
+    rows += [
+        QuarantineRow(
+            id=f"alert-{one.id}",
+            at=one.at,
+            source=one.source,
+            reason=one.reason,
+            size_bytes=len(one.body),
+            excerpt=one.body[:_EXCERPT].decode("utf-8", "replace"),
+        )
+        for one in letters
+    ]
+    rows.sort(key=lambda row: row.at, reverse=True)
     return paged(rows, cursor, limit, lambda row: row.id)
 
 

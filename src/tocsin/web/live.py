@@ -19,6 +19,7 @@ from tocsin.engine.responses import figures_at
 from tocsin.engine.sources import TargetStatus
 from tocsin.engine.testimony import Why
 from tocsin.engine.why import NothingKnown, why
+from tocsin.store.inbox import refused
 from tocsin.store.reads import FleetRow
 from tocsin.web import (
     breakdown_views,
@@ -301,7 +302,10 @@ class LiveDesk:
 
     def quarantine(self, cursor: str | None, limit: int) -> Page[QuarantineRow]:
         """Input that was kept but could not be used, newest first."""
-        return data_quality_reading.quarantine(self._house.telemetry.reads, cursor, limit)
+        with self._house.state.reading() as tx:
+            letters = refused(tx)
+        reads = self._house.telemetry.reads
+        return data_quality_reading.quarantine(reads, letters, cursor, limit)
 
     def progress(self) -> ReplayProgress | None:
         """How far a running replay is."""

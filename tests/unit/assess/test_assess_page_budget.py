@@ -120,6 +120,20 @@ def test_on_calm_series_the_budget_is_held_and_used() -> None:
     assert held >= stats.poisson.ppf(0.01, 0.3 * 5.0 * weeks), "nobody pays for silence"
 
 
+def test_detectors_that_never_page_share_the_limit_of_tickets() -> None:
+    members = {f"detector/{i}": Member("chat", pages=False) for i in range(3)}
+    stated = PageBudget("team", 1.0, 1.0, members)
+    days = [
+        EvidenceDay(name, DAY0 + day, (1 << 24) - 1, {hour: 4.0 + hour / 10 for hour in range(12)})
+        for name in members
+        for day in range(56)
+    ]
+    strict = calibrate(stated, days, [], DAY0 + 56).ticket
+    assert strict > 5.2, "one a week of the three dozen a day that are found"
+    loose = replace(stated, tickets_per_week=200.0)
+    assert FLOOR < calibrate(loose, days, [], DAY0 + 56).ticket < strict
+
+
 def test_nobody_answering_does_not_let_incidents_raise_the_limit_without_bound() -> None:
     peaks, faulty = scanned(seed=4, faults=100)
     _, answered = lived(peaks, faulty, budget())

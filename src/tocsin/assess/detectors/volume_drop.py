@@ -51,7 +51,8 @@ class VolumeDropConfig(GaugeConfig):
 
     def tell(self, evidence: float) -> str:
         """As `GaugeConfig.tell`."""
-        return f"a drop as rare as 1 in {10 ** min(evidence, 15.0):,.0f}"
+        rarity = f"1 in {10 ** min(evidence, 15.0):,.0f}"
+        return f"over one minute up to an hour a drop as rare as {rarity}"
 
 
 class VolumeDropScorer:
