@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import numpy as np
 import numpy.typing as npt
 
 from tocsin.assess.health_monitor import HealthScoreConfig
 from tocsin.assess.monitor import Monitor
-from tocsin.assess.ring import LATE_MINUTES, MINUTES_PER_HOUR, Counts, PeriodCounts, Rows
+from tocsin.assess.ring import LATE_MINUTES, MINUTES_PER_HOUR, Counts
+from tocsin.assess.series_counts import SeriesCounts
 from tocsin.domain.buckets import LATENCY
 from tocsin.domain.series import MinuteBlock, SeriesId
 
@@ -24,8 +25,7 @@ class HealthCounts:
 
     def __init__(self, monitors: Iterable[Monitor]) -> None:
         held = [(m, m.method) for m in monitors if isinstance(m.method, HealthScoreConfig)]
-        wanted = dict.fromkeys(series for _, config in held for series, _ in config.own)
-        self._row = {series: row for row, series in enumerate(wanted)}
+        wanted = [series for _, config in held for series, _ in config.own]
         self.services = tuple(
             dict.fromkeys(
                 m.service for m, c in held if any(one.kind == "latency" for one in c.measured)
@@ -33,19 +33,13 @@ class HealthCounts:
         )
         self._service_row = {name: row for row, name in enumerate(self.services)}
         reach = max((config.window_minutes for _, config in held), default=0) + MINUTES_PER_HOUR
-        hours = reach // MINUTES_PER_HOUR + 2
-        # Sums of squares, in millionths, outgrow 32 bits.
-        self._held = (
-            PeriodCounts(len(wanted), reach, hours, dtype=np.uint64)
-            if wanted
-            else PeriodCounts(0, MINUTES_PER_HOUR, 1)
-        )
+        self._counts = SeriesCounts(wanted, reach, reach // MINUTES_PER_HOUR + 2)
         size = reach + LATE_MINUTES if self.services else 1
         self._latency = np.zeros((size, len(self.services), LATENCY.count), np.int32)
 
     def begin(self, minute: int) -> None:
         """Forget everything; the next minute to arrive is `minute`."""
-        self._held.begin(minute)
+        self._counts.begin(minute)
         self._latency[:] = 0
 
     def put(
@@ -55,38 +49,23 @@ class HealthCounts:
 
         latency: histograms [service, minute, bucket] of `services`, None for silence.
         """
-        width = here.stop - here.start
-        counts = np.zeros((width, 2, len(self._row)), np.int64)
-        if block is not None:
-            rows, given = self._rows_of(block.series)
-            both = np.stack([block.bad[given, here], block.total[given, here]])
-            counts[:, :, rows] = both.transpose(2, 0, 1)
-        self._held.put(start, counts)
+        self._counts.put(start, block, here)
         if self.services:
-            slots = np.arange(start, start + width) % len(self._latency)
+            slots = np.arange(start, start + here.stop - here.start) % len(self._latency)
             self._latency[slots] = 0 if latency is None else latency.transpose(1, 0, 2)
 
     def restate(self, block: MinuteBlock) -> bool:
         """As `Window.restate`."""
-        rows, given = self._rows_of(block.series)
-        if not len(rows):
-            return False
-        counts = np.stack([block.bad[given], block.total[given]]).transpose(2, 0, 1)
-        return self._held.restate(block.start // MINUTES_PER_HOUR, rows, counts)
+        return self._counts.restate(block)
 
     def sums(self, series: SeriesId, end: int, width: int) -> tuple[int, int]:
         """(bad, total) of minutes [end - width, end)."""
-        bad, total = self._held.sums(end, width, np.array([self._row[series]], np.intp))[:, 0]
+        bad, total = self._counts.sums([series], end, width)[:, 0]
         return int(bad), int(total)
 
     def latency(self, service: str, end: int, width: int) -> npt.NDArray[np.int64]:
         """Histogram [bucket] of a service's calls in minutes [end - width, end)."""
-        first = max(end - width, self._held.ring.start)
+        first = max(end - width, self._counts.start)
         slots = np.arange(first, end) % len(self._latency)
         found: Counts = self._latency[slots, self._service_row[service]].sum(0, dtype=np.int64)
         return found
-
-    def _rows_of(self, series: Sequence[SeriesId]) -> tuple[Rows, Rows]:
-        held = [(self._row[s], at) for at, s in enumerate(series) if s in self._row]
-        rows, given = np.array(held, np.intp).reshape(-1, 2).T
-        return rows, given

@@ -14,8 +14,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal, Protocol
 
-import numpy as np
-
 from tocsin.assess.burn import span
 from tocsin.assess.calibration import (
     Agreement,
@@ -28,10 +26,11 @@ from tocsin.assess.calibration import (
     rogan_gladen,
 )
 from tocsin.assess.monitor import DetectorConfig, Monitor
-from tocsin.assess.ring import MINUTES_PER_HOUR, PeriodCounts, Rows
+from tocsin.assess.ring import MINUTES_PER_HOUR, Rows
+from tocsin.assess.series_counts import SeriesCounts
 from tocsin.domain.figures import percent
 from tocsin.domain.findings import Judgement, Verdict
-from tocsin.domain.series import MinuteBlock, Ratio, SeriesId
+from tocsin.domain.series import Ratio, SeriesId
 
 State = Literal["met", "breached", "inconclusive", "uncalibrated", "failing", "no_data"]
 
@@ -109,7 +108,7 @@ class QualityStanding:
     unanswered: float | None = None
 
 
-class QualityCounts:
+class QualityCounts(SeriesCounts):
     """Counts of quality objectives for a month; late labels restate the hours of their calls."""
 
     def __init__(self, monitors: Iterable[Monitor]) -> None:
@@ -119,44 +118,16 @@ class QualityCounts:
             if isinstance(monitor.method, QualityConfig) and monitor.series
             for series in (monitor.series, *dict(monitor.method.parts))
         ]
-        self._row = {series: row for row, series in enumerate(dict.fromkeys(wanted))}
-        reach = MAX_SETTLE + MINUTES_PER_HOUR
         hours = (MAX_REACH + MAX_SETTLE) // MINUTES_PER_HOUR
-        size = len(self._row)
-        # Sums of squared weights in thousandths outgrow 32 bits.
-        self._held = (
-            PeriodCounts(size, reach, hours, dtype=np.uint64) if size else PeriodCounts(0, 60, 1)
-        )
-
-    def begin(self, minute: int) -> None:
-        """Forget everything; the next minute to arrive is `minute`."""
-        self._held.begin(minute)
-
-    def put(self, start: int, block: MinuteBlock | None, here: slice) -> None:
-        """Take in the minutes `here` of a block, or silence, from epoch minute `start` on."""
-        counts = np.zeros((here.stop - here.start, 2, len(self._row)), np.int64)
-        if block is not None:
-            rows, given = self._rows_of(block.series)
-            both = np.stack([block.bad[given, here], block.total[given, here]])
-            counts[:, :, rows] = both.transpose(2, 0, 1)
-        self._held.put(start, counts)
-
-    def restate(self, block: MinuteBlock) -> bool:
-        """As `Window.restate`."""
-        rows, given = self._rows_of(block.series)
-        if not len(rows):
-            return False
-        counts = np.stack([block.bad[given], block.total[given]]).transpose(2, 0, 1)
-        return self._held.restate(block.start // MINUTES_PER_HOUR, rows, counts)
+        super().__init__(wanted, MAX_SETTLE + MINUTES_PER_HOUR, hours)
 
     def sample(self, monitor: Monitor, config: QualityConfig, minute: int) -> _Counted:
         """What is known at `minute`."""
         end = minute + 1 - config.settle_minutes
         names = ["", *(_part(series) for series, _ in config.parts)]
-        series = [monitor.series, *dict(config.parts)]
-        rows: Rows = np.array([self._row[one] for one in series if one], np.intp)
-        window = dict(zip(names, self._held.sums(end, config.window_minutes, rows).T, strict=True))
-        labels = dict(zip(names, self._held.sums(end, config.labels_minutes, rows).T, strict=True))
+        series = [one for one in (monitor.series, *dict(config.parts)) if one]
+        window = dict(zip(names, self.sums(series, end, config.window_minutes).T, strict=True))
+        labels = dict(zip(names, self.sums(series, end, config.labels_minutes).T, strict=True))
         bad, weight = (float(n) for n in window[""])
         size = even(0.0, weight, 1000.0 * float(window["squares"][1]))[1]
         people = [_labelled(labels, side) for side in ("passed", "failed")]
@@ -169,11 +140,6 @@ class QualityCounts:
         )
         missing, chosen = (float(n) for n in window.get("chosen", (0, 0)))
         return _Counted(sample, int(window["judged"][1]), missing / chosen if chosen > 0 else None)
-
-    def _rows_of(self, series: Sequence[SeriesId]) -> tuple[Rows, Rows]:
-        held = [(self._row[s], at) for at, s in enumerate(series) if s in self._row]
-        rows, given = np.array(held, np.intp).reshape(-1, 2).T
-        return rows, given
 
 
 def quality(counts: QualityCounts, monitor: Monitor, minute: int) -> QualityStanding:
