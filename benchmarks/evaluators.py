@@ -3,7 +3,7 @@
 RefChecker: 1,310 answers of seven models, each with the share of its claims that people found
 entailed; good is 80 % or more. Its passages are not in the file, so that what other models answered
 to the same question, under the same conditions, stands in for them: agreement with others, not
-groundedness in a source. HaluEval: 3,005 answers of one model with people's "hallucinated: yes or
+groundedness in a source. HaluEval: 3,002 answers of one model with people's "hallucinated: yes or
 no" and no documents at all, so that groundedness cannot be judged; the question stands in, which
 makes a judge that knows nothing, on purpose.
 

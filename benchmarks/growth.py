@@ -2,7 +2,7 @@
 
 The store is filled by SQL, newest day first, so that the minutes that are read are the same rows at
 every size; that the counts are the same is checked. Reads are those of a tick: the newest four
-minutes of 1,000 series and 25 services, and the hours that late scores restate. For a page the
+minutes of 1,075 series and 25 services, and the hours that late scores restate. For a page the
 newest hundred calls are read as well.
 """
 
