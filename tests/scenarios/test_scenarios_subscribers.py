@@ -12,6 +12,7 @@ from world import CONFIG, Phase, World
 
 from tocsin.delivery.channels.email import EmailConfig, compose
 from tocsin.delivery.message import render_digest
+from tocsin.engine.subscribers import CannotSubscribe, Subscriptions
 from tocsin.store import subscribers
 
 PAGE = """
@@ -131,3 +132,9 @@ def test_a_form_is_no_way_to_send_mail_to_strangers(made: World) -> None:
     made.clock.advance(timedelta(days=3))  # what nobody answers is forgotten
     assert post(made, "subscribe", address="late@example.org").status_code == 202
     assert held(made) == {"late@example.org": False}
+
+
+def test_a_wish_that_cannot_be_met_is_the_askers_to_mend(made: World) -> None:
+    with pytest.raises(CannotSubscribe, match="takes no subscribers") as told:
+        Subscriptions(made.house, "https://status.example").ask("quiet", ANA)
+    assert told.value.status == 400

@@ -15,6 +15,8 @@ from judge_build import Works, document, telemetry, works
 
 from tocsin.cli.evaluators import show
 from tocsin.cli.terminal import out
+from tocsin.domain.errors import StoreError
+from tocsin.engine.reporting.keeping import Shelf
 from tocsin.engine.settings import Settings
 from tocsin.web.server import web_app
 
@@ -83,3 +85,23 @@ def test_programs_and_terminals_see_the_same(
     page = web.get("/evaluators").text
     assert "faithful@" in page
     assert "of 16 calls" in page
+
+
+def test_what_goes_wrong_keeps_its_own_words_and_status(
+    shop: Works, web: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    missing = web.get("/evaluators/nobody/label")
+    assert (missing.status_code, "nobody" in missing.text) == (404, True)
+    form = fields(web.get("/evaluators/faithful/label").text) | {"label": "bad", "name": "Ann"}
+    missing = web.post("/evaluators/nobody/label", data=form)
+    assert (missing.status_code, "nobody" in missing.text) == (404, True)
+
+    def fails(*_: object) -> None:
+        raise StoreError("the disk is full: make room")
+
+    asked = {"form_token": form["form_token"], "name": "Ann", "report": "executive"}
+    wrong = web.post("/reports", data={**asked, "from": "tomorrow"})
+    assert (wrong.status_code, "is no time such as" in wrong.text) == (400, True)
+    monkeypatch.setattr(Shelf, "make", fails)
+    failed = web.post("/reports", data=asked)
+    assert (failed.status_code, "make room" in failed.text) == (500, True)

@@ -12,7 +12,7 @@ import secrets
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
-from tocsin.domain.errors import TocsinError
+from tocsin.domain.errors import Unanswerable
 from tocsin.domain.findings import NewEffect
 from tocsin.engine.house import House
 from tocsin.reports.status import Notice
@@ -31,7 +31,7 @@ FORGOTTEN = timedelta(days=2)
 _ADDRESS = re.compile(r"[^@\s<>,;:\"()\\\[\]]{1,64}@[A-Za-z0-9.-]{1,190}\.[A-Za-z]{2,24}")
 
 
-class CannotSubscribe(TocsinError):
+class CannotSubscribe(Unanswerable):
     """A wish that cannot be met; the text says why."""
 
 

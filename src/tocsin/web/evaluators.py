@@ -24,7 +24,7 @@ from tocsin.assess.quality import QualityStanding
 from tocsin.engine.evaluating import EvaluatorRunner
 from tocsin.engine.evaluators import EvaluatorStatus, status_of
 from tocsin.engine.house import House
-from tocsin.engine.labelling import MOST, Labelling, NoSuchEvaluator, Offer
+from tocsin.engine.labelling import MOST, Labelling, Offer
 from tocsin.web.actions import Actions, actor
 from tocsin.web.render import Renderer, address
 from tocsin.web.tone import Tone
@@ -102,11 +102,8 @@ class EvaluatorDesk:
         def labelling(request: Request) -> Response:
             name, query = request.path_params["name"], request.query_params
             skip = _whole(query.get("skip", "0"))
-            try:
-                one = self._labelling.evaluator(name)
-                found, offers = self._labelling.queue(name, skip + 1)
-            except NoSuchEvaluator as error:
-                raise PageError(404, str(error)) from None
+            one = self._labelling.evaluator(name)
+            found, offers = self._labelling.queue(name, skip + 1)
             return renderer.page(
                 request, "label.html", title=f"Label: {one.title}", one=one, queue=found,
                 offer=offers[skip] if skip < len(offers) else None, skip=skip,
@@ -120,12 +117,9 @@ class EvaluatorDesk:
             if said not in _DONE:
                 raise PageError(400, "choose good or bad")
             note = form.get("note", "").strip()[:_LONGEST_NOTE]
-            try:
-                await self._labelling.label(
-                    name, form.get("span_id", ""), said == "good", actor(form), note
-                )
-            except NoSuchEvaluator as error:
-                raise PageError(404, str(error)) from None
+            await self._labelling.label(
+                name, form.get("span_id", ""), said == "good", actor(form), note
+            )
             following = address(
                 f"/evaluators/{name}/label", done=said, name=form.get("name", ""),
                 skip=str(_whole(form.get("skip", "0"))),

@@ -15,9 +15,8 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from tocsin.domain.errors import TocsinError
+from tocsin.domain.errors import NotFound, Unanswerable
 from tocsin.engine.house import House
-from tocsin.engine.reporting.asked import NoSuchReport
 from tocsin.engine.reporting.keeping import Shelf
 from tocsin.engine.reporting.ordering import named
 from tocsin.engine.reporting.pdf import NoPdf, as_pdf
@@ -66,9 +65,10 @@ class _Desk:
         name, asked = form.get("report", ""), {key: form.get(key, "") for key in FIELDS}
         try:
             kept = await run_in_threadpool(self._make, name, asked, actor(form))
-        except TocsinError as error:
-            status = 404 if isinstance(error, NoSuchReport) else 400
-            return await run_in_threadpool(self._page, request, name, asked, str(error), status)
+        except (NotFound, Unanswerable) as error:  # the asker can mend it: keep what was filled in
+            return await run_in_threadpool(
+                self._page, request, name, asked, str(error), error.status
+            )
         return RedirectResponse(address(f"/reports/{kept.id}/report.html"), 303)
 
     def file(self, request: Request) -> Response:

@@ -60,7 +60,7 @@ class _Desk:
         try:
             await run_in_threadpool(self._subscriptions.ask, name, form.get("address", ""))
         except CannotSubscribe as error:
-            return self._page(request, step="ask", said=str(error), status=400)
+            return self._page(request, step="ask", said=str(error), status=error.status)
         return self._page(request, said=_SENT, status=202)
 
     def button(self, request: Request) -> Response:
