@@ -8,7 +8,9 @@ from datetime import timedelta
 import pytest
 from judge_build import NOW, Judge, asking, document, judge, telemetry, works
 
+from tocsin.engine.evaluators import NOT_HERE, NOT_STARTED, NOT_YET
 from tocsin.engine.watch import Watch
+from tocsin.intake.evaluators.length import LengthCheck
 from tocsin.store.telemetry import Telemetry
 
 
@@ -288,3 +290,43 @@ def test_strata_are_drawn_with_their_own_chance_and_the_same_calls_each_time(
         hajek = sum(weights[s] * verdicts[s][0] for s in verdicts) / sum(weights.values())
         assert hajek == pytest.approx(0.3, abs=0.07)
         assert status.today.judged == len(chances)
+
+
+def test_nobody_is_judging_before_and_after_it_judges(shop_store: Telemetry) -> None:
+    with works(shop_store, document("type: length\nmin_words: 3")) as shop:
+        (fresh,) = shop.runner.statuses()
+        assert (fresh.state, fresh.reason) == ("unknown", NOT_YET)
+        shop.calls(["One two three"])
+        assert shop.judge().state == "judging"
+        leads = [False]
+        shop.runner._is_ours = lambda: leads[0]
+        (lost,) = shop.runner.statuses()
+        assert (lost.state, lost.reason, lost.since) == ("unknown", NOT_HERE, None)
+        shop.calls(["One two three"])
+        assert shop.judge().today.judged == 1, "another process judges now"
+        leads[0] = True
+        (again,) = shop.runner.statuses()
+        assert (again.state, again.reason) == ("unknown", NOT_HERE), "that was before it lost"
+        assert (shop.judge().state, shop.judge().today.judged) == ("judging", 2)
+
+
+def test_an_evaluator_that_cannot_be_started_is_failing_and_told(
+    shop_store: Telemetry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise RuntimeError("of a plugin")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(LengthCheck, "__init__", fails)
+        with works(shop_store, document("type: length\nmin_words: 3")) as shop:
+            watch = Watch(shop.house, evaluators=shop.runner.statuses)
+            status = shop.judge(1)
+            assert (status.state, status.reason) == ("failing", NOT_STARTED)
+            assert not [one for one in watch.troubles() if one.signal == "evaluator_failing"]
+            assert shop.judge(16).since == status.since, "every round tries again"
+            (told,) = [one for one in watch.troubles() if one.signal == "evaluator_failing"]
+            assert NOT_STARTED in told.reason
+            broken.undo()
+            assert shop.judge().state == "unknown"
+            shop.calls(["One two three"])
+            assert shop.judge().state == "judging"

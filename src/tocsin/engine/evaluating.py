@@ -16,6 +16,7 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from random import Random
 from typing import Any
@@ -27,7 +28,13 @@ from tocsin.domain.errors import IntakeError, StoreError
 from tocsin.domain.evaluation import Answer, propensity_of
 from tocsin.domain.findings import LedgerEvent
 from tocsin.domain.series import Change
-from tocsin.engine.evaluators import Bench, EvaluatorStatus, meta_name, status_of
+from tocsin.engine.evaluators import (
+    NOT_STARTED,
+    Bench,
+    EvaluatorStatus,
+    meta_name,
+    status_of,
+)
 from tocsin.engine.pacing import is_spent, paced
 from tocsin.intake.evaluator import AskAgain, CannotJudge, NoOpinion, Opinion, Refuses
 from tocsin.intake.evaluators import EVALUATORS
@@ -82,22 +89,27 @@ class EvaluatorRunner:
         self._reads = Evaluations(telemetry.engine)
         self._configured = wanted
         self._benches: dict[str, Bench] = {}
+        self._broken: dict[str, datetime] = {}  # since when they cannot be started
         self.counts: Counter[str] = Counter()
 
     def statuses(self) -> tuple[EvaluatorStatus, ...]:
         """How every evaluator is doing, by name. Blocks."""
-        now, benches = self._clock.now(), dict(self._benches)
-        return tuple(
-            status_of(self._state, one, now, benches.get(name))
-            for name, one in sorted(self._configured().items())
-        )
+        now, benches, broken = self._clock.now(), dict(self._benches), dict(self._broken)
+        if not self._is_ours():  # what it last saw may be old: whoever judges now knows
+            benches, broken = {}, {}
+        found = []
+        for name, one in sorted(self._configured().items()):
+            status = status_of(self._state, one, now, benches.get(name))
+            if name in broken:
+                status = replace(status, state="failing", reason=NOT_STARTED, since=broken[name])
+            found.append(status)
+        return tuple(found)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop` is set."""
         try:
             while not stop.is_set():
-                if self._is_ours():
-                    await self.step()
+                await self.step()
                 try:
                     await asyncio.wait_for(stop.wait(), INTERVAL.total_seconds())
                 except TimeoutError:
@@ -106,7 +118,13 @@ class EvaluatorRunner:
             await self.close()
 
     async def step(self) -> None:
-        """One round of every evaluator: choose what arrived, judge what is due. Raises nothing."""
+        """One round of every evaluator: choose what arrived, judge what is due. Raises nothing.
+
+        Where another process judges, nothing is kept: who judges again begins as after a start.
+        """
+        if not self._is_ours():
+            await self.close()
+            return
         await self._adopt()
         await asyncio.gather(*(self._round(bench) for bench in list(self._benches.values())))
 
@@ -114,6 +132,7 @@ class EvaluatorRunner:
         """Close all connections."""
         for name in list(self._benches):
             await self._drop(name)
+        self._broken = {}
 
     # --- which evaluators ---
 
@@ -122,6 +141,7 @@ class EvaluatorRunner:
         for name, bench in list(self._benches.items()):
             if wanted.get(name) != bench.configured:
                 await self._drop(name)
+        self._broken = {name: since for name, since in self._broken.items() if name in wanted}
         for name, configured in wanted.items():
             if name not in self._benches:
                 try:
@@ -131,7 +151,9 @@ class EvaluatorRunner:
                 except Exception:  # of a plugin: the others judge all the same
                     self.counts["failures"] += 1
                     log.exception("evaluator_not_started", evaluator=name)
+                    self._broken.setdefault(name, self._clock.now())
                 else:
+                    self._broken.pop(name, None)
                     self._benches[name] = bench
 
     async def _drop(self, name: str) -> None:
@@ -222,7 +244,7 @@ class EvaluatorRunner:
             if task.outcome is not None:
                 done.append((task, task.outcome))
             elif now > task.chosen + one.give_up:
-                reason = task.reason or bench.reason or "its turn never came"
+                reason = task.reason or bench.hindrance or "its turn never came"
                 done.append((task, _outcome(CannotJudge(f"given up: {reason}"))))
             else:
                 fresh.append(task)

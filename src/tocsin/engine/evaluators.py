@@ -16,6 +16,8 @@ from tocsin.store.state import StateStore
 State = Literal["judging", "waiting", "failing", "unknown"]
 IN_A_ROW = 10  # answers without a verdict, after which it is not the answers
 NOT_HERE = "no process judges with it now, as far as this one knows"
+NOT_YET = "it has not judged since this process began to judge"
+NOT_STARTED = "it could not be started; the server's log says why"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +25,8 @@ class EvaluatorStatus:
     """How one evaluator is doing.
 
     state: `waiting` is for tomorrow's budget, `failing` since when nothing was judged because of
-    `reason`, `unknown` in a process that judges nothing. begun: when its series began. read: up to
-    when arrivals were looked at. waiting: chosen and not judged yet, the oldest chosen at `oldest`.
+    `reason`, `unknown` where nothing is or was judged yet. begun: when its series began. read: up
+    to when arrivals were looked at. waiting: chosen and not judged yet, the oldest at `oldest`.
     thinned: the factor by which the budget makes the sample sparser now. model: that answered.
     """
 
@@ -56,8 +58,8 @@ class Bench:
         self.held_until: datetime | None = None
         self.model = ""
         self.thinned = 1.0
-        self.state: State = "judging"
-        self.reason = ""
+        self.state: State = "unknown"
+        self.reason = NOT_YET
         self.since: datetime | None = None
         self._unjudged = 0
 
@@ -78,6 +80,11 @@ class Bench:
     def trouble(self, reason: str, now: datetime) -> None:
         """It could not judge."""
         self._is("failing", reason, now)
+
+    @property
+    def hindrance(self) -> str:
+        """What keeps it from judging now, or ""."""
+        return self.reason if self.state in ("waiting", "failing") else ""
 
     def _is(self, state: State, reason: str, now: datetime) -> None:
         if self.state != state or self.since is None:
