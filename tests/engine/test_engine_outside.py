@@ -263,3 +263,14 @@ def test_after_a_restart_old_news_of_a_page_that_went_first_changes_nothing(
     Outside(bench.house).work()
     firing = {each.labels["monitor"] for each in bench.state.alerts().values()}
     assert firing == {"High", "Low"}
+
+
+def test_an_alert_is_no_old_news_after_all_requests_before_it_were_forgotten(bench: Bench) -> None:
+    bench.tell("alertmanager", group(alert("Other")))
+    bench.tell("alertmanager", group(alert()))
+    bench.tell("alertmanager", group(alert(status="resolved")))
+    bench.later(days=8)
+    with bench.state.transaction() as tx:
+        inbox.tidy(tx, bench.clock.now())
+    assert bench.tell("alertmanager", group(alert())) == 1
+    assert "HighErrorRate" in {one.labels["monitor"] for one in bench.state.alerts().values()}

@@ -8,7 +8,7 @@ engine applies it to the incident as it is.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -35,13 +35,16 @@ class Answer:
 
     actor: who, as the ledger shows it ("pagerduty:Ana"). subject: what the receiver calls the
     incident (`Answering.name_of`); "" from a poll, which was about one incident. id: of the event,
-    by which one that is told again, or replayed, is recognised.
+    by which one that is told again, or replayed, is recognised. told: a `press` is always a
+    person's; an `event` says what was done to the service's own record, `record` only how that
+    stands, and we may have moved it there ourselves.
     """
 
     action: Said
     actor: str
     subject: str = ""
     id: str = ""
+    told: Literal["press", "event", "record"] = field(default="event", compare=False)
 
 
 @runtime_checkable

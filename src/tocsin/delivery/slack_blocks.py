@@ -60,7 +60,7 @@ def answers_of(payload: Mapping[str, Any]) -> tuple[Answer, ...]:
     user = payload["user"]
     who = f"slack:{user.get('username') or user.get('name') or user['id']}"
     return tuple(
-        Answer(_KNOWN[each["action_id"]], who, str(each["value"]), str(each["action_ts"]))
+        Answer(_KNOWN[each["action_id"]], who, str(each["value"]), str(each["action_ts"]), "press")
         for each in payload["actions"]
         if each.get("action_id") in _KNOWN
     )

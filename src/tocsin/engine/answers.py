@@ -132,7 +132,7 @@ class Answers:
         now = self._house.clock.now()
         who = f"{link.receiver}:{name or 'link'}"
         event = f"link:{link.incident_id}:{link.said}:{iso(now)}"
-        answer = Answer(link.said, who, link.incident_id, event)
+        answer = Answer(link.said, who, link.incident_id, event, "press")
         return self._apply(link.receiver, answer, self.incident(link))
 
     async def poll(self, http: httpx.AsyncClient) -> int:
@@ -144,9 +144,9 @@ class Answers:
         counted = 0
         for incident in live:
             references = await asyncio.to_thread(self._references, incident, channels)
-            for receiver, (reference, may_end) in references.items():
+            for receiver, reference in references.items():
                 answer = await channels[receiver].poll(reference, self._house.clock.now(), http)
-                if answer is not None and (may_end or answer.action != "resolve"):
+                if answer is not None:
                     counted += await asyncio.to_thread(self._apply, receiver, answer, incident)
         return counted
 
@@ -202,28 +202,29 @@ class Answers:
 
     def _references(
         self, incident: Incident, channels: Mapping[str, Channel]
-    ) -> dict[str, tuple[Mapping[str, Any], bool]]:
-        """What each receiver calls the incident, and whether an end there would be a person's."""
-        found: dict[str, tuple[Mapping[str, Any], bool]] = {}
-        closed = set()
-        for effect in self._house.state.effects(incident.id):
-            if effect.receiver in channels and effect.state is EffectState.DONE:
-                if effect.action == "resolve":
-                    closed.add(effect.receiver)
-                if effect.remote_ref:
-                    found[effect.receiver] = (effect.remote_ref, True)
-        return {name: (ref, name not in closed) for name, (ref, _) in found.items()}
+    ) -> dict[str, Mapping[str, Any]]:
+        """What each receiver calls the incident."""
+        return {
+            effect.receiver: effect.remote_ref
+            for effect in self._house.state.effects(incident.id)
+            if effect.receiver in channels
+            and effect.state is EffectState.DONE
+            and effect.remote_ref
+        }
 
     def _apply(self, receiver: str, answer: Answer, incident: Incident | None) -> bool:
         if incident is None:
             log.info("answer_without_incident", receiver=receiver, action=answer.action)
             return False
-        event = f"{receiver}:{answer.id or f'{incident.id}:{answer.action}'}"
+        standing = f"{receiver}:{incident.id}:{answer.action}"  # what asking finds, again and again
+        event = f"{receiver}:{answer.id}" if answer.id else standing
         if self._was_seen(event):
             return False
         counted = self._carry_out(receiver, answer, incident)
         # Only now: what failed on the way is told, or asked for, again and must count then.
-        self._remember(event)
+        channel: object = self._channels.get(receiver)
+        asked = isinstance(channel, Polling) and channel.polls
+        self._remember(event, *([standing] if asked and answer.told != "press" else []))
         return counted
 
     def _carry_out(self, receiver: str, answer: Answer, incident: Incident) -> bool:
@@ -240,7 +241,7 @@ class Answers:
         if not wanted:
             log.info("answer_too_late", receiver=receiver, incident=incident.id)
             return False
-        if answer.action == "resolve" and self._was_closed_by_us(receiver, incident):
+        if answer.action == "resolve" and self._was_closed_by_us(receiver, answer, incident):
             log.info("answer_is_our_own", receiver=receiver, incident=incident.id)
             return False
         if answer.action == "acknowledge":
@@ -252,19 +253,22 @@ class Answers:
         self._wake()
         return True
 
-    def _was_closed_by_us(self, receiver: str, incident: Incident) -> bool:
-        """Whether the last thing that the receiver took was the end."""
-        done = [
-            effect.action
-            for effect in self._house.state.effects(incident.id)
-            if effect.receiver == receiver and effect.state is EffectState.DONE
-        ]
-        return done[-1:] == ["resolve"]
+    def _was_closed_by_us(self, receiver: str, answer: Answer, incident: Incident) -> bool:
+        """Whether the end may be our own: the last thing that the receiver took, or of a record,
+        which services tell of late, anything that it took or is just taking."""
+        if answer.told == "press":
+            return False
+        mine = [e for e in self._house.state.effects(incident.id) if e.receiver == receiver]
+        done = [each.action for each in mine if each.state is EffectState.DONE]
+        if answer.told == "event":
+            return done[-1:] == ["resolve"]
+        under_way = [each.action for each in mine if each.state is EffectState.LEASED]
+        return "resolve" in done + under_way
 
     def _was_seen(self, event: str) -> bool:
         return event in (self._house.state.get_meta(SEEN) or ())
 
-    def _remember(self, event: str) -> None:
+    def _remember(self, *events: str) -> None:
         with self._house.state.transaction() as tx:
-            seen = [one for one in tx.get_meta(SEEN) or () if one != event]
-            tx.set_meta(SEEN, [*seen, event][-MOST_SEEN:])
+            seen = [one for one in tx.get_meta(SEEN) or () if one not in events]
+            tx.set_meta(SEEN, [*seen, *events][-MOST_SEEN:])

@@ -136,7 +136,7 @@ class Jira:
         category = ((fields.get("status") or {}).get("statusCategory") or {}).get("key")
         who = (fields.get("assignee") or {}).get("displayName") or "somebody"
         action = _ANSWERS.get(str(category))
-        return Answer(action, f"jira:{who}") if action else None
+        return Answer(action, f"jira:{who}", told="record") if action else None
 
     @property
     def takes_pictures(self) -> bool:
@@ -170,7 +170,7 @@ class Jira:
         who = f"jira:{(event.get('user') or {}).get('displayName') or 'somebody'}"
         told = f"{event['issue']['key']}:{event['changelog']['id']}"
         return tuple(
-            Answer(action, who, label, told)
+            Answer(action, who, label, told, "record")
             for label in fields.get("labels", ())
             if label.startswith(LABEL)
         )

@@ -125,7 +125,7 @@ class Linear:
         kind = (issue.get("state") or {}).get("type")
         who = (issue.get("assignee") or {}).get("displayName") or "somebody"
         action = _ANSWERS.get(str(kind))
-        return Answer(action, f"linear:{who}") if action else None
+        return Answer(action, f"linear:{who}", told="record") if action else None
 
     @property
     def answers(self) -> bool:
@@ -152,7 +152,8 @@ class Linear:
         if not is_move or action is None or actor.get("type", "user") != "user":
             return ()
         who = f"linear:{actor.get('name') or 'somebody'}"
-        return (Answer(action, who, str(issue["id"]), f"{issue['id']}:{issue['updatedAt']}"),)
+        told = f"{issue['id']}:{issue['updatedAt']}"
+        return (Answer(action, who, str(issue["id"]), told, "record"),)
 
     def _issue(self, message: Message, name: str) -> dict[str, Any]:
         issue: dict[str, Any] = {

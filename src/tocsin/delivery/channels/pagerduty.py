@@ -136,7 +136,8 @@ class PagerDuty:
         by = incidents[0].get("last_status_change_by") or {}
         if action is None or not str(by.get("type", "")).startswith("user"):
             return None
-        return Answer(action, f"pagerduty:{by.get('summary') or by.get('id') or 'somebody'}")
+        who = by.get("summary") or by.get("id") or "somebody"
+        return Answer(action, f"pagerduty:{who}", told="record")
 
     @property
     def takes_changes(self) -> bool:

@@ -136,7 +136,7 @@ class ServiceNow:
         state = (record.get("state") or {}).get("value")
         who = (record.get("assigned_to") or {}).get("display_value") or "somebody"
         action = _ANSWERS.get(str(state))
-        return Answer(action, f"servicenow:{who}") if action else None
+        return Answer(action, f"servicenow:{who}", told="record") if action else None
 
     @property
     def answers(self) -> bool:
@@ -158,7 +158,8 @@ class ServiceNow:
         if action is None:
             return ()
         who = f"servicenow:{event.get('user') or 'somebody'}"
-        return (Answer(action, who, name, f"{name}:{event['state']}:{event.get('at', '')}"),)
+        told = f"{name}:{event['state']}:{event.get('at', '')}"
+        return (Answer(action, who, name, told, "record"),)
 
     def _record(self, message: Message) -> dict[str, str]:
         urgency = _URGENCY.get(message.severity, "3")

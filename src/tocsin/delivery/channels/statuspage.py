@@ -128,7 +128,7 @@ class Statuspage:
         response = await self._call(http, "GET", f"/{quote(str(reference['id']), safe='')}", at)
         found = json_object(response) if isinstance(response, httpx.Response) else None
         action = _ANSWERS.get(str((found or {}).get("status")))
-        return Answer(action, "statuspage:somebody") if action else None
+        return Answer(action, "statuspage:somebody", told="record") if action else None
 
     async def _call(
         self, http: httpx.AsyncClient, method: str, path: str, at: datetime, body: Any = None
