@@ -34,6 +34,9 @@ _SPARED = {
     "mode": "observed",
 }
 _PEOPLE = ("who", "resolved_who", "mention")
+# Events after which an incident goes on afresh: who had been told is not told again, and whom that
+# message never reached is.
+_AFRESH = frozenset({"reopened", "eased", "unsuppressed"})
 # Events after which what was decided before must not be sent any more.
 _SUPERSEDING = {
     "reopened", "raised", "eased", "ack_expired", "unsuppressed", "suppressed", "resolved",
@@ -124,7 +127,7 @@ def believing(messages: Iterable[tuple[str, str]]) -> tuple[str, ...]:
 
 def depends_on_messages(tell: str, event: str) -> bool:
     """Whether what follows from a change depends on the messages before it."""
-    return tell not in ("", "trigger", "join") or event == "reopened"
+    return tell not in ("", "trigger", "join") or event in _AFRESH
 
 
 def alert_event(alert: Alert, before: str, reason: str, now: datetime) -> LedgerEvent:
@@ -177,7 +180,7 @@ def _addressed(what: Happening) -> Iterator[str]:
     everybody += first
     if what.tell == "trigger":
         yield from everybody
-    elif what.event in ("reopened", "eased", "unsuppressed") and not incident.suppressed_by:
+    elif what.event in _AFRESH and not incident.suppressed_by:
         # Silent, because they had been told; whom that message never reached had not.
         yield from (name for name in everybody if name not in _reached(what))
     elif what.tell == "join":
@@ -267,7 +270,7 @@ def _escalation(policy: RoutingPolicy, what: Happening, now: datetime) -> Iterat
 
 def _begins(what: Happening) -> bool:
     """Whether people are told as at the beginning, and the escalation runs from its first step."""
-    return what.tell == "trigger" or what.event in ("reopened", "eased", "unsuppressed")
+    return what.tell == "trigger" or what.event in _AFRESH
 
 
 def _cancellations(what: Happening) -> tuple[Cancellation, ...]:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
 from routing_build import ONCALL, PAGE, policy
 
 from tocsin.delivery.effects import guard_failure
@@ -17,6 +18,7 @@ from tocsin.routing.outcome import (
     Outcome,
     alert_event,
     believing,
+    depends_on_messages,
     outcome,
     refusal_event,
 )
@@ -190,6 +192,21 @@ def test_a_silent_re_open_tells_those_whom_the_first_message_never_reached() -> 
     assert keys(go(happening(before, after, "reopened", "", messages=sent))) == [
         "k-1:0:slack:trigger:2"
     ]
+
+
+@pytest.mark.parametrize(
+    ("event", "tell"), [("reopened", ""), ("reopened", "join"), ("eased", "join"),
+                        ("unsuppressed", "")]
+)  # fmt: skip
+def test_whoever_decides_is_given_the_messages_where_they_decide_whom_to_tell(
+    event: str, tell: str
+) -> None:
+    before = two(evidence={"heard": ["slack", "mail"]})
+    after = two(evidence={"round": 2, "heard": ["slack", "mail"]})
+    sent = (("slack", "trigger"), ("mail", "trigger"))
+    assert keys(go(happening(before, after, event, tell, messages=sent))) == []
+    assert keys(go(happening(before, after, event, tell, messages=()))) != []
+    assert depends_on_messages(tell, event)
 
 
 def test_suppression_cancels_what_is_under_way_and_sends_nothing() -> None:
