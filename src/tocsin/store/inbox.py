@@ -86,10 +86,16 @@ def settle(tx: Transaction, numbers: Collection[int], *, reason: str = "") -> No
 
 
 def tidy(tx: Transaction, now: datetime) -> None:
-    """Forget what was read or refused over a week ago."""
+    """Forget what was read or refused over a week ago, but never the newest.
+
+    SQLite numbers on from the highest that is there: in an empty table it would begin again at 1,
+    and what came then would pass for older than what alerts remember.
+    """
+    table = tables.inbox
+    newest = sa.select(sa.func.max(table.c.id)).scalar_subquery()
     tx.connection.execute(
-        sa.delete(tables.inbox).where(
-            tables.inbox.c.state != "new", tables.inbox.c.at < to_us(now - KEPT)
+        sa.delete(table).where(
+            table.c.state != "new", table.c.at < to_us(now - KEPT), table.c.id < newest
         )
     )
 
