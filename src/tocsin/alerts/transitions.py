@@ -164,11 +164,14 @@ class Transitions:
     def _eased(self, incident: Incident, memory: Memory, seen: Picture) -> IncidentChange | None:
         """What made it urgent is suppressed by now: it goes on as what is left, and escalates so.
 
-        Only suppression does that. Urgent alerts that ended leave it as urgent as it was.
+        Only suppression does that. Urgent alerts that ended leave it as urgent as it was, whatever
+        else was suppressed beside them all along.
         """
         if seen.tier <= incident.tier:
             return None
-        muted = {by for tier, _, by in seen.decided.values() if by and tier <= incident.tier}
+        urgent = {k for k, (tier, _, by) in incident.decided.items()
+                  if not by and tier <= incident.tier}  # fmt: skip
+        muted = {by for k in urgent & seen.decided.keys() if (by := seen.decided[k][2])}
         if not muted:
             return None
         taken = self.snapshot_of(seen.policy) if seen.policy else None

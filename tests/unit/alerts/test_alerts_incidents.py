@@ -301,6 +301,20 @@ def test_an_incident_whose_urgent_alert_is_silenced_goes_on_as_what_is_left() ->
     assert (raised.event, raised.after.tier, raised.after.policy) == ("raised", 1, PAGE)
 
 
+def test_a_page_that_flaps_beside_a_silenced_one_is_told_once() -> None:
+    world = World()
+    others = muted(routed("b", 1)), routed("c", 2)
+    assert world.one(routed("a", 1), *others).event == "opened"
+    told = []
+    for _ in range(3):
+        told += [(c.event, c.tell) for c in world.tick(*others)]
+        assert world.incident.tier == 1
+        told += [(c.event, c.tell) for c in world.tick(routed("a", 1), *others)]
+    assert set(told) == {("updated", Tell.NOTHING)}
+    eased = world.one(muted(routed("a", 1)), *others)
+    assert (eased.event, eased.after.tier) == ("eased", 2)
+
+
 def test_a_stale_incident_is_shown_told_if_it_pages_and_never_resolved() -> None:
     world = World()
     member = routed()
