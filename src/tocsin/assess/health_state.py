@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from tocsin.assess.health import Health, HealthConfig, State
 
-_RANK: Mapping[State, int] = {"ok": 0, "warning": 1, "critical": 2}
+_STATES: tuple[State, ...] = ("ok", "warning", "critical")
+_RANK: Mapping[State, int] = {state: rank for rank, state in enumerate(_STATES)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,20 +17,37 @@ class HealthTrack:
     """A state that is entered after a while below its threshold and left well above it.
 
     state: what is told. known: the last of ok, warning and critical, which not knowing does not
-    change; "unknown" before the first. towards: what the score asks for, and for how many `minutes`
-    in a row. flips: how often the state has changed.
+    change; "unknown" before the first. runs: of ok, warning and critical, for how many minutes in a
+    row the score has asked for at least that, or, below 0, for less. flips: how often the state has
+    changed.
+
+    Each level is counted by itself: a score that moves about a threshold below another one asks for
+    one or the other every minute, and for at least the milder of the two all the time.
     """
 
     state: State = "unknown"
     known: State = "unknown"
-    towards: State = "unknown"
-    minutes: int = 0
+    runs: tuple[int, int, int] = (0, 0, 0)
     flips: int = 0
 
     @property
-    def is_settled(self) -> bool:
-        """Whether a first state was found."""
-        return self.known in _RANK
+    def is_moving(self) -> bool:
+        """Whether the score asked for another state than the known one in the last minute."""
+        rank = _RANK.get(self.known, -1)
+        return any(run > 0 if level > rank else run < 0 for level, run in enumerate(self.runs))
+
+
+def track_of(kept: Mapping[str, Any]) -> HealthTrack:
+    """A track from its fields as plain data, those kept before levels were counted among
+    them: the state `towards` which the score was moving, for so many `minutes`."""
+    if "runs" in kept:
+        ok, warning, critical = kept["runs"]
+        runs = (int(ok), int(warning), int(critical))
+    else:
+        towards, minutes = _RANK.get(kept["towards"], -1), int(kept["minutes"])
+        ok, warning, critical = (minutes if level <= towards else -minutes for level in range(3))
+        runs = (ok, warning, critical)
+    return HealthTrack(kept["state"], kept["known"], runs, int(kept["flips"]))
 
 
 def follow(config: HealthConfig, track: HealthTrack, now: Health) -> HealthTrack:
@@ -39,20 +58,27 @@ def follow(config: HealthConfig, track: HealthTrack, now: Health) -> HealthTrack
     and neither does the first minute of all.
     """
     if now.score is None:
-        return _moved(replace(track, towards=track.known, minutes=0), now.state)
-    asked = _asked(config, track.known, now)
-    if asked == track.known:
-        return _moved(replace(track, towards=asked, minutes=0), asked)
-    minutes = track.minutes + 1 if asked == track.towards else 1
-    if minutes >= _needed(config, track.known, asked):
-        return _moved(replace(track, known=asked, towards=asked, minutes=0), asked)
-    return _moved(replace(track, towards=asked, minutes=minutes), track.known)
+        return _moved(replace(track, runs=(0, 0, 0)), now.state)
+    asked = _RANK[_asked(config, track.known, now)]
+    ok, warning, critical = (
+        max(run, 0) + 1 if asked >= level else min(run, 0) - 1
+        for level, run in enumerate(track.runs)
+    )
+    after = replace(track, runs=(ok, warning, critical))
+    known = _known(config, after, asked)
+    return _moved(replace(after, known=known), known)
 
 
-def _needed(config: HealthConfig, known: State, asked: State) -> int:
-    if known not in _RANK or _RANK[asked] > _RANK[known]:
-        return config.enter_minutes
-    return config.leave_minutes
+def _known(config: HealthConfig, track: HealthTrack, asked: int) -> State:
+    """What is known after a minute that asked for a rank: that one, when nothing better (or, to
+    leave, nothing worse) was asked for for long enough.
+
+    A state between is not entered on the way to another one, which takes no longer.
+    """
+    rank = _RANK.get(track.known, -1)
+    is_entered = asked > rank and track.runs[asked] >= config.enter_minutes
+    is_left = asked < rank and track.runs[asked + 1] <= -config.leave_minutes
+    return _STATES[asked] if is_entered or is_left else track.known
 
 
 def _moved(track: HealthTrack, state: State) -> HealthTrack:

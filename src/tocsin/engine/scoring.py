@@ -25,7 +25,7 @@ from tocsin.assess.health_change import attribution
 from tocsin.assess.health_monitor import HealthScoreConfig, config_of, health_monitors
 from tocsin.assess.health_reading import readings
 from tocsin.assess.health_segments import HealthSegmentsConfig, SegmentScore, segment_scores
-from tocsin.assess.health_state import HealthTrack, follow
+from tocsin.assess.health_state import HealthTrack, follow, track_of
 from tocsin.assess.health_words import masked_verdict, moved_from, moved_text, standing_text
 from tocsin.assess.monitor import Monitor
 from tocsin.assess.window import Window
@@ -144,7 +144,7 @@ class Scoring:
         track = before.track if before is not None else HealthTrack()
         if before is None or minute > before.minute:
             if before is not None and minute - before.minute > LOST:
-                track = replace(track, towards=track.known, minutes=0)
+                track = replace(track, runs=(0, 0, 0))
             track = follow(config.health, track, now)
         standing = Standing(minute, now, track, {**last, **known}, held)
         if before is not None and before.track.state == track.state:
@@ -243,7 +243,7 @@ def standing_of(sample: HealthSample, config: HealthScoreConfig) -> Standing:
     body = sample.body
     last = {name: (int(at), Reading(*rest)) for name, (at, *rest) in body["last"].items()}
     held = readings_of(sample)
-    track = HealthTrack(**body["track"])
+    track = track_of(body["track"])
     return Standing(
         sample.minute, health(config.health, held), track, last, held, body.get("moved") or {}
     )
@@ -263,9 +263,7 @@ def _plain(one: Reading) -> list[Any]:
 def _is_due(before: Standing | None, now: Standing) -> bool:
     if before is None or now.minute % EVERY == 0:
         return True
-    return (
-        now.track.minutes > 0 or before.track.minutes > 0 or before.track.state != now.track.state
-    )
+    return now.track.is_moving or before.track.is_moving or before.track.state != now.track.state
 
 
 def _event(monitor: Monitor, before: Standing | None, now: Standing) -> LedgerEvent:

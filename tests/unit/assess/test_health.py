@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tocsin.assess.health import Component, HealthConfig, Method, Reading, health, normalised
+from tocsin.assess.health import Component, HealthConfig, Method, Reading, State, health, normalised
 from tocsin.assess.health_change import attribution
-from tocsin.assess.health_state import HealthTrack, follow
+from tocsin.assess.health_state import HealthTrack, follow, track_of
 
 IDENTITY = ((0.0, 0.0), (100.0, 100.0))
-WELL = HealthTrack("ok", "ok", "ok")
+WELL = HealthTrack("ok", "ok")
 WEIGHTS = (0.4, 0.25, 0.15, 0.1, 0.1)
 FIVE = HealthConfig(
     tuple(Component(f"m{i}", w, IDENTITY) for i, w in enumerate(WEIGHTS)), headroom=None
@@ -178,7 +179,7 @@ def test_an_uncertain_score_waits_before_it_alarms() -> None:
 
 def test_not_knowing_neither_ends_a_state_nor_begins_one() -> None:
     config = replace(FIVE, components=(Component("m0", 1, IDENTITY),))
-    track, told = HealthTrack("warning", "warning", "warning"), []
+    track, told = HealthTrack("warning", "warning"), []
     for value in [None, 95, 95, None, *[95] * 10, None, *[30] * 5]:
         track = follow(config, track, health(config, read(value)))
         told.append(track.state)
@@ -193,6 +194,63 @@ def test_the_first_state_is_found_and_not_presumed() -> None:
         track = follow(config, track, health(config, read(value)))
         told.append(track.state)
     assert told == ["unknown"] * 4 + ["critical"]
+
+
+@pytest.mark.parametrize(
+    ("first", "values", "told"),
+    [  # critical below 60, warning below 80, each left 5 above; 5 minutes in and 10 out
+        # About a threshold below another: the milder state all the time, the worse one when it is.
+        ("ok", [58, 62] * 4 + [58] * 5, ["ok"] * 5 + ["warning"] * 7 + ["critical"]),
+        ("unknown", [58, 62] * 3, ["unknown"] * 5 + ["warning"]),
+        ("unknown", [78, 82] * 3, ["unknown"] * 5 + ["ok"]),
+        # A mild minute on the way down is no state of its own, and delays no page.
+        ("ok", [75, *[50] * 5], ["ok"] * 5 + ["critical"]),
+        ("ok", [*[75] * 4, *[50] * 5], ["ok"] * 8 + ["critical"]),
+        ("ok", [*[75] * 4, 50, 75, 50], ["ok"] * 5 + ["warning"] * 2),
+        # Neither warning nor ok for ten minutes, yet better than critical all of the time.
+        ("critical", [70, 95] * 6, ["critical"] * 10 + ["warning"] * 2),
+        ("critical", [70, *[95] * 10], ["critical"] * 10 + ["ok"]),
+        ("critical", [95] * 10, ["critical"] * 9 + ["ok"]),
+        ("critical", [*[95] * 9, 64, *[95] * 9], ["critical"] * 19),
+    ],
+)
+def test_every_level_is_counted_by_itself(
+    first: State, values: list[float], told: list[State]
+) -> None:
+    config = replace(FIVE, components=(Component("m0", 1, IDENTITY),))
+    track, found = HealthTrack(first, first), []
+    for value in values:
+        track = follow(config, track, health(config, read(value)))
+        found.append(track.state)
+    assert found == told
+
+
+@given(st.lists(st.sampled_from([50, 58, 62, 70, 82, 86, None]), min_size=20, max_size=60))
+@settings(max_examples=200, deadline=None)
+def test_minutes_below_a_threshold_are_never_told_to_be_better(values: list[float | None]) -> None:
+    config = replace(FIVE, components=(Component("m0", 1, IDENTITY),))
+    track, rank = HealthTrack(), {"ok": 0, "warning": 1, "critical": 2, "unknown": 3}
+    for at, value in enumerate(values):
+        track = follow(config, track, health(config, read(value)))
+        last = [one for one in values[max(at - 4, 0) : at + 1] if one is not None]
+        if len(last) == 5 and max(last) < 60:
+            assert track.state == "critical"
+        if len(last) == 5 and max(last) < 80 and last[-1] >= 60:  # else it is on its way there
+            assert rank[track.state] >= rank["warning"]
+
+
+def test_a_track_that_was_kept_before_levels_were_counted_goes_on() -> None:
+    config = replace(FIVE, components=(Component("m0", 1, IDENTITY),))
+    kept = {"state": "ok", "known": "ok", "towards": "critical", "minutes": 4, "flips": 1}
+    track = track_of(kept)
+    assert track == HealthTrack("ok", "ok", (4, 4, 4), 1)
+    assert follow(config, track, health(config, read(50))).state == "critical"
+    kept = {"state": "critical", "known": "critical", "towards": "warning", "minutes": 9}
+    track = track_of({**kept, "flips": 2})
+    assert follow(config, track, health(config, read(70))).state == "warning"
+    first = {"state": "unknown", "known": "unknown", "towards": "unknown", "minutes": 0}
+    assert track_of({**first, "flips": 0}) == HealthTrack()
+    assert track_of(json.loads(json.dumps(asdict(track)))) == track
 
 
 def test_a_vanished_component_stands_in_for_no_longer_than_it_may() -> None:
