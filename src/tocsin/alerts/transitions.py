@@ -165,9 +165,10 @@ class Transitions:
         """What made it urgent is suppressed by now: it goes on as what is left, and escalates so.
 
         Only suppression does that. Urgent alerts that ended leave it as urgent as it was, whatever
-        else was suppressed beside them all along.
+        else was suppressed beside them all along. What somebody has in hand escalates to nobody, so
+        that there is nothing to ease: it stays what they took, and is not raised to it anew.
         """
-        if seen.tier <= incident.tier:
+        if seen.tier <= incident.tier or incident.state is not IncidentState.TRIGGERED:
             return None
         urgent = {k for k, (tier, _, by) in incident.decided.items()
                   if not by and tier <= incident.tier}  # fmt: skip

@@ -279,6 +279,20 @@ def test_unsilencing_an_incident_somebody_has_in_hand_tells_nobody() -> None:
     assert change.after.state is IncidentState.ACKNOWLEDGED
 
 
+def test_unsilencing_what_somebody_has_in_hand_beside_others_tells_nobody_either() -> None:
+    world = World()
+    world.tick(routed("a", 1), routed("b", 2))
+    ack(world)
+    told = world.tick(muted(routed("a", 1)), routed("b", 2)) + world.tick(
+        routed("a", 1), routed("b", 2)
+    )
+    assert {change.tell for change in told} == {Tell.NOTHING}
+    assert (world.incident.state, world.incident.tier) == (IncidentState.ACKNOWLEDGED, 1)
+    world.tick(muted(routed("a", 1)), routed("b", 2))
+    back = world.one(muted(routed("a", 1)), routed("b", 2), minutes=120)
+    assert (back.event, back.after.tier, back.after.policy) == ("ack_expired", 2, None)
+
+
 def test_one_loud_alert_is_enough_and_the_loud_ones_decide() -> None:
     world = World()
     opened = world.one(muted(routed("a", 1)), routed("b", 2))
