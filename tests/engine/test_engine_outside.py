@@ -114,6 +114,29 @@ def test_what_prometheus_pushes_holds_until_it_is_not_told_again(bench: Bench) -
     assert bench.incidents()[0].state is IncidentState.RESOLVED
 
 
+def test_an_end_that_could_not_be_stored_is_tried_again(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    until = NOW + timedelta(minutes=4)
+    pushed = [{"labels": alert()["labels"], "startsAt": iso(NOW), "endsAt": iso(until)}]
+    bench.tell("prometheus", pushed)
+    bench.outside.work()
+    bench.later(minutes=5)
+
+    def fails(*_: Any) -> None:
+        raise OSError("the disk is full")
+
+    with monkeypatch.context() as full:
+        full.setattr(bench.house, "reconsider", fails)
+        with pytest.raises(OSError, match="full"):
+            bench.outside.work()
+    bench.later(minutes=1)
+    assert bench.outside.work() == 1
+    assert bench.incidents()[0].state is IncidentState.RESOLVED
+    bench.later(minutes=1)
+    assert bench.outside.work() == 0
+
+
 def test_an_alert_does_not_end_because_we_were_away(bench: Bench) -> None:
     until = NOW + timedelta(minutes=4)
     pushed = [{"labels": alert()["labels"], "startsAt": iso(NOW), "endsAt": iso(until)}]

@@ -381,6 +381,7 @@ class Outside:
                 self._expiring.note(known.values())
             over = self._expiring.over(known, now)
             if over:
+                self._expiring.note(over)  # until it is committed that they ended
                 ended = [replace(a, state=AlertState.RESOLVED, updated=now) for a in over]
                 events = [_events(a, before, None) for a, before in zip(ended, over, strict=True)]
                 put = {alert.fingerprint: alert for alert in ended}
