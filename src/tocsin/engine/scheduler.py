@@ -57,15 +57,18 @@ class Scheduler:
         except Exception:  # worker loop: what runs stays in force
             log.exception("configuration_not_adopted")
         try:
-            was_following, self._follows = self._follows, not self._house.conductor.conducts
-            if self._follows or was_following:
+            conducts = self._house.conductor.conducts
+            if self._follows or not conducts:
                 # Also once by who takes over: what the other decided must not be decided again.
+                self._follows = True
                 self._house.follow()
-            if self._follows:
+                self._follows = not conducts
+            if not conducts:
                 return
             decided = self._house.catch_up(self._house.clock.now())
         except LeaseLost:
-            return  # another process decides about this minute
+            self._follows = True  # another process decides about this minute
+            return
         except Exception:  # worker loop: the next beat tries the same minute again
             self._house.pulse.failures += 1
             log.exception("tick_failed", failures=self._house.pulse.failures)
