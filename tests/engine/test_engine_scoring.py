@@ -11,14 +11,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tocsin.assess.window import Window
 from tocsin.domain.clock import ManualClock, from_minute, to_minute
 from tocsin.engine import planning
 from tocsin.engine.backtest import backtest
+from tocsin.engine.budgets import Budgets
+from tocsin.engine.feed import Feed
 from tocsin.engine.files import open_source
 from tocsin.engine.rules import compile_desired
-from tocsin.engine.scoring import CHANGED, readings_of
+from tocsin.engine.scoring import CHANGED, Scoring, readings_of
 from tocsin.engine.settings import STATE_FILE, Settings
-from tocsin.engine.tick import Decided
+from tocsin.engine.tick import Decided, tick
 from tocsin.spec.desired import load_text
 from tocsin.store.state import StateStore
 
@@ -139,6 +142,67 @@ def test_a_restart_goes_on_where_the_last_process_stopped(
     again = list(backtest(rules, source, (START + 12, START + 14), state=state))
     assert changes(state)[-1] == (14, "critical")
     assert any(c.alert.state == "firing" for d in again for c in d.alert_changes)
+
+
+class Beat:
+    """Minutes of a file, judged one by one; which process does it is the caller's to say."""
+
+    def __init__(self, path: Path) -> None:
+        self.rules = compile_desired(load_text(CONFIG))
+        monitors, watched = self.rules.monitors.monitors, self.rules.watched
+        self.window = Window(monitors, watched.services)
+        self.feed = Feed(open_source(path), watched, start=START, reread=3)
+
+    def process(self) -> Scoring:
+        return Scoring(self.rules.monitors.monitors)
+
+    def tick(self, scoring: Scoring, state: Any, minute: int) -> Decided:
+        budgets = Budgets(self.rules.desired.budgets, self.rules.least)
+        now = NOON + timedelta(minutes=minute + 1)
+        return tick(self.rules, self.window, self.feed, budgets, scoring, state, now)
+
+
+def test_a_process_that_conducts_again_goes_on_where_the_other_stopped(
+    tmp_path: Path, state: StateStore
+) -> None:
+    beat = Beat(calls(tmp_path / "c.parquet", [WELL] * 10 + [OUT] * 30))
+    one, other = beat.process(), beat.process()
+    for minute in range(40):
+        beat.tick(other if 12 <= minute < 26 else one, state, minute)
+    assert changes(state) == [(3, "ok"), (14, "critical")]
+    (alert,) = state.alerts().values()
+    assert (alert.state, "quiet_since" in alert.evidence) == ("firing", False)
+
+
+class Full:
+    """A state that takes nothing more."""
+
+    def __init__(self, state: StateStore) -> None:
+        self._state = state
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._state, name)
+
+    def transaction(self) -> Any:
+        raise OSError("no space left")
+
+
+def test_a_change_that_could_not_be_kept_is_told_when_it_can(
+    tmp_path: Path, state: StateStore
+) -> None:
+    beat = Beat(calls(tmp_path / "c.parquet", [WELL] * 10 + [OUT] * 10))
+    scoring = beat.process()
+    with pytest.raises(OSError, match="no space"):
+        beat.tick(scoring, Full(state), 0)
+    assert not state.newest_health()
+    for minute in range(20):
+        if minute == 13:  # the one that tells
+            with pytest.raises(OSError, match="no space"):
+                beat.tick(scoring, Full(state), minute)
+        beat.tick(scoring, state, minute)
+    assert changes(state) == [(3, "ok"), (14, "critical")]
+    kept = state.health_samples("chat-health", START, START + 20)
+    assert state.health_formulas([kept[-1].formula])
 
 
 def test_calls_that_stop_are_idle_and_end_no_alert(tmp_path: Path, state: StateStore) -> None:

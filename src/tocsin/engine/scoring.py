@@ -57,14 +57,19 @@ class Standing:
 
 
 class Scoring:
-    """What health scores remember between two minutes; made anew with every configuration."""
+    """What health scores remember between two minutes; made anew with every configuration.
+
+    Memory is right only from one minute to the next: after a minute that was not judged here, or
+    was not kept, another process may have gone on, and what is kept counts.
+    """
 
     def __init__(self, monitors: Sequence[Monitor]) -> None:
         self._monitors = health_monitors(monitors)
         self._segments = [m for m in monitors if isinstance(m.method, HealthSegmentsConfig)]
         self._found: dict[str, list[tuple[int, list[SegmentScore]]]] = {}  # the newest look last
         self._names = frozenset(one.name for one in (*self._monitors, *self._segments))
-        self._held: dict[str, Standing] | None = None
+        self._held: Mapping[str, Standing] | None = None
+        self._judged = -1  # the epoch minute after which that is how scores stand
 
     def told(
         self, verdicts: Sequence[Verdict], window: Window, minute: int, state: State
@@ -72,7 +77,9 @@ class Scoring:
         """`verdicts`, with what health scores say, which looks at the others."""
         if not self._monitors:
             return list(verdicts)
-        held = self._recalled(state)
+        if self._held is None or minute != self._judged + 1:
+            self._held = self._recalled(state)
+        held = dict(self._held)
         found = {verdict.monitor: verdict for verdict in verdicts}
         told = [verdict for verdict in verdicts if verdict.monitor not in self._names]
         samples: list[HealthSample] = []
@@ -88,6 +95,7 @@ class Scoring:
             if config_of(monitor).alerts and (verdict := _verdict(monitor, now)) is not None:
                 told.append(verdict)
         self._keep(samples, events, minute, state)
+        self._held, self._judged = held, minute  # not before: a change is told when it is kept
         told += [v for m in self._segments if (v := self._masked(m, window, minute)) is not None]
         return told
 
@@ -110,27 +118,22 @@ class Scoring:
             return None
         return masked_verdict(monitor, config, often, whole.health.score, look.boundary, minute)
 
-    def standing(self, name: str) -> Standing | None:
-        """Of the monitor `name`, after the last minute that was judged here."""
-        return (self._held or {}).get(name)
-
-    def _recalled(self, state: State) -> dict[str, Standing]:
-        if self._held is None:
-            newest = state.newest_health()
-            self._held = {
-                monitor.name: standing_of(newest[name], config_of(monitor))
-                for monitor in self._monitors
-                if (name := document_of(monitor)) in newest
-            }
-            bodies = {config_of(m).digest: m for m in self._monitors}
-            known = state.health_formulas(sorted(bodies))
-            new = {digest: m for digest, m in bodies.items() if digest not in known}
-            if new:
-                with state.transaction() as tx:
-                    for digest, monitor in new.items():
-                        body = formula_of(config_of(monitor).health)
-                        tx.put_formula(digest, document_of(monitor), 0, body)
-        return self._held
+    def _recalled(self, state: State) -> Mapping[str, Standing]:
+        """How scores stand by what is kept; formulas that are new are kept as well."""
+        newest = state.newest_health()
+        bodies = {config_of(m).digest: m for m in self._monitors}
+        known = state.health_formulas(sorted(bodies))
+        new = {digest: m for digest, m in bodies.items() if digest not in known}
+        if new:
+            with state.transaction() as tx:
+                for digest, monitor in new.items():
+                    body = formula_of(config_of(monitor).health)
+                    tx.put_formula(digest, document_of(monitor), 0, body)
+        return {
+            monitor.name: standing_of(newest[name], config_of(monitor))
+            for monitor in self._monitors
+            if (name := document_of(monitor)) in newest
+        }
 
     def _followed(
         self, monitor: Monitor, before: Standing | None, window: Window, minute: int,
