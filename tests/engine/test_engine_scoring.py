@@ -174,6 +174,19 @@ def test_a_process_that_conducts_again_goes_on_where_the_other_stopped(
     assert (alert.state, "quiet_since" in alert.evidence) == ("firing", False)
 
 
+def test_a_state_from_before_a_long_pause_pages_nobody(tmp_path: Path, state: StateStore) -> None:
+    plan = [WELL] * 10 + [OUT] * 10 + [WELL] * 100
+    path = calls(tmp_path / "c.parquet", plan)
+    run(CONFIG, path, state, 20)
+    assert changes(state) == [(3, "ok"), (14, "critical")]
+    source = open_source(path)
+    rules = compile_desired(load_text(CONFIG))
+    after = list(backtest(rules, source, (START + 100, START + 120), state=state))
+    assert changes(state)[2:] == [(101, "unknown"), (103, "ok")]
+    assert [v.judgement for d in after for v in d.verdicts] == ["unknown"] * 2
+    assert not state.alerts()
+
+
 class Full:
     """A state that takes nothing more."""
 

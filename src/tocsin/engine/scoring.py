@@ -36,7 +36,7 @@ from tocsin.domain.ports import State
 
 EVERY = 5  # minutes between samples while nothing changes
 KEPT = 35 * 24 * 60  # minutes of samples: a month, and some days to compare it with
-LOST = 60  # minutes without a sample after which a change has to begin anew
+LOST = 60  # minutes without a sample after which a state has to be found anew
 _BACK = 60  # minutes before a change could have begun in which a sample to compare with is sought
 CHANGED = "health.changed"
 _FAR = 1e300
@@ -147,7 +147,7 @@ class Scoring:
         track = before.track if before is not None else HealthTrack()
         if before is None or minute > before.minute:
             if before is not None and minute - before.minute > LOST:
-                track = replace(track, runs=(0, 0, 0))
+                track = HealthTrack(flips=track.flips)  # what it was says nothing of now
             track = follow(config.health, track, now)
         standing = Standing(minute, now, track, {**last, **known}, held)
         if before is not None and before.track.state == track.state:
