@@ -180,3 +180,23 @@ def test_a_report_that_is_sent_needs_a_time() -> None:
     assert "no Receiver" in str(caught.value)
     with pytest.raises(Exception, match="to needs cron"):
         load_text(wrong.replace("template: slo", "template: sla"))
+
+
+def test_what_retention_deleted_is_unknown_with_its_reason_and_never_nothing(
+    made: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = datetime(2026, 11, 16, tzinfo=UTC)
+    monkeypatch.setattr(made.telemetry.keeping, "complete_since", kept.timestamp)
+    told = json.loads(files(made, "executive", **{"from": "2026-11-14T00:00Z"})["report.json"])
+    why = "calls from before 2026-11-16 00:00 UTC are not kept any more"
+    tiles = {tile["label"]: tile for tile in told["tiles"]}
+    services = next(s for s in told["sections"] if s["id"] == "services")
+    [table] = services["tables"]
+    row = table["rows"][0]
+    unknown = [tiles["Answered"], tiles["Calls"], tiles["Cost"]]
+    unknown += [row[key] for key in ("calls", "answered", "p95", "cost")]
+    assert {(one["value"], one["unknown"]) for one in unknown} == {(None, why)}
+    for bars in services["charts"]:
+        *gone, last = bars["points"]
+        assert {(one["value"], one["unknown"]) for one in gone} == {(None, why)}
+        assert last["value"] is not None, "the day of which everything is there"

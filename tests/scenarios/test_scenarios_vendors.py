@@ -7,7 +7,7 @@ import hashlib
 import io
 import json
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -118,3 +118,18 @@ def test_an_agreement_that_makes_no_sense_says_why() -> None:
     with pytest.raises(Exception, match="a lower availability owes a higher percentage") as caught:
         load_text(wrong)
     assert "whole minutes" in str(caught.value)
+
+
+def test_a_month_whose_calls_are_partly_gone_is_neither_kept_nor_broken(
+    made: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = datetime(2026, 11, 10, tzinfo=UTC)  # the report begins later, the month before
+    monkeypatch.setattr(made.telemetry.keeping, "complete_since", kept.timestamp)
+    found = table(made, "agreements")
+    assert len(found) == 2
+    for row in found:
+        assert row["standing"]["text"] == "unknown"
+        for key in ("availability", "credit", "owed"):
+            assert row[key]["value"] is None
+            assert "before 2026-11-10 00:00 UTC are not kept" in row[key]["unknown"]
+        assert row["counted"]["text"].startswith("of what is kept: ")

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from tocsin.domain.shares import exact_interval
 from tocsin.reports import wording
-from tocsin.reports.facts import HealthFacts, ObjectiveFacts, ServiceFacts, Totals
+from tocsin.reports.facts import HealthFacts, ObjectiveFacts, Totals
 from tocsin.reports.report import Label, Measure, Tone, Unit
 
 NO_CALLS = "no calls in this time"
@@ -17,12 +17,26 @@ _STANDING: dict[str, tuple[str, Tone]] = {
 STATE: dict[str, Tone] = {"ok": "ok", "warning": "warn", "critical": "bad"}
 
 
+def calls(totals: Totals) -> Measure:
+    """How many calls there were, unless some are gone."""
+    if totals.incomplete:
+        return Measure(None, "count", unknown=totals.incomplete)
+    return Measure(totals.calls, "count")
+
+
 def success(totals: Totals) -> Measure:
     """The share of calls that were answered, with its exact interval."""
-    if not totals.calls:
-        return Measure(None, "share", unknown=NO_CALLS)
+    if totals.incomplete or not totals.calls:
+        return Measure(None, "share", unknown=totals.incomplete or NO_CALLS)
     low, high = exact_interval(totals.calls - totals.failed, totals.calls)
     return Measure(1 - totals.failed / totals.calls, "share", low, high)
+
+
+def p95(totals: Totals) -> Measure:
+    """The time within which 95 % of the answered calls were answered."""
+    if totals.incomplete:
+        return Measure(None, "s", unknown=totals.incomplete)
+    return measured(totals.p95_s, "s", "no answered call")
 
 
 def measured(value: float | None, unit: Unit, unknown: str) -> Measure:
@@ -32,6 +46,8 @@ def measured(value: float | None, unit: Unit, unknown: str) -> Measure:
 
 def cost(totals: Totals) -> Measure:
     """What the priced calls cost; the others are said to be unpriced, not free."""
+    if totals.incomplete:
+        return Measure(None, "usd", unknown=totals.incomplete)
     if not totals.calls:
         return Measure(0.0, "usd")
     unpriced = totals.calls - totals.priced
@@ -41,9 +57,9 @@ def cost(totals: Totals) -> Measure:
     return Measure(totals.cost_usd, "usd", unknown=note)
 
 
-def total(services: Iterable[ServiceFacts]) -> Totals:
-    """All services together; quantiles do not add up and are left out."""
-    found = [one.now for one in services]
+def total(parts: Iterable[Totals]) -> Totals:
+    """Services together; quantiles do not add up and are left out."""
+    found = list(parts)
     known = [one.cost_usd for one in found if one.cost_usd is not None]
     return Totals(
         calls=sum(one.calls for one in found),
@@ -52,6 +68,7 @@ def total(services: Iterable[ServiceFacts]) -> Totals:
         priced=sum(one.priced for one in found),
         tokens=sum(one.tokens for one in found),
         used=sum(one.used for one in found),
+        incomplete=next((one.incomplete for one in found if one.incomplete), ""),
     )
 
 

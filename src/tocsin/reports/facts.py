@@ -21,6 +21,7 @@ class Totals:
 
     failed: those the user did not get an answer to. p50_s, p95_s: of answered calls, None without
     any. cost_usd: of the `priced` ones, None when there is none. tokens: of calls that reported it.
+    incomplete: why some calls may be missing, so that nothing here is the whole, or "".
     """
 
     calls: int = 0
@@ -31,6 +32,7 @@ class Totals:
     priced: int = 0
     tokens: int = 0
     used: int = 0
+    incomplete: str = ""
 
 
 @dataclass(frozen=True, slots=True)

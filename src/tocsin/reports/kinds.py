@@ -117,7 +117,7 @@ def build(
 
 
 def _tiles(facts: Facts) -> tuple[Tile, ...]:
-    whole = cells.total(facts.services)
+    whole = cells.total(one.now for one in facts.services)
     proven = [one.standing for one in facts.objectives]
     breached, met = proven.count("breached"), proven.count("met")
     tone: Tone = "bad" if breached else ("ok" if proven and met == len(proven) else "")
@@ -127,7 +127,7 @@ def _tiles(facts: Facts) -> tuple[Tile, ...]:
     return (
         Tile("Objectives met", Measure(met, "count", tone=tone), f"of {len(proven)}: {said}"),
         Tile("Answered", cells.success(whole)),
-        Tile("Calls", Measure(whole.calls, "count"),
+        Tile("Calls", cells.calls(whole),
              wording.plural(len(facts.services), "service")),
         Tile("Pages", Measure(paging.pages, "count"),
              f"{paging.off_hours} off-hours, {paging.unanswered} unanswered"),

@@ -47,20 +47,21 @@ def services(facts: Facts) -> Section:
 
 
 def _service(one: ServiceFacts, scored: HealthFacts | None, is_compared: bool) -> Iterator[Cell]:
-    before = one.before or Totals()
+    before, why = one.before or Totals(), one.now.incomplete or one.no_before
     yield one.title
     yield one.labels.get("team", "") or "–"
     yield cells.health(scored) if scored else "–"
-    yield Measure(one.now.calls, "count")
+    calls, p95, cost = cells.calls(one.now), cells.p95(one.now), cells.cost(one.now)
+    yield calls
     if is_compared:
-        yield cells.change(one.now.calls, before.calls, one.no_before)
+        yield cells.change(calls.value, before.calls, why)
     yield cells.success(one.now)
-    yield cells.measured(one.now.p95_s, "s", "no answered call")
+    yield p95
     if is_compared:
-        yield cells.change(one.now.p95_s, before.p95_s, one.no_before)
-    yield cells.cost(one.now)
+        yield cells.change(p95.value, before.p95_s, why)
+    yield cost
     if is_compared:
-        yield cells.change(one.now.cost_usd, before.cost_usd, one.no_before)
+        yield cells.change(cost.value, before.cost_usd, why)
 
 
 def _why_no_before(facts: Facts) -> str:
@@ -74,19 +75,21 @@ def _daily(facts: Facts) -> tuple[Bars, ...]:
     shares, counts = [], []
     for day in days:
         found = [t for one in facts.services for d, t in one.days if d == day]
-        calls, failed = sum(t.calls for t in found), sum(t.failed for t in found)
-        counts.append(Measure(calls, "count"))
-        low, high = exact_interval(failed, calls) if calls else (None, None)
-        shares.append(
-            Measure(failed / calls, "share", low, high, tone="bad")
-            if calls
-            else Measure(None, "share", unknown=cells.NO_CALLS)
-        )
+        whole = cells.total(found)
+        counts.append(cells.calls(whole))
+        shares.append(_failures(whole))
     labels = tuple(f"{day:%a %d %b}" for day in days)
     return (
         Bars("calls_by_day", "Calls by day", labels, tuple(counts)),
         Bars("failures_by_day", "Share of failed calls by day", labels, tuple(shares)),
     )
+
+
+def _failures(whole: Totals) -> Measure:
+    if whole.incomplete or not whole.calls:
+        return Measure(None, "share", unknown=whole.incomplete or cells.NO_CALLS)
+    low, high = exact_interval(whole.failed, whole.calls)
+    return Measure(whole.failed / whole.calls, "share", low, high, tone="bad")
 
 
 def _days(found: Sequence[ServiceFacts]) -> list[date]:
@@ -105,7 +108,7 @@ def groups(facts: Facts, by: Sequence[str]) -> Section:
             theirs = {one.name for one in members}
             mine = [o for o in facts.objectives if o.service in theirs]
             pages = [r for r in facts.responses if r.service in theirs and r.tier == 1]
-            whole = cells.total(members)
+            whole = cells.total(one.now for one in members)
             rows.append((
                 name, Measure(len(members), "count"), worst(mine),
                 Measure(len([o for o in mine if o.standing == "breached"]), "count"),
@@ -181,7 +184,7 @@ def daily_objectives(facts: Facts) -> Section:
         values = []
         for _, bad, total_ in one.days:
             if not total_:
-                values.append(Measure(None, "share", unknown=cells.NO_CALLS))
+                values.append(Measure(None, "share", unknown=one.incomplete or cells.NO_CALLS))
                 continue
             tone: Tone = "bad" if bad / total_ > 1 - one.target else ""
             values.append(Measure(bad / total_, "share", tone=tone))
@@ -296,6 +299,8 @@ def segments(facts: Facts, *, only_worse: bool = False) -> Section:
     if len(shown) > MOST_LISTED:
         note += f" {len(shown) - MOST_LISTED} more are not listed."
     empty = "No segment is surely worse off." if facts.segments else "No call names a segment."
+    if facts.incomplete and not facts.segments:
+        empty = f"Unknown: {facts.incomplete}."
     return Section(
         "segments", "Segments", (Table("segments", "Segments", columns, rows, empty, note),)
     )

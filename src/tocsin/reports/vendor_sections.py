@@ -29,7 +29,8 @@ def comparison(facts: Facts) -> Section:
     both = [("provider", facts.providers), ("model", facts.models)]
     tables = [_table(one, what) for what, found in both for one in found if one.standings]
     if not tables:
-        text = ("No call names its provider: there is nothing to compare.",)
+        why = facts.incomplete or "no call names its provider"
+        text = (f"There is nothing to compare: {why}.",)
     return Section("comparison", "At the same work", tuple(tables), text)
 
 
@@ -87,24 +88,27 @@ def _row(one: Standing, unit: Unit, following: Sequence[Standing]) -> tuple[Cell
 
 def _contract(one: Contract) -> tuple[Cell, ...]:
     terms = one.terms
-    value = one.availability
+    value, why = one.availability, one.incomplete or cells.NO_CALLS
     is_broken = value is not None and value < terms.committed
     tone: Tone = "bad" if is_broken else "ok"
     kept = Measure(
-        value, "share", one.low, one.high, "" if value is not None else cells.NO_CALLS,
+        value, "share", one.low, one.high, "" if value is not None else why,
         limit=terms.committed, tone=tone if value is not None else "",
     )  # fmt: skip
     counts_in = f"slots of {terms.slot_minutes} min" if terms.slot_minutes else "calls"
     credit = Measure(
         None if one.credit_percent is None else one.credit_percent / 100, "share",
-        unknown="" if one.credit_percent is not None else cells.NO_CALLS,
+        unknown="" if one.credit_percent is not None else why,
     )  # fmt: skip
+    of_kept = "of what is kept: " if one.incomplete else ""
     month = iso(one.since)[:10] + ("" if one.is_over else f" up to {iso(one.until)[:16]}Z")
-    fee = cells.measured(one.fee_usd, "usd", "no call has a price, and no fee is given")
+    fee = cells.measured(
+        one.fee_usd, "usd", one.incomplete or "no call has a price, and no fee is given"
+    )
     return (
         terms.title, month, Measure(terms.committed, "share"), kept, _standing(one),
-        f"{one.bad:,} bad of {one.total:,} {counts_in}; {one.calls:,} calls", credit, fee,
-        cells.measured(one.owed_usd, "usd", "the fee is unknown" if one.total else cells.NO_CALLS),
+        f"{of_kept}{one.bad:,} bad of {one.total:,} {counts_in}; {one.calls:,} calls", credit, fee,
+        cells.measured(one.owed_usd, "usd", "the fee is unknown" if value is not None else why),
     )  # fmt: skip
 
 

@@ -279,7 +279,8 @@ class Contract:
 
     is_over: False while the period still runs. bad, total: slots or calls. low, high: the exact
     interval of the availability, None of slots, which hang together. credit_percent: by the point
-    value, as contracts count. fee_usd: what credits are a share of.
+    value, as contracts count. fee_usd: what credits are a share of. incomplete: why calls of the
+    period may be missing, which leaves all of it unknown, or "".
     """
 
     terms: Terms
@@ -293,11 +294,12 @@ class Contract:
     high: float | None
     fee_usd: float | None
     fee_from: str
+    incomplete: str = ""
 
     @property
     def availability(self) -> float | None:
-        """As the contract counts it; None when nothing was counted."""
-        return 1 - self.bad / self.total if self.total else None
+        """As the contract counts it; None when nothing was counted, or not all of it."""
+        return 1 - self.bad / self.total if self.total and not self.incomplete else None
 
     @property
     def credit_percent(self) -> float | None:

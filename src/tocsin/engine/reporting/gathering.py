@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from tocsin.assess.health import health
+from tocsin.assess.health import Reading, health
 from tocsin.assess.monitor import Monitor, Objective
 from tocsin.assess.segments import SegmentsConfig, standings
 from tocsin.domain.clock import from_minute, to_minute
@@ -99,7 +99,7 @@ def gather(house: House, wish: Wish) -> Gathered:
         paging=figures(told, wish.since, wish.until, wish.time_zone),
         segments=segments,
         scores=tuple(_scores(desired, reads, wish)),
-        health=tuple(_health(desired, reads, budgets, wish)),
+        health=tuple(_health(house, desired, reads, budgets, wish)),
         events=tuple(sorted(_events(house, reads, wish), key=lambda e: (e.at, e.kind, e.text))),
         restated=_restated(house, monitors, before, wish.as_of),
         quality=quality,
@@ -107,7 +107,15 @@ def gather(house: House, wish: Wish) -> Gathered:
         providers=compare(reads.vendors.strands(start, stop)),
         models=compare(reads.vendors.strands(start, stop, by_model=True)),
         relations=tuple(followed(desired, reads, wish)),
-        contracts=tuple(contracts(desired, reads.vendors, wish.since, wish.until)),
+        contracts=tuple(
+            contracts(
+                desired,
+                reads.vendors,
+                wish.since,
+                wish.until,
+                lambda minute: _incomplete(house, minute),
+            )
+        ),
     )
     ledger = Input("ledger", quality.ledger, quality.ledger_head)
     return Gathered(facts, tuple(_versions(house, desired, wish)), (*inputs, ledger))
@@ -120,7 +128,8 @@ def _services(house: House, desired: Desired, reads: Periods, wish: Wish) -> Ite
     """Every configured service, and every one that had calls, by name."""
     start, stop = to_minute(wish.since), to_minute(wish.until)
     now, days = reads.totals(start, stop), reads.days(start, stop, wish.time_zone)
-    no_before = _not_before(house, start - (stop - start))
+    no_before, missing = _not_before(house, start - (stop - start)), _incomplete(house, start)
+    gone = {day: _incomplete(house, minute) for day, minute in _days_of(wish)}
     before = {} if no_before else reads.totals(start - (stop - start), start)
     theirs = {service.service_name: service for service in desired.services.values()}
     for name in sorted({*now, *theirs}):
@@ -132,25 +141,27 @@ def _services(house: House, desired: Desired, reads: Periods, wish: Wish) -> Ite
             name=service.name,
             title=service.display_name,
             labels={"team": service.team, **service.labels} if name in theirs else {},
-            now=_totals(now.get(name)),
+            now=_totals(now.get(name), missing),
             before=None if no_before else _totals(before.get(name)),
             no_before=no_before,
-            days=tuple((day, _totals(known_by_day.get(day))) for day in _days_of(wish)),
+            days=tuple((day, _totals(known_by_day.get(day), gone[day])) for day in gone),
         )
 
 
-def _days_of(wish: Wish) -> Iterator[Any]:
+def _days_of(wish: Wish) -> Iterator[tuple[date, int]]:
+    """Days of the period, each with the epoch minute from which on it lies in the period."""
     zone = ZoneInfo(wish.time_zone)
     day = wish.since.astimezone(zone).date()
     last = (wish.until - timedelta(microseconds=1)).astimezone(zone).date()
     while day <= last:
-        yield day
+        begin = datetime.combine(day, time(), zone)
+        yield day, to_minute(max(begin, wish.since))
         day += timedelta(days=1)
 
 
-def _totals(sums: Sums | None) -> Totals:
+def _totals(sums: Sums | None, incomplete: str = "") -> Totals:
     if sums is None:
-        return Totals()
+        return Totals(incomplete=incomplete)
     return Totals(
         calls=sums.calls,
         failed=sums.failed,
@@ -160,6 +171,7 @@ def _totals(sums: Sums | None) -> Totals:
         priced=sums.priced,
         tokens=sums.tokens,
         used=sums.used,
+        incomplete=incomplete,
     )
 
 
@@ -225,11 +237,11 @@ def _scores(desired: Desired, reads: Periods, wish: Wish) -> Iterator[ScoreFacts
 
 
 def _health(
-    desired: Desired, reads: Periods, budgets: Sequence[ObjectiveFacts], wish: Wish
+    house: House, desired: Desired, reads: Periods, budgets: Sequence[ObjectiveFacts], wish: Wish
 ) -> Iterator[HealthFacts]:
     """Every health score with the whole period as its window."""
     start, stop = to_minute(wish.since), to_minute(wish.until)
-    totals, left = reads.totals(start, stop), known(budgets)
+    totals, left, missing = reads.totals(start, stop), known(budgets), _incomplete(house, start)
     for document in desired.documents:
         spec = document.spec
         if not isinstance(spec, HealthScoreShape) or not _wanted(wish, spec.service):
@@ -242,6 +254,8 @@ def _health(
         readings = {
             one.metric: budget_reading(one.from_slo, left)
             if one.from_slo
+            else Reading(None, reason=missing)
+            if missing
             else measured(one.metric, calls, judged)
             for one in spec.parts
         }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from typing import Any
@@ -35,13 +35,21 @@ class Proof:
 
 
 def contracts(
-    desired: Desired, reads: Vendors, since: datetime, until: datetime
+    desired: Desired,
+    reads: Vendors,
+    since: datetime,
+    until: datetime,
+    incomplete: Callable[[int], str] = lambda _: "",
 ) -> Iterator[Contract]:
-    """Every agreement over each of its months that ends in (since, until] or runs at `until`."""
+    """Every agreement over each of its months that ends in (since, until] or runs at `until`.
+
+    incomplete: why calls may be missing from an epoch minute on, or "".
+    """
     for document in desired.documents:
         if isinstance(document.spec, VendorAgreementShape):
             for begin, end in _months(since, until, ZoneInfo(document.spec.tz)):
-                yield _contract(document, reads, begin, end, until)
+                missing = incomplete(to_minute(begin))
+                yield _contract(document, reads, begin, end, until, missing)
 
 
 def proof(
@@ -72,7 +80,12 @@ def proof(
 
 
 def _contract(
-    document: Document, reads: Vendors, begin: datetime, end: datetime, until: datetime
+    document: Document,
+    reads: Vendors,
+    begin: datetime,
+    end: datetime,
+    until: datetime,
+    incomplete: str,
 ) -> Contract:
     shape: VendorAgreementShape = document.spec
     terms = shape.build(document.name, document.metadata.display_name)
@@ -80,10 +93,12 @@ def _contract(
     slots = reads.slots(start, stop, shape.provider, shape.models, terms.slot_minutes)
     bad, total = availability_of(slots, terms)
     low, high = exact_interval(total - bad, total) if total and not shape.slots else (None, None)
+    if incomplete:  # an interval of what is left says nothing about the month
+        low = high = None
     fee, why = terms.fee_usd, "as agreed"
     if fee is None:
         cost, priced, calls = reads.cost(start, stop, shape.provider, shape.models)
-        fee = cost if priced else None
+        fee = cost if priced and not incomplete else None
         why = f"price book, {priced:,} of {calls:,} calls priced"
     return Contract(
         terms=terms,
@@ -97,6 +112,7 @@ def _contract(
         high=high,
         fee_usd=fee,
         fee_from=why,
+        incomplete=incomplete,
     )
 
 
