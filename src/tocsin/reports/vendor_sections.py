@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from tocsin.domain.clock import iso
 from tocsin.reports import cells, wording
 from tocsin.reports.facts import Facts
-from tocsin.reports.report import Cell, Column, Label, Measure, Section, Table, Tone, Unit
+from tocsin.reports.report import Cell, Column, Label, Measure, Section, Table, Unit
 from tocsin.reports.vendors import Comparison, Contract, Standing
 
 _MEASURES: dict[str, tuple[str, Unit]] = {
@@ -40,7 +40,7 @@ def agreements(found: Sequence[Contract]) -> Section:
         Column("agreement", "Agreement"), Column("month", "Month"), Column("promise", "Promised"),
         Column("availability", "Kept"), Column("standing", "Standing"),
         Column("counted", "Counted"), Column("credit", "Credit"), Column("fee", "Of the fee"),
-        Column("owed", "Owed"),
+        Column("fee_from", "Fee from"), Column("owed", "Owed"),
     )  # fmt: skip
     note = (
         "Counted as the agreement says, on the calls made from here: the provider's own errors "
@@ -88,12 +88,10 @@ def _row(one: Standing, unit: Unit, following: Sequence[Standing]) -> tuple[Cell
 
 def _contract(one: Contract) -> tuple[Cell, ...]:
     terms = one.terms
-    value, why = one.availability, one.incomplete or cells.NO_CALLS
-    is_broken = value is not None and value < terms.committed
-    tone: Tone = "bad" if is_broken else "ok"
+    value, why, standing = one.availability, _uncounted(one), _standing(one)
     kept = Measure(
         value, "share", one.low, one.high, "" if value is not None else why,
-        limit=terms.committed, tone=tone if value is not None else "",
+        limit=terms.committed, tone=standing.tone,
     )  # fmt: skip
     counts_in = f"slots of {terms.slot_minutes} min" if terms.slot_minutes else "calls"
     credit = Measure(
@@ -105,11 +103,20 @@ def _contract(one: Contract) -> tuple[Cell, ...]:
     fee = cells.measured(
         one.fee_usd, "usd", one.incomplete or "no call has a price, and no fee is given"
     )
+    unpaid = why if value is None else "the fee is unknown"
     return (
-        terms.title, month, Measure(terms.committed, "share"), kept, _standing(one),
+        terms.title, month, Measure(terms.committed, "share"), kept, standing,
         f"{of_kept}{one.bad:,} bad of {one.total:,} {counts_in}; {one.calls:,} calls", credit, fee,
-        cells.measured(one.owed_usd, "usd", "the fee is unknown" if value is not None else why),
+        one.fee_from, cells.measured(one.owed_usd, "usd", unpaid),
     )  # fmt: skip
+
+
+def _uncounted(one: Contract) -> str:
+    """Why nothing was counted."""
+    if one.incomplete or not one.calls:
+        return one.incomplete or cells.NO_CALLS
+    slots = f"no slot of {one.terms.slot_minutes} min"
+    return f"{slots} had the {wording.plural(one.terms.least, 'call')} that the agreement asks for"
 
 
 def _standing(one: Contract) -> Label:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 import pytest
 
+from tocsin.reports.report import Table
+from tocsin.reports.vendor_sections import agreements
 from tocsin.reports.vendors import (
     Contract,
     Strand,
@@ -146,3 +149,39 @@ def test_what_was_not_counted_owes_nothing_known() -> None:
     terms = Terms("t", "T", "p", 0.999, (Tier(0.999, 10),))
     contract = Contract(terms, AT, AT, True, 0, 0, 0, None, None, 5.0, "")
     assert (contract.availability, contract.credit_percent, contract.owed_usd) == (None, None, None)
+
+
+def shown(contract: Contract) -> dict[str, Any]:
+    [found] = agreements([contract]).blocks
+    assert isinstance(found, Table)
+    return dict(zip([column.key for column in found.columns], found.rows[0], strict=True))
+
+
+def test_a_fee_says_what_it_comes_from() -> None:
+    terms = Terms("t", "T", "p", 0.999, (Tier(0.999, 10),))
+    said = "price book, 3 of 1,000 calls priced"
+    row = shown(Contract(terms, AT, AT, True, 2, 1000, 1000, None, None, 0.1, said))
+    keys = list(row)
+    assert keys.index("fee_from") == keys.index("fee") + 1
+    assert row["fee_from"] == said
+
+
+@pytest.mark.parametrize(
+    ("bad", "low", "high", "tone"),
+    [(0, 0.9, 1.0, "warn"), (0, 0.9991, 1.0, "ok"), (5, 0.9, 0.9995, "bad"), (5, 0.9, 0.99, "bad")],
+)
+def test_the_number_of_an_agreement_is_as_sure_as_its_word(
+    bad: int, low: float, high: float, tone: str
+) -> None:
+    terms = Terms("t", "T", "p", 0.999, (Tier(0.999, 10),))
+    row = shown(Contract(terms, AT, AT, True, bad, 1000, 1000, low, high, 1.0, ""))
+    assert (row["availability"].tone, row["standing"].tone) == (tone, tone)
+
+
+def test_slots_with_too_few_calls_are_not_called_no_calls() -> None:
+    terms = Terms("t", "T", "p", 0.999, (), slot_minutes=5, bad_share=0.1, least=10)
+    row = shown(Contract(terms, AT, AT, True, 0, 0, 40, None, None, 1.0, ""))
+    assert "no slot of 5 min had the 10 calls" in row["availability"].unknown
+    assert "10 calls" in row["owed"].unknown
+    none = shown(Contract(terms, AT, AT, True, 0, 0, 0, None, None, 1.0, ""))
+    assert none["availability"].unknown == "no calls in this time"
