@@ -24,7 +24,7 @@ from tocsin.delivery.http import client as http_client
 from tocsin.delivery.message import Message
 from tocsin.delivery.outcome import Delivered, Outcome
 from tocsin.domain.errors import StoreError
-from tocsin.domain.findings import Incident, IncidentState
+from tocsin.domain.findings import Incident, IncidentState, NewEffect
 from tocsin.engine.answers import answer_links
 
 PHASES = [*usual("chat", until=120), Phase("chat", 5, 120, failing=0.7)]
@@ -282,6 +282,54 @@ def test_a_ticket_that_we_closed_does_not_end_an_incident_that_came_back(tmp_pat
         assert asyncio.run(made.answers.poll(made.http)) == 0
         assert made.answers.take("slack", {}, page.id.encode()) == 0, "nor told of it hours later"
         assert incident(made, page).state is IncidentState.TRIGGERED
+
+
+def test_an_answer_that_is_told_and_found_by_asking_counts_once(tmp_path: Path) -> None:
+    with World(tmp_path, PHASES) as made:
+        tracker: Any = Tracker()
+        channels = dict.fromkeys(("slack", "pagerduty", "secondary", "mail"), tracker)
+        made.courier.use(channels)
+        made.answers.use({"slack": tracker})
+        made.play(12)
+        page = made.incident("chat")
+        tracker.answer = Answer("acknowledge", "jira:Ana", told="record")
+        assert made.answers.take("slack", {}, page.id.encode()) == 1
+        taken = incident(made, page)
+        with made.state.transaction() as tx:  # it became more urgent since
+            raised = replace(taken, state=IncidentState.TRIGGERED, acknowledged_by="")
+            tx.put_incident(raised, expect_version=taken.version)
+        assert asyncio.run(made.answers.poll(made.http)) == 0, "the same acknowledgement"
+        assert incident(made, page).state is IncidentState.TRIGGERED
+
+
+def test_our_own_closing_that_is_told_late_does_not_end_an_incident_that_came_back(
+    tmp_path: Path,
+) -> None:
+    with World(tmp_path, PHASES) as made:
+        tracker: Any = Tracker()
+        channels = dict.fromkeys(("slack", "pagerduty", "secondary", "mail"), tracker)
+        made.courier.use(channels)
+        made.answers.use(channels)
+        made.play(12)
+        page = made.incident("chat")
+        made.house.resolve(page.id, "ana", "it looks better")
+        made.deliver()
+        over = incident(made, page)
+        with made.state.transaction() as tx:
+            back = replace(over, state=IncidentState.TRIGGERED, resolved=None)
+            tx.put_incident(back, expect_version=over.version)
+            tx.add_effect(
+                NewEffect(
+                    key=f"{page.id}:again:slack", kind="notify", receiver="slack",
+                    incident_id=page.id, action="trigger", due=made.clock.now(), lane=1,
+                )
+            )  # fmt: skip
+        made.deliver()
+        tracker.answer = Answer("resolve", "jira:Tocsin bot", told="record")
+        assert made.answers.take("slack", {}, page.id.encode()) == 0
+        assert incident(made, page).state is IncidentState.TRIGGERED
+        tracker.answer = Answer("resolve", "slack:ana", told="press")
+        assert made.answers.take("slack", {}, page.id.encode()) == 0, "the same event"
 
 
 def test_a_link_in_a_mail_answers_without_a_login_and_never_by_being_opened(tmp_path: Path) -> None:
