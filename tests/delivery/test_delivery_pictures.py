@@ -26,7 +26,7 @@ from tocsin.delivery.figure import Figure, png
 from tocsin.delivery.http import client
 from tocsin.delivery.limits import FAILURES_TO_OPEN
 from tocsin.delivery.outcome import Delivered, Rejected, Retry
-from tocsin.domain.findings import EffectState, NewEffect
+from tocsin.domain.findings import ASIDE, EffectState, NewEffect
 
 CALM, BAD = (0.01,) * 60, (0.25,) * 20
 FIGURE = Figure(
@@ -48,7 +48,7 @@ def effect(receiver: str, thread: Mapping[str, Any] | None, name: str = "p") -> 
         "incident": "support-1", "title": "support: error rate", "service": "support", "tier": 1,
         "thread": thread, "figure": FIGURE.to_json(),
     }  # fmt: skip
-    return NewEffect(name, "notify", receiver, "", "picture", T0, 3, {"picture": picture})
+    return NewEffect(name, "notify", receiver, "", "picture", T0, ASIDE, {"picture": picture})
 
 
 def test_a_picture_has_words_and_the_same_numbers_give_the_same_bytes() -> None:

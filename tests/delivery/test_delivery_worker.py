@@ -21,7 +21,7 @@ from tocsin.delivery.limits import FAILURES_TO_OPEN, Breaker, Bucket
 from tocsin.delivery.outcome import Ambiguous, Delivered, Rejected, Retry
 from tocsin.domain.clock import SystemClock
 from tocsin.domain.errors import StoreError
-from tocsin.domain.findings import EffectState, IncidentState, NewEffect
+from tocsin.domain.findings import ASIDE, EffectState, IncidentState, NewEffect
 from tocsin.store.state import StateStore
 
 LEASE = timedelta(seconds=30)
@@ -558,6 +558,22 @@ def test_a_receiver_that_keeps_failing_is_left_alone_and_tried_again(world: Worl
     world.receivers["primary"].always = None
     world.advance(minutes=10, every=5)
     assert world.store.counts()["effects"] == {"done": 50}
+
+
+def test_what_goes_another_way_opens_no_breaker_before_a_page(world: World) -> None:
+    payload = {"digest": "status/public", "items": ["x"], "address": "a@example.org"}
+    world.receivers["primary"].always = Retry("450 try later")
+    world.add(
+        *(
+            NewEffect(f"mail {n}", "notify", "primary", "", "digest", T0, ASIDE, payload)
+            for n in range(3 * FAILURES_TO_OPEN)
+        )
+    )
+    world.drain()
+    world.receivers["primary"].always = None
+    world.open(incident(), receivers=["primary"])
+    world.drain()
+    assert "trigger" in world.receivers["primary"].told
 
 
 def test_a_page_behind_an_open_breaker_still_goes_to_the_fallback(world: World) -> None:

@@ -14,7 +14,7 @@ from world import CONFIG, ZERO, Phase, World, usual
 from tocsin.delivery.figure import Figure
 from tocsin.delivery.message import Message
 from tocsin.delivery.outcome import Delivered, Outcome, Rejected
-from tocsin.domain.findings import Incident, IncidentState, NewEffect
+from tocsin.domain.findings import ASIDE, Incident, IncidentState, NewEffect
 from tocsin.domain.secret import Secret
 from tocsin.domain.series import Change
 from tocsin.engine.afterwards import Afterwards
@@ -101,6 +101,31 @@ def test_a_page_that_its_receiver_never_took_opens_an_incident_about_tocsin(tmp_
         made.play(40)
         (own,) = about_itself(made)
         assert own.state in {IncidentState.RESOLVED, IncidentState.CLOSED}
+
+
+def test_what_goes_another_way_neither_mends_a_lost_page_nor_is_trouble(tmp_path: Path) -> None:
+    with World(tmp_path, PHASES) as made:
+        told, watch = receivers(made), Watch(made.house)
+        told["pagerduty"].works = False
+        made.play(12)
+        [trouble] = watch.troubles()
+        assert trouble.name == "delivery/pagerduty"
+        told["pagerduty"].works = True
+        told["mail"].works = False  # for a stranger who mistyped an address
+        with made.state.transaction() as tx:
+            for name in ("pagerduty", "mail"):
+                payload = {"digest": "status/public", "items": ["x"], "address": "a@example.org"}
+                tx.add_effect(
+                    NewEffect(f"{name}:aside", "notify", name, "", "digest", made.clock.now(),
+                              ASIDE, payload)
+                )  # fmt: skip
+        made.deliver()
+        assert told["pagerduty"].seen[-1].action == "digest"
+        assert [each.name for each in watch.troubles()] == ["delivery/pagerduty"]
+        with made.state.transaction() as tx:
+            old = made.clock.now() - timedelta(minutes=5)
+            tx.add_effect(NewEffect("waits", "notify", "mail", "", "digest", old, ASIDE, payload))
+        assert [each.name for each in watch.troubles()] == ["delivery/pagerduty"]
 
 
 def test_a_courier_that_does_nothing_is_seen(tmp_path: Path) -> None:

@@ -21,10 +21,10 @@ from tocsin.delivery.effects import (
 )
 from tocsin.delivery.escalation import escalate
 from tocsin.delivery.limits import Breaker, Bucket
-from tocsin.domain.findings import EffectState, Incident
+from tocsin.domain.findings import ASIDE, EffectState, Incident
 
 PAGES = (0, 1)
-OTHERS = (2, 9)
+OTHERS = (2, ASIDE)
 PICTURE_KEEPS = timedelta(minutes=30)
 
 

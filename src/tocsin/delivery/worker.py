@@ -41,7 +41,7 @@ from tocsin.delivery.message import (
 )
 from tocsin.delivery.outcome import Ambiguous, Delivered, Outcome, Rejected, Retry
 from tocsin.domain.clock import Clock
-from tocsin.domain.findings import EffectState, Incident
+from tocsin.domain.findings import ASIDE, EffectState, Incident
 
 T = TypeVar("T")
 # Messages that are not about an incident as it stands, by the action of their effect.
@@ -243,10 +243,10 @@ class Courier:
             outcome = await self._send(claim, started)
         finally:
             desk.in_flight = max(desk.in_flight - 1, 0)  # `use` may have replaced the desk
-        if isinstance(outcome, Retry | Ambiguous):
-            # A picture goes another way than messages do: that must not hold up a page.
-            if effect.action != "picture":
-                desk.breaker.failed(clock())
+        if effect.lane == ASIDE:
+            pass  # it says nothing of whether a page would arrive
+        elif isinstance(outcome, Retry | Ambiguous):
+            desk.breaker.failed(clock())
         else:
             desk.breaker.succeeded()
         state = await self._store(lambda: self._conclude(claim, outcome, clock(), started))

@@ -173,6 +173,12 @@ class EffectState(StrEnum):
     DEAD = "dead"
 
 
+# The last lane: changes for pagers, pictures, mails to subscribers. They go another way than what
+# is told about incidents, and nobody who was called waits for them, so that whether they arrive
+# says nothing of whether a page would, and they hold nothing up.
+ASIDE = 9
+
+
 @dataclass(frozen=True, slots=True)
 class NewEffect:
     """A durable thing to do, before the state store gave it an id.

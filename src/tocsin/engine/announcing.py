@@ -3,7 +3,8 @@
 A pager shows them beside its incidents, also beside those that Tocsin has no part in. Whatever came
 in as a change is told, by whichever way it came, to each receiver whose channel takes changes of
 its service (`delivery.channel.TakesChanges`), as an effect like any other: once under its key, in
-the lane of what can wait. A change that comes in up to two hours after it was made is told too.
+the lane of what nobody waits for. A change that comes in up to two hours after it was made is told
+too.
 """
 
 from __future__ import annotations
@@ -15,13 +16,12 @@ from datetime import datetime, timedelta
 from tocsin.delivery.channel import TakesChanges
 from tocsin.delivery.channels import CHANNELS
 from tocsin.domain.clock import from_minute, iso, to_minute
-from tocsin.domain.findings import NewEffect
+from tocsin.domain.findings import ASIDE, NewEffect
 from tocsin.domain.series import Change
 from tocsin.engine.house import House
 
 BACK = timedelta(hours=2)
 MOST = 200  # changes at one look
-_LANE = 3
 
 
 def announce(house: House, now: datetime) -> int:
@@ -66,4 +66,4 @@ def _effect(receiver: str, change: Change, now: datetime) -> NewEffect:
         }
     }
     key = f"change:{name}:{receiver}"
-    return NewEffect(key, "notify", receiver, "", "change", now, _LANE, payload)
+    return NewEffect(key, "notify", receiver, "", "change", now, ASIDE, payload)

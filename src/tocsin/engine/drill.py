@@ -68,7 +68,7 @@ class Drills:
             return {}
         took = {
             each.receiver
-            for each in self._state.list_effects(_RECENT, EffectState.DONE)
+            for each in self._state.list_effects(_RECENT, EffectState.DONE, aside=False)
             if each.kind == "notify" and (each.finished or each.due) >= parse_iso(last)
         }
         return {

@@ -1,7 +1,7 @@
 """Pictures of what an incident is about, for receivers that show them; after the page, never in it.
 
 When a receiver has taken the first message about an incident, the picture follows as an effect of
-its own, in the lane of what can wait, outside the order of the messages about the incident: it can
+its own, in the last lane, outside the order of the messages about the incident: it can
 hold up none of them. Whatever goes wrong on the way there, the page is out already.
 """
 
@@ -19,14 +19,13 @@ from tocsin.delivery.channel import TakesPictures
 from tocsin.delivery.channels import CHANNELS
 from tocsin.delivery.figure import Figure
 from tocsin.domain.clock import from_minute, to_minute
-from tocsin.domain.findings import Incident, NewEffect
+from tocsin.domain.findings import ASIDE, Incident, NewEffect
 from tocsin.engine.house import House
 from tocsin.store.reads import Timeline
 
 RECENT = timedelta(minutes=15)  # an older page is not illustrated any more
 BEFORE_MIN, LONGEST_MIN = 105, 240
 _SPAN = 72  # points that say what was usual
-_LANE = 3
 _Floats = npt.NDArray[np.float64]
 
 
@@ -147,4 +146,4 @@ def _effect(
             "figure": figure.to_json(),
         }
     }
-    return NewEffect(key, "notify", receiver, "", "picture", now, _LANE, payload)
+    return NewEffect(key, "notify", receiver, "", "picture", now, ASIDE, payload)

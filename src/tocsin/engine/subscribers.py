@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from tocsin.domain.errors import Unanswerable
-from tocsin.domain.findings import NewEffect
+from tocsin.domain.findings import ASIDE, NewEffect
 from tocsin.engine.house import House
 from tocsin.reports.status import Notice
 from tocsin.spec.documents import Document
@@ -142,7 +142,7 @@ class Subscriptions:
             incident_id="",
             action="digest",
             due=now,
-            lane=2,
+            lane=ASIDE,
             payload={
                 "digest": f"status/{one.page}",
                 "title": title,

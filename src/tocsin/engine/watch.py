@@ -90,7 +90,7 @@ class Watch:
         """Everything that is wrong now."""
         now = self._house.clock.now()
         found = [*self._lost(now)]
-        overdue = self._house.state.overdue(now, OVERDUE)
+        overdue = self._house.state.overdue(now, OVERDUE, aside=False)
         if overdue:
             what = f"{overdue} messages or timers should have been tried two minutes ago"
             found.append(Trouble("delivery/overdue", "delivery_overdue", what))
@@ -204,10 +204,10 @@ class Watch:
         """
         state, configured = self._house.state, self._house.desired.receivers
         took: dict[str, datetime] = {}
-        for effect in state.list_effects(_READ, EffectState.DONE):
+        for effect in state.list_effects(_READ, EffectState.DONE, aside=False):
             took.setdefault(effect.receiver, effect.finished or effect.due)
         lost: dict[tuple[bool, str], StoredEffect] = {}
-        for effect in state.list_effects(_READ, EffectState.DEAD):
+        for effect in state.list_effects(_READ, EffectState.DEAD, aside=False):
             is_first_word = effect.action in ("trigger", "digest") and "drill" not in effect.payload
             if effect.kind == "notify" and is_first_word:
                 is_page = effect.lane <= 1 and effect.receiver in configured

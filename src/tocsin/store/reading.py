@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from tocsin.domain.evidence import EvidenceDay, Review
-from tocsin.domain.findings import EffectState, Incident
+from tocsin.domain.findings import ASIDE, EffectState, Incident
 from tocsin.domain.health import HealthOpinion, HealthSample
 from tocsin.store import evidence, health, outbox, tables
 from tocsin.store.checkpoints import Audit, Checkpoint, VerifyingKey, audit
@@ -218,10 +218,14 @@ class StateReader:
             if effect.kind == "notify" and _is_believed(effect)
         ]
 
-    def list_effects(self, limit: int, state: EffectState | None = None) -> Sequence[StoredEffect]:
-        """Effects of any incident, the newest first."""
+    def list_effects(
+        self, limit: int, state: EffectState | None = None, *, aside: bool = True
+    ) -> Sequence[StoredEffect]:
+        """Effects of any incident, the newest first. aside: with those of the lane `ASIDE`."""
         table = tables.effect
         query = sa.select(table).order_by(table.c.id.desc()).limit(limit)
+        if not aside:
+            query = query.where(table.c.lane < ASIDE)
         if state is not None:
             query = query.where(table.c.state == state.value)
         return [effect_of(row) for row in self._rows(query)]
@@ -249,8 +253,13 @@ class StateReader:
             found = outbox.earliest(connection)
         return None if found is None else from_us(found)
 
-    def overdue(self, now: datetime, by: timedelta = timedelta(minutes=2)) -> int:
-        """How many effects should have been tried more than `by` ago; the auditor's question."""
+    def overdue(
+        self, now: datetime, by: timedelta = timedelta(minutes=2), *, aside: bool = True
+    ) -> int:
+        """How many effects should have been tried more than `by` ago; the auditor's question.
+
+        aside: with those of the lane `ASIDE`, which wait for everything else.
+        """
         table, limit = tables.effect, to_us(now - by)
         query = sa.select(sa.func.count()).where(
             sa.or_(
@@ -258,6 +267,8 @@ class StateReader:
                 sa.and_(table.c.state == "leased", table.c.lease_until < limit),
             )
         )
+        if not aside:
+            query = query.where(table.c.lane < ASIDE)
         with self._database.read() as connection:
             return int(connection.execute(query).scalar_one())
 
