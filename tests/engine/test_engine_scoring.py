@@ -13,6 +13,8 @@ import pytest
 
 from tocsin.assess.window import Window
 from tocsin.domain.clock import ManualClock, from_minute, to_minute
+from tocsin.domain.findings import Verdict
+from tocsin.domain.samples import Look
 from tocsin.engine import planning
 from tocsin.engine.backtest import backtest
 from tocsin.engine.budgets import Budgets
@@ -147,11 +149,11 @@ def test_a_restart_goes_on_where_the_last_process_stopped(
 class Beat:
     """Minutes of a file, judged one by one; which process does it is the caller's to say."""
 
-    def __init__(self, path: Path) -> None:
-        self.rules = compile_desired(load_text(CONFIG))
+    def __init__(self, path: Path, config: str = CONFIG, start: int = 0) -> None:
+        self.rules = compile_desired(load_text(config))
         monitors, watched = self.rules.monitors.monitors, self.rules.watched
         self.window = Window(monitors, watched.services)
-        self.feed = Feed(open_source(path), watched, start=START, reread=3)
+        self.feed = Feed(open_source(path), watched, start=START + start, reread=3)
 
     def process(self) -> Scoring:
         return Scoring(self.rules.monitors.monitors)
@@ -241,8 +243,58 @@ def test_a_changed_formula_is_a_term_of_its_own(tmp_path: Path, state: StateStor
     assert from_minute(moved["since"]) < NOON + timedelta(minutes=21)
 
 
+SEGMENTED = CONFIG + "  segments: {by: region, window: 20m, every: 5m, confirm: 2of3}\n"
+
+
+def of_segments(decided: Decided) -> Verdict | None:
+    found = [v for v in decided.verdicts if v.monitor == "health/chat-health/segments"]
+    return found[0] if found else None
+
+
+def test_what_was_not_looked_at_often_enough_ends_no_ticket(
+    tmp_path: Path, state: StateStore
+) -> None:
+    plan = [WELL] * 20 + [{"br": 9.0}] * 41 + [{"calls": 0}] * 6
+    path = calls(tmp_path / "c.parquet", plan)
+    run(SEGMENTED, path, state, 40)
+    (alert,) = state.alerts().values()
+    again = Beat(path, SEGMENTED, start=40)
+    scoring = again.process()
+    said = [of_segments(again.tick(scoring, state, minute)) for minute in range(40, 67)]
+    judgements = [v.judgement if v else "ok" for v in said]
+    # The first look is had after the first minute, and the second one tells.
+    assert judgements[:5] == ["unknown"] * 5
+    assert judgements[5:21] == ["breach"] * 16
+    assert [v.reason for v in said[:2] if v] == [
+        "not looked at yet", "not looked at often enough yet: 1 of 3 looks"]  # fmt: skip
+    # Silence says nothing of a segment either.
+    assert said[-1] is not None
+    assert said[-1].reason == "the whole is unknown: no calls: nothing to judge"
+    assert [one.fingerprint for one in state.alerts().values()] == [alert.fingerprint]
+
+
+def test_segments_are_unknown_while_a_look_or_the_whole_is(
+    tmp_path: Path, state: StateStore
+) -> None:
+    beat = Beat(calls(tmp_path / "c.parquet", [WELL] * 30), SEGMENTED)
+    scoring = beat.process()
+    for minute in range(20):
+        decided = beat.tick(scoring, state, minute)
+    assert of_segments(decided) is None
+    ((wish, look),) = beat.window.looks.items()
+    beat.window.looks[wish] = Look(look.boundary + 5, problem="calls could not be read: gone")
+    unread = of_segments(beat.tick(scoring, state, 20))
+    assert unread is not None
+    assert (unread.judgement, unread.reason) == ("unknown", "calls could not be read: gone")
+    first = Beat(tmp_path / "c.parquet", SEGMENTED)
+    first.window.looks[wish] = look
+    early = of_segments(first.tick(first.process(), StateStore.open(":memory:"), 0))
+    assert early is not None
+    assert early.reason.startswith("the whole is unknown: ")
+
+
 def test_a_segment_that_the_whole_hides_is_a_ticket(tmp_path: Path, state: StateStore) -> None:
-    segmented = CONFIG + "  segments: {by: region, window: 20m, every: 5m, confirm: 2of3}\n"
+    segmented = SEGMENTED
     plan = [WELL] * 20 + [{"br": 9.0}] * 40
     run(segmented, calls(tmp_path / "c.parquet", plan), state, len(plan))
     assert [one for _, one in changes(state)] == ["ok"]

@@ -65,6 +65,19 @@ def masked_verdict(
     )
 
 
+def masked_unknown(
+    monitor: Monitor, config: HealthSegmentsConfig, minute: int, reason: str
+) -> Verdict:
+    """That nobody can say whether the whole hides a segment, and why."""
+    return monitor.verdict(
+        Judgement.UNKNOWN,
+        minute,
+        unit="points",
+        window=(minute + 1 - config.window_minutes, minute + 1),
+        reason=reason,
+    )
+
+
 def moved_from(found: Attribution, since: int, score: float | None) -> dict[str, Any]:
     """An attribution as plain data. since: the minute that it is compared with; score: of then."""
     return {

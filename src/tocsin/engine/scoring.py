@@ -26,7 +26,13 @@ from tocsin.assess.health_monitor import HealthScoreConfig, config_of, health_mo
 from tocsin.assess.health_reading import readings
 from tocsin.assess.health_segments import HealthSegmentsConfig, SegmentScore, segment_scores
 from tocsin.assess.health_state import HealthTrack, follow, track_of
-from tocsin.assess.health_words import masked_verdict, moved_from, moved_text, standing_text
+from tocsin.assess.health_words import (
+    masked_unknown,
+    masked_verdict,
+    moved_from,
+    moved_text,
+    standing_text,
+)
 from tocsin.assess.monitor import Monitor
 from tocsin.assess.window import Window
 from tocsin.domain.clock import from_minute
@@ -96,27 +102,51 @@ class Scoring:
                 told.append(verdict)
         self._keep(samples, events, minute, state)
         self._held, self._judged = held, minute  # not before: a change is told when it is kept
-        told += [v for m in self._segments if (v := self._masked(m, window, minute)) is not None]
+        for monitor in self._segments:
+            masked = self._masked(monitor, window, minute, found.get(monitor.name))
+            told += [masked] if masked is not None else []
         return told
 
-    def _masked(self, monitor: Monitor, window: Window, minute: int) -> Verdict | None:
-        """What is said of segments that the whole hides; None when none is, or nobody is told."""
+    def _masked(
+        self, monitor: Monitor, window: Window, minute: int, silence: Verdict | None
+    ) -> Verdict | None:
+        """What is said of segments that the whole hides; None when none is, or nobody is told.
+
+        silence: what is said when no telemetry was read at all.
+        """
         config = monitor.method
         assert isinstance(config, HealthSegmentsConfig)  # noqa: S101 (they were chosen by that)
+        if not config.alerts or silence is not None:
+            return silence if config.alerts else None
         whole = (self._held or {})[config.score]
         wish = config.wish(monitor.service)
         look = window.looks.get(wish) if wish is not None else None
-        if look is None or look.problem or not config.alerts:
-            return None
+        if look is None or look.problem:
+            why = "not looked at yet" if look is None else look.problem
+            return masked_unknown(monitor, config, minute, why)
         seen = self._found.setdefault(monitor.name, [])
         if not seen or seen[-1][0] != look.boundary:
             scores = segment_scores(config, look, whole.held)
-            seen[:] = [*seen, (look.boundary, scores)][-config.of :]
+            since = look.boundary - config.of * config.every_minutes
+            seen[:] = [*(one for one in seen if one[0] > since), (look.boundary, scores)]
+        if whole.health.score is None or whole.track.state == "unknown":
+            why = whole.health.reason or "its state is not known yet"
+            return masked_unknown(monitor, config, minute, f"the whole is unknown: {why}")
+        if whole.track.state != "ok":
+            return None
         counts = Counter(one.name for _, scores in seen for one in scores if one.is_found)
         often = [one for one in seen[-1][1] if counts[one.name] >= config.confirm]
-        if not often or whole.track.state != "ok" or whole.health.score is None:
-            return None
-        return masked_verdict(monitor, config, often, whole.health.score, look.boundary, minute)
+        if often:
+            return masked_verdict(monitor, config, often, whole.health.score, look.boundary, minute)
+        judged = [one for one in seen[-1][1] if one.is_judged]
+        if not judged:
+            why = f"no segment by {' or '.join(config.by)} had {config.min_events} calls"
+            return masked_unknown(monitor, config, minute, why)
+        # Looks before a restart are not remembered, and could have confirmed what these did not.
+        if max(counts[one.name] for one in judged) + config.of - len(seen) >= config.confirm:
+            why = f"not looked at often enough yet: {len(seen)} of {config.of} looks"
+            return masked_unknown(monitor, config, minute, why)
+        return None
 
     def _recalled(self, state: State) -> Mapping[str, Standing]:
         """How scores stand by what is kept; formulas that are new are kept as well."""
