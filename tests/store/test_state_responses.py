@@ -85,6 +85,17 @@ def test_a_timeline_tells_the_story_in_order(store: StateStore) -> None:
     assert any(item.text.startswith("notify trigger to pager is ready") for item in story)
 
 
+def test_a_timeline_holds_what_was_said_of_several_at_once(store: StateStore) -> None:
+    with store.transaction() as tx:
+        tx.append_all(
+            event("incident.resolved", subject=name, reason=f"{name} is over", at=at(90))
+            for name in ("f-1", "g-1")
+        )
+    told = [item.text for item in store.timeline("g-1")]
+    assert "g-1 is over" in told
+    assert "f-1 is over" not in told
+
+
 def test_counts_and_overdue_effects_are_what_an_operator_asks_for(store: StateStore) -> None:
     assert store.counts()["incidents"] == {"triggered": 1}
     assert store.counts()["effects"] == {"ready": 3}

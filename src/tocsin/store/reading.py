@@ -192,7 +192,7 @@ class StateReader:
         """Everything recorded about an incident, oldest first: decisions, messages and tries."""
         items = [
             TimelineItem(from_us(e.at_us), "ledger", e.kind, e.actor, e.reason, e.data)
-            for e in self._entries(tables.ledger.c.subject == incident_id)
+            for e in self.entries_about(incident_id)
         ]
         effects = self.effects(incident_id)
         items += [_effect_item(effect) for effect in effects]
