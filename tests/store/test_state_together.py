@@ -56,6 +56,15 @@ def test_what_is_told_together_comes_apart_as_it_was(events: list[LedgerEvent]) 
         assert [(x.at_us, x.kind, x.reason, x.data) for x in lines if x.subject == name] == told
 
 
+def test_events_that_are_about_several_already_are_all_kept() -> None:
+    several = [
+        LedgerEvent(T0, "drill.sent", "tocsin", name, "x", {"subjects": {f"{name}1": {}}})
+        for name in "abc"
+    ]
+    events = [received(1), received(2), *several, received(3)]
+    assert list(together(events))[1:] == [*several, received(3)]
+
+
 def test_a_line_is_found_by_its_subject_and_its_kind(store: StateStore) -> None:
     events = [received(n) for n in range(MOST + 50)]
     with store.transaction() as tx:

@@ -24,7 +24,10 @@ def together(events: Iterable[LedgerEvent]) -> Iterator[LedgerEvent]:
     last: LedgerEvent | None = None
     for event in events:
         if last is not None and (
-            len(run) >= MOST or event.subject in run or not _says_the_same(last, event)
+            len(run) >= MOST
+            or event.subject in run
+            or SUBJECTS in event.data  # about several already
+            or not _says_the_same(last, event)
         ):
             yield _as_one(list(run.values()))
             run = {}
@@ -74,7 +77,7 @@ def _says_the_same(one: LedgerEvent, other: LedgerEvent) -> bool:
 
 def _as_one(run: Sequence[LedgerEvent]) -> LedgerEvent:
     first = run[0]
-    if len(run) == 1 or SUBJECTS in first.data:
+    if len(run) == 1:
         return first
     shared: dict[str, Any] = {}
     own: list[dict[str, Any]] = [{} for _ in run]
