@@ -390,14 +390,17 @@ class Outside:
 
 
 def _settling(taken: Sequence[Understood]) -> Callable[[Transaction], None]:
-    """Says in a transaction what became of letters."""
+    """Says in a transaction what became of letters; what a poll found came in none."""
+    letters = [each for each in taken if each.letter is not None]
 
     def settle(tx: Transaction) -> None:
-        for each in taken:
-            if each.letter is not None and each.faults:
+        if not letters:
+            return
+        for each in letters:
+            if each.faults:
                 inbox.settle(tx, [each.id], reason="; ".join(each.faults)[:1000])
-        inbox.settle(tx, [each.id for each in taken if not each.faults])
-        inbox.tidy(tx, taken[-1].at)
+        inbox.settle(tx, [each.id for each in letters if not each.faults])
+        inbox.tidy(tx, letters[-1].at)
 
     return settle
 

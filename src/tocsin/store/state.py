@@ -232,7 +232,8 @@ class StateStore(StateReader):
         what was remembered of it is what the commit changed.
         """
         after = self._database.version()
-        self._incidents = {**self._incidents, **{i.id: i for i in tx.incidents_put.values()}}
+        if tx.incidents_put:
+            self._incidents = {**self._incidents, **{i.id: i for i in tx.incidents_put.values()}}
         for key, (version, value) in list(self._remembered.items()):
             with_it = _WITH.get(key)
             if with_it is None and key.split("/")[0] in tx.touched:
