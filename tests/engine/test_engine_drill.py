@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import timedelta
 
+import pytest
 from tick_build import CONFIG, T0, Clockwork
 
 from tocsin.delivery.outcome import Outcome, Rejected
-from tocsin.engine.drill import Drills
+from tocsin.engine.drill import HELD, Drills
+from tocsin.store.leases import LeaseLost
+from tocsin.store.transaction import Transaction
 
 DRILLED = CONFIG.replace(
     "defaults: {unmatched", 'defaults: {drill: {cron: "0 10 * * 1", tz: Europe/Berlin}, unmatched'
@@ -77,3 +81,17 @@ def test_nothing_is_tested_that_nobody_asked_for_nor_where_the_public_reads() ->
     assert public.drilled() == policy.drilled() == ("boss", "pager", "team")
     named = DRILLED.replace("tz: Europe/Berlin}", "tz: Europe/Berlin, receivers: [boss]}")
     assert drilled(named)[0].rules.policy.drilled() == ("boss",)
+
+
+def test_who_no_longer_conducts_changes_no_plan() -> None:
+    made, drills = drilled()
+    drills.look(made.clock.now())
+    known = made.state.get_meta(HELD)
+
+    def lost() -> AbstractContextManager[Transaction]:
+        raise LeaseLost("another process conducts")
+
+    other = drilled(DRILLED.replace("0 10", "0 11"))[0].rules.policy
+    with pytest.raises(LeaseLost):
+        Drills(made.state, lambda: other, lost).look(made.clock.now())
+    assert made.state.get_meta(HELD) == known

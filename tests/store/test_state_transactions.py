@@ -18,8 +18,9 @@ from state_build import BACKENDS, T0, alert, at, effect, event, incident, opened
 from tocsin.domain.errors import Conflict, StoreError
 from tocsin.domain.findings import AlertState, EffectState, IncidentState
 from tocsin.domain.ports import State
-from tocsin.store import tables
+from tocsin.store import judging, tables
 from tocsin.store.database import connect
+from tocsin.store.evaluations import Chosen
 from tocsin.store.rows import from_us, to_us
 from tocsin.store.state import StateStore
 from tocsin.store.tables import METADATA
@@ -306,3 +307,13 @@ def test_times_are_exact_to_the_microsecond_in_any_zone() -> None:
         assert from_us(to_us(instant.astimezone(tokyo))) == instant
     with pytest.raises(ValueError, match="no time zone"):
         to_us(datetime(2026, 1, 1))  # noqa: DTZ001
+
+
+def test_a_call_that_was_judged_leaves_the_queue_alone(store: StateStore) -> None:
+    """Span ids are only unique within a trace."""
+    calls = [Chosen(trace, "span", T0, 1.0) for trace in ("one", "other")]
+    with store.transaction() as tx:
+        assert judging.add(tx, "judge", "judge@1", calls, T0) == 2
+        judging.forget(tx, "judge@1", [("one", "span")])
+    with store.reading() as tx:
+        assert [task.call for task in judging.due(tx, "judge", T0, 9)] == [("other", "span")]

@@ -49,7 +49,9 @@ class Drills:
             return False
         plan = f"{drill.cron} {drill.tz}"
         if held.get("plan") != plan:
-            self._state.set_meta(HELD, {**held, "plan": plan, "next": iso(_next(drill, now))})
+            with self._deciding() as tx:
+                known = tx.get_meta(HELD) or {}
+                tx.set_meta(HELD, {**known, "plan": plan, "next": iso(_next(drill, now))})
             return False
         if now < parse_iso(held["next"]):
             return False

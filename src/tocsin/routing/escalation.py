@@ -16,14 +16,15 @@ owns keeps its first step only: there is exactly one owner of escalation.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tocsin.routing.oncall import ScheduleError, on_call
 from tocsin.routing.policy import EscalationPolicy, EscalationStep, OnCallSchedule
 
 Snapshot = Mapping[str, Any]
+_ANY_TIME = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,17 +38,19 @@ class NextStep:
 
 
 def timetable(policy: EscalationPolicy) -> dict[timedelta, tuple[str, ...]]:
-    """Whom a policy tells, by the time after the trigger, if nobody acknowledges."""
-    told: dict[timedelta, list[str]] = {}
-    telling = [step for step in policy.steps if not step.repeat]
-    again = next((step for step in policy.steps if step.repeat), None)
-    if policy.owner != "tocsin":
-        telling, again = telling[:1], None
-    for cycle in range((again.repeat if again else 0) + 1):
-        begins = cycle * again.after if again else timedelta(0)
-        for step in telling:
-            told.setdefault(begins + step.after, []).extend(step.notify)
-    return {after: tuple(dict.fromkeys(names)) for after, names in sorted(told.items())}
+    """Whom a policy tells, by the time after the trigger, if nobody acknowledges.
+
+    Only receivers: who is on call depends on when it is triggered.
+    """
+    nameless = tuple(replace(step, who=()) for step in policy.steps)
+    taken = snapshot(replace(policy, steps=nameless), {}, _ANY_TIME)
+    told: dict[timedelta, tuple[str, ...]] = {}
+    number, after = 0, timedelta(0)
+    while step := next_step(taken, number):
+        after += timedelta(seconds=step.delay_s)
+        told[after] = tuple(dict.fromkeys((*told.get(after, ()), *step.receivers)))
+        number += 1
+    return told
 
 
 def snapshot(

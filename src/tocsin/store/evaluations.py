@@ -203,12 +203,11 @@ class Evaluations:
         asked, said = spoken(texts[0], with_roles=True), spoken(texts[1])
         passages, embedded = _beside_of(beside)
         vectors = _vectors(attributes, embedded, asked, said, {one.text for one in passages})
-        named = {key: embedded[key] for key in embedded}
         return Answer(
             trace_id=row["trace_id"], span_id=row["span_id"], project=row["project"],
             service=row["service"], at=row["ts"].replace(tzinfo=UTC), input=asked, output=said,
             context=tuple(
-                one if one.vector is not None else replace(one, vector=named.get(one.text))
+                one if one.vector is not None else replace(one, vector=embedded.get(one.text))
                 for one in passages
             ),
             metadata=_metadata(row), vectors=vectors,

@@ -15,6 +15,7 @@ from tocsin.store.clickhouse import DATABASE, ClickHouse
 from tocsin.store.conditions import Conditional, score_joins
 from tocsin.store.expressions import Compiler
 from tocsin.store.reads import CALL_COLUMNS, call_of
+from tocsin.store.scores import micros
 
 _LONGEST_CALL = timedelta(days=1)
 _SINCE = "fromUnixTimestamp64Micro({since:Int64}, 'UTC')"
@@ -82,7 +83,7 @@ _WITHIN = f"calls.ts >= {_SINCE} AND calls.ts < fromUnixTimestamp64Micro({{until
 
 
 def _window(since: datetime, until: datetime) -> dict[str, Any]:
-    return {n: round(at.timestamp() * 1e6) for n, at in (("since", since), ("until", until))}
+    return {"since": micros(since), "until": micros(until)}
 
 
 def _whose(service: str, kind: str, model: str, limit: int) -> dict[str, Any]:

@@ -121,13 +121,11 @@ def decided(tx: Transaction, task: Task, outcome: Mapping[str, Any], now: dateti
 
 def forget(tx: Transaction, series: str, calls: Collection[tuple[str, str]]) -> None:
     """These are finished."""
-    table, spans = tables.evaluation, [span for _, span in calls]
-    for start in range(0, len(spans), _AT_ONCE):
-        tx.connection.execute(
-            sa.delete(table).where(
-                table.c.series == series, table.c.span_id.in_(spans[start : start + _AT_ONCE])
-            )
-        )
+    table, named = tables.evaluation, list(calls)
+    call = sa.tuple_(table.c.trace_id, table.c.span_id)
+    for start in range(0, len(named), _AT_ONCE):
+        some = named[start : start + _AT_ONCE]
+        tx.connection.execute(sa.delete(table).where(table.c.series == series, call.in_(some)))
 
 
 def abandon(tx: Transaction, evaluator: str, but: str) -> int:

@@ -97,9 +97,7 @@ _TIMES = ("since", "until", "as_of")
 
 def _report(row: Any) -> KeptReport:
     body: dict[str, Any] = dict(row["body"])
-    times: dict[str, Any] = {
-        name: parse_iso(body.pop(name)) for name in ("since", "until", "as_of")
-    }
+    times: dict[str, Any] = {name: parse_iso(body.pop(name)) for name in _TIMES}
     return KeptReport(
         id=row["id"], name=row["name"], made_at=from_us(row["made_at"]), **times, **body
     )

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from routing_build import HOUR, ONCALL, PAGE
 
-from tocsin.routing.escalation import next_step, snapshot, snapshots, told_by
+from tocsin.routing.escalation import next_step, snapshot, snapshots, timetable, told_by
 from tocsin.routing.policy import EscalationPolicy, EscalationStep, OnCallSchedule
 
 NOW = datetime(2024, 1, 3, 12, tzinfo=UTC)  # ana's week
@@ -92,3 +92,13 @@ def test_policies_without_steps_have_no_snapshot() -> None:
     assert of("e") is None
     assert of("unknown") is None
     assert (of("page") or {})["name"] == "page"
+
+
+def test_the_timetable_says_what_an_incident_goes_through() -> None:
+    early = replace(PAGE, steps=(*PAGE.steps[:2], EscalationStep(timedelta(minutes=5), repeat=2)))
+    for policy in (PAGE, HOUR, early, replace(early, steps=(*early.steps, PAGE.steps[1]))):
+        taken, after, gone = snapshot(policy, ONCALL, NOW), 0.0, dict[timedelta, set[str]]()
+        for step in filter(None, (next_step(taken, number) for number in range(9))):
+            after += step.delay_s
+            gone.setdefault(timedelta(seconds=after), set()).update(step.receivers)
+        assert {at: set(names) for at, names in timetable(policy).items()} == gone
