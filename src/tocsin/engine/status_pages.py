@@ -215,17 +215,25 @@ class StatusPages:
     def _promised(self, one: StatusComponentShape) -> list[Monitor]:
         """The objectives behind a component: those that are named, or all of its service."""
         return [
-            monitor for monitor in self._house.rules.monitors.monitors
-            if isinstance(monitor.method, Objective) and monitor.service == one.service
+            monitor for monitor in self._monitors(one)
+            if isinstance(monitor.method, Objective)
             and (not one.objectives or monitor.labels.get("slo") in one.objectives)
         ]  # fmt: skip
+
+    def _monitors(self, one: StatusComponentShape) -> list[Monitor]:
+        """Everything that judges the service of a component."""
+        monitors = self._house.rules.monitors.monitors
+        return [monitor for monitor in monitors if monitor.service == one.service]
 
     def _unknown(self, one: StatusComponentShape, days: Sequence[Day]) -> str:
         """Why nothing is known of a component now, or ""."""
         if not any(day.total for day in days):
             return f"no call came in {DAYS} days"
+        judges = self._promised(one) or self._monitors(one)
+        if not judges:
+            return "no objective and no detector judges it"
         said = self._house.standing.verdicts
-        found = [said.get(monitor.name) for monitor in self._promised(one)]
+        found = [said.get(monitor.name) for monitor in judges]
         unknown = [v.reason for v in found if v and v.judgement is Judgement.UNKNOWN]
         return unknown[0] if unknown and len(unknown) == len(found) else ""
 
