@@ -193,7 +193,9 @@ def daily_objectives(facts: Facts) -> Section:
         blocks.append(
             Bars(f"days_{one.name}", title, labels, tuple(values), limit=round(1 - one.target, 12))
         )
-    return Section("days", "Day by day", tuple(blocks[:MOST_LISTED]))
+    note = _unlisted(len(blocks))
+    text = (note,) if note else ()
+    return Section("days", "Day by day", tuple(blocks[:MOST_LISTED]), text)
 
 
 def corrections(facts: Facts) -> Section:
@@ -247,7 +249,8 @@ def incidents(facts: Facts) -> Section:
         Column("rule", "By", wide=True), Column("tier", "As"), Column("answered", "Answered in"),
         Column("lasted", "Lasted"), Column("verdict", "Verdict"),
     )  # fmt: skip
-    table = Table("incidents", "Incidents", columns, tuple(rows), "Nobody was told of anything.")
+    empty, note = "Nobody was told of anything.", _unlisted(len(facts.responses))
+    table = Table("incidents", "Incidents", columns, tuple(rows), empty, note)
     return Section("incidents", "Incidents and paging", (paging(facts.paging), table))
 
 
@@ -296,8 +299,7 @@ def segments(facts: Facts, *, only_worse: bool = False) -> Section:
         "Hochberg). Worse: surely at least one and a half times the share of failed calls of the "
         "rest."
     )
-    if len(shown) > MOST_LISTED:
-        note += f" {len(shown) - MOST_LISTED} more are not listed."
+    note = f"{note} {_unlisted(len(shown))}".rstrip()
     empty = "No segment is surely worse off." if facts.segments else "No call names a segment."
     if facts.incomplete and not facts.segments:
         empty = f"Unknown: {facts.incomplete}."
@@ -364,9 +366,14 @@ def events(found: Sequence[Event], title: str = "What changed") -> Section:
         Column("at", "At (UTC)"), Column("kind", "Kind"), Column("subject", "Of"),
         Column("text", "What", wide=True), Column("by", "By"),
     )  # fmt: skip
-    note = f"{len(found) - MOST_LISTED} more are not listed." if len(found) > MOST_LISTED else ""
-    table = Table("events", title, columns, rows, "Nothing is on record.", note)
+    empty, note = "Nothing is on record.", _unlisted(len(found))
+    table = Table("events", title, columns, rows, empty, note)
     return Section("changes", title, (table,))
+
+
+def _unlisted(found: int) -> str:
+    """How many of `found` a list leaves out, or ""."""
+    return f"{found - MOST_LISTED:,} more are not listed." if found > MOST_LISTED else ""
 
 
 def notes(facts: Facts) -> tuple[str, ...]:
