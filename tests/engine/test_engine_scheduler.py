@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from outside_build import CONFIG, NOW, empty
+from outside_build import CONFIG, NOW, Bench, empty
 
 from tocsin.domain.clock import ManualClock, to_minute
 from tocsin.engine.conductor import Conductor
@@ -20,6 +21,15 @@ from tocsin.store.state import StateStore
 from tocsin.store.telemetry import Telemetry
 
 MINUTE = timedelta(minutes=1)
+PAGE = {
+    "version": "4",
+    "alerts": [
+        {
+            "status": "firing", "startsAt": "2026-11-20T11:59:00Z", "fingerprint": "a",
+            "labels": {"alertname": "Down", "service": "chat", "severity": "page"},
+        },
+    ],
+}  # fmt: skip
 
 
 class Pair:
@@ -121,3 +131,53 @@ def test_who_was_paused_and_conducts_again_follows_what_was_decided_meanwhile(
     pair.clock.advance(MINUTE)
     pair.scheduler.beat()
     assert decided[2:] == [pair.clock.now()]
+
+
+def test_what_holds_until_a_time_ends_then_and_not_with_the_next_minute(
+    tmp_path: Path, telemetry: Telemetry
+) -> None:
+    bench = Bench(tmp_path, telemetry)
+    woken: list[datetime] = []
+    scheduler = Scheduler(
+        bench.house, interval=MINUTE, lateness=timedelta(0),
+        wake=lambda: woken.append(bench.clock.now()),
+    )  # fmt: skip
+
+    def at(second: float) -> str:
+        """What the incident is like at so many seconds after twelve, after a look."""
+        bench.clock.set(NOW + timedelta(seconds=second))
+        scheduler.look()
+        (incident,) = bench.incidents()
+        return incident.suppressed_by.partition(":")[0] or incident.state.value
+
+    bench.tell("alertmanager", PAGE)
+    span = (NOW + timedelta(seconds=10), NOW + timedelta(seconds=20))
+    bench.house.arranging.silence("silence", {"service": "chat"}, span, "ana", "a change", NOW)
+    assert [at(9.9), at(10), at(19.9), at(20)] == ["triggered", "silence", "silence", "triggered"]
+    bench.house.acknowledge(bench.incidents()[0].id, "ana")
+    assert bench.state.acknowledgements() == [NOW + timedelta(hours=2, seconds=20)]
+    assert [at(7_219.9), at(7_220), at(7_221)] == ["acknowledged", "triggered", "triggered"]
+    assert woken == [NOW + timedelta(seconds=second) for second in (10, 20, 7_220)]
+    bench.close()
+
+
+def test_the_heartbeat_looks_between_two_beats(tmp_path: Path, telemetry: Telemetry) -> None:
+    bench = Bench(tmp_path, telemetry)
+    bench.tell("alertmanager", PAGE)
+    bench.house.acknowledge(bench.incidents()[0].id, "ana")
+
+    async def beats() -> None:
+        stop, loop = asyncio.Event(), asyncio.get_running_loop()
+        scheduler = Scheduler(
+            bench.house, interval=timedelta(hours=3), lateness=timedelta(0),
+            wake=lambda: loop.call_soon_threadsafe(stop.set),
+        )  # fmt: skip
+        heart = asyncio.create_task(scheduler.run(stop))
+        await asyncio.sleep(0.1)
+        assert not stop.is_set()
+        bench.later(hours=2)
+        await asyncio.wait_for(heart, 10)
+
+    asyncio.run(beats())
+    assert bench.incidents()[0].state == "triggered"
+    bench.close()

@@ -52,6 +52,23 @@ def test_findings_come_back_as_they_were_put(store: StateStore) -> None:
     assert store.incident("unknown") is None
 
 
+def test_it_is_known_when_acknowledgements_end(store: StateStore) -> None:
+    held = IncidentState.ACKNOWLEDGED
+    with store.transaction() as tx:
+        for name, state, until in (
+            ("g", held, at(5)),
+            ("h", held, None),
+            ("i", "triggered", at(6)),
+        ):
+            made = incident(name, state=IncidentState(state), acknowledged_until=until)
+            tx.put_incident(made, expect_version=None)
+    assert store.acknowledgements() == [at(5)]
+    with store.transaction() as tx:
+        made = incident(state=held, acknowledged_until=at(9))
+        tx.put_incident(made, expect_version=made.version)
+    assert store.acknowledgements() == [at(9)]
+
+
 def test_resolved_alerts_and_closed_incidents_are_history(store: StateStore) -> None:
     with store.transaction() as tx:
         tx.put_alert(alert())

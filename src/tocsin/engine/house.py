@@ -37,6 +37,7 @@ from tocsin.engine.commit import respond
 from tocsin.engine.conductor import Conductor
 from tocsin.engine.evidence import Witness
 from tocsin.engine.feed import Feed, cut
+from tocsin.engine.moments import has_passed
 from tocsin.engine.naming import Renamed
 from tocsin.engine.restating import Moved, Owed, restate, restated_event
 from tocsin.engine.rules import Rules, compile_desired
@@ -116,6 +117,7 @@ class House:
         self._reread = reread
         self._source = source
         self._lock = threading.RLock()
+        self._decided = clock.now()  # about everything, for the last time
         self.tally = Tally()
         self.pulse = Pulse()
         self.arranging = Arranging(state, lambda: self.rules, self._arranged)
@@ -171,6 +173,7 @@ class House:
             minute = self._feed.position - 1
             self.standing = Standing.of(minute, decided.verdicts)
             self.tally.update()
+            self._decided = now
         return decided
 
     @contextmanager
@@ -186,7 +189,18 @@ class House:
         """
         with self._lock:
             explain, now = self._witness().explain, self.clock.now()
-            return settle(self.present(now), None, self.conductor.state, now, explain, arrival)
+            rules = self.present(now)
+            decided = settle(rules, None, self.conductor.state, now, explain, arrival)
+            if arrival is None:
+                self._decided = now
+        return decided
+
+    def keep_time(self) -> bool:
+        """Decide anew if an acknowledgement ended, or a silence began or ended, since everything
+        was decided about; whether that changed anything."""
+        since, now = self._decided, self.clock.now()
+        ends = self.state.acknowledgements()
+        return has_passed(self.present(since), ends, since, now) and not self.reconsider().is_empty
 
     def _arranged(self) -> None:
         """People changed a silence or who is on call. It holds; whoever conducts decides by it."""

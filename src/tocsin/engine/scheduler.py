@@ -1,4 +1,7 @@
-"""The heartbeat of a running server: a tick a minute, the courier at once after it."""
+"""The heartbeat of a running server: a tick a minute, the courier at once after it.
+
+In between it looks every second whether something that people said until when is over.
+"""
 
 from __future__ import annotations
 
@@ -78,6 +81,18 @@ class Scheduler:
         if any(not one.is_empty for one in decided):
             self._wake()
 
+    def look(self) -> None:
+        """Between two beats: carry out what ends, or begins, now."""
+        if self._follows or not self._house.conductor.conducts:
+            return
+        try:
+            if self._house.keep_time():
+                self._wake()
+        except LeaseLost:
+            self._follows = True
+        except Exception:  # worker loop: looked at again in a second, and by the next beat
+            log.exception("time_not_kept")
+
     async def _wait(self, stop: asyncio.Event) -> None:
         """Until shortly after the next interval; re-reads the clock, which may be stepped."""
         due = math.floor(self._clock_s() / self._interval_s) + 1
@@ -85,6 +100,7 @@ class Scheduler:
             left = due * self._interval_s - self._clock_s()
             if left <= 0 or left > 2 * self._interval_s:
                 return
+            await asyncio.to_thread(self.look)
             try:
                 await asyncio.wait_for(stop.wait(), min(left, LONGEST_WAIT_S))
             except TimeoutError:

@@ -17,7 +17,7 @@ from tocsin.store import arrangements, dependencies, outbox, responses, tables
 from tocsin.store.database import Database, connect
 from tocsin.store.ledger import clean, jsonable
 from tocsin.store.reading import StateReader
-from tocsin.store.rows import alert_of, to_us
+from tocsin.store.rows import alert_of, from_us, to_us
 from tocsin.store.transaction import Transaction
 
 _AT_ONCE = 500
@@ -82,6 +82,13 @@ class StateStore(StateReader):
         """Silences, maintenance and stand-ins, over or not; the thousand that end last."""
         found: Sequence[Arrangement] = self._remember(
             "findings", "arrangements", self._read_arrangements
+        )
+        return found
+
+    def acknowledgements(self) -> Sequence[datetime]:
+        """When those that hold end; those without an end are left out."""
+        found: Sequence[datetime] = self._remember(
+            "findings", "acknowledgements", self._read_acknowledgements
         )
         return found
 
@@ -171,6 +178,14 @@ class StateStore(StateReader):
     def _read_arrangements(self) -> Sequence[Arrangement]:
         with self.reading() as tx:
             return arrangements.latest(tx)
+
+    def _read_acknowledgements(self) -> Sequence[datetime]:
+        table = tables.incident
+        until = table.c.body["acknowledged_until"].as_string()
+        query = sa.select(until).where(table.c.state == IncidentState.ACKNOWLEDGED.value)
+        with self._database.read() as connection:
+            found = connection.execute(query).scalars()
+            return [from_us(int(each)) for each in found if each is not None]
 
     def _read_alerts(self) -> dict[str, Alert]:
         table = tables.alert
