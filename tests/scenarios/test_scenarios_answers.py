@@ -264,6 +264,53 @@ def test_a_ticket_that_is_still_in_progress_acknowledges_once(tmp_path: Path) ->
         assert incident(made, page).state is IncidentState.RESOLVED
 
 
+def test_a_service_that_hangs_or_fails_delays_no_other_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Hanging(Tracker):
+        rounds = 0
+
+        async def poll(self, reference: Any, at: Any, http: httpx.AsyncClient) -> Answer | None:
+            self.rounds += 1
+            await asyncio.Event().wait()
+            return None
+
+    class Failing(Tracker):
+        failures = 3
+
+        async def poll(self, reference: Any, at: Any, http: httpx.AsyncClient) -> Answer | None:
+            self.failures -= 1
+            if self.failures >= 0:
+                raise RuntimeError("a defect")
+            return self.answer
+
+    monkeypatch.setattr("tocsin.engine.answers.INTERVAL", timedelta(milliseconds=10))
+    with World(tmp_path, PHASES) as made:
+        hanging, tracker = Hanging(), Failing()
+        channels: Any = {"slack": hanging, "pagerduty": tracker, "audit": tracker}
+        made.courier.use(channels)
+        made.answers.use(channels)
+        made.play(12)
+        page = made.incident("chat")
+
+        async def answers() -> None:
+            stop = asyncio.Event()
+            running = asyncio.create_task(made.answers.run(made.http, stop))
+            for action, state in (
+                ("acknowledge", IncidentState.ACKNOWLEDGED), ("resolve", IncidentState.RESOLVED),
+            ):  # fmt: skip
+                tracker.answer = Answer(action, "jira:Ana")  # type: ignore[arg-type]
+                async with asyncio.timeout(5):
+                    while incident(made, page).state is not state:
+                        await asyncio.sleep(0.01)
+            stop.set()
+            async with asyncio.timeout(1):
+                await running
+
+        asyncio.run(answers())
+        assert hanging.rounds == 1, "a service that is still busy is not asked anew"
+
+
 def test_a_ticket_that_we_closed_does_not_end_an_incident_that_came_back(tmp_path: Path) -> None:
     with World(tmp_path, PHASES) as made:
         tracker: Any = Tracker()

@@ -43,7 +43,7 @@ from tocsin.store.schema import Retention
 from tocsin.store.state import StateStore
 from tocsin.store.telemetry import Telemetry
 from tocsin.web.live import LiveDesk
-from tocsin.web.server import channels, courier_for, web_app
+from tocsin.web.server import courier_for, web_app
 
 CONFIG = Path(__file__).with_name("config.yaml")
 FOREVER = Retention(0, 0, 0)  # this traffic does not move with the wall clock
@@ -259,7 +259,7 @@ class World:
         )
         self.desk = LiveDesk(self.house)
         self.answers = Answers(self.house)
-        self.answers.use(channels(self.house.desired))
+        self.answers.use(self.house.desired.channels)
         app = web_app(self.house, Intake(self.telemetry.writer, self.clock), settings,
                       desk=self.desk, answers=self.answers)  # fmt: skip
         self.web = TestClient(cast(Any, app), base_url="http://localhost")

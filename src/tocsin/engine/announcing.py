@@ -14,14 +14,13 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from tocsin.delivery.channel import TakesChanges
-from tocsin.delivery.channels import CHANNELS
 from tocsin.domain.clock import from_minute, iso, to_minute
 from tocsin.domain.findings import ASIDE, NewEffect
 from tocsin.domain.series import Change
 from tocsin.engine.house import House
 
 BACK = timedelta(hours=2)
-MOST = 200  # changes at one look
+AT_ONCE = 200
 
 
 def announce(house: House, now: datetime) -> int:
@@ -29,23 +28,28 @@ def announce(house: House, now: datetime) -> int:
 
     Raises StoreError when changes cannot be read now.
     """
-    takers: Mapping[str, TakesChanges] = {
+    every: Mapping[str, object] = house.desired.channels
+    takers = {
         name: channel
-        for name, receiver in house.desired.receivers.items()
-        if receiver.config is not None
-        and isinstance(channel := CHANNELS[receiver.type](receiver.config), TakesChanges)
+        for name, channel in every.items()
+        if isinstance(channel, TakesChanges) and channel.takes_changes
     }
-    if not any(taker.takes_changes for taker in takers.values()):
+    if not takers:
         return 0
-    changes = house.history.changes(to_minute(now - BACK), to_minute(now) + 1)[-MOST:]
+    changes = house.history.changes(to_minute(now - BACK), to_minute(now) + 1)
     wanted = [
         _effect(name, change, now)
         for change in changes
         for name, taker in takers.items()
         if taker.takes_changes_of(change.service)
     ]
-    told = {each.key for each in house.state.effects_named([each.key for each in wanted])}
-    new = [each for each in wanted if each.key not in told]
+    new: list[NewEffect] = []
+    for first in range(0, len(wanted), AT_ONCE):
+        some = wanted[first : first + AT_ONCE]
+        told = {each.key for each in house.state.effects_named([each.key for each in some])}
+        new += [each for each in some if each.key not in told]
+        if len(new) >= AT_ONCE:  # the rest at the next look
+            break
     if not new:
         return 0
     with house.state.transaction() as tx:

@@ -6,15 +6,18 @@ incident that went on to escalate. An acknowledgement counts while somebody is c
 while the incident is live; anything else only goes to the log. A ticket that we closed ourselves
 is never read as the end of an incident that came back, neither when it is asked for nor when its
 service tells us hours later.
+
+Services are asked beside each other: one that is slow, or fails, is late with its own answers only.
 """
 
 from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
+from threading import Lock
 from typing import Any
 
 import httpx
@@ -37,6 +40,7 @@ SEEN = "answers.seen"
 LINK_KEY = "answers.link_key"
 MOST_SEEN = 5_000
 INTERVAL = timedelta(seconds=30)
+PATIENCE_S = 10.0  # with one question to a service
 _CALLED_FOR = (IncidentState.OPEN, IncidentState.TRIGGERED)
 
 
@@ -58,6 +62,8 @@ class Answers:
         self._wake: Callable[[], None] = lambda: None
         self._channels: Mapping[str, Channel] = {}
         self._answering: Mapping[str, Answering] = {}
+        # Who answers second must find what the first one did.
+        self._one_at_a_time = Lock()
 
     def use(self, channels: Mapping[str, Channel], wake: Callable[[], None] = lambda: None) -> None:
         """Listen to these from now on.
@@ -136,37 +142,30 @@ class Answers:
         return self._apply(link.receiver, answer, self.incident(link))
 
     async def poll(self, http: httpx.AsyncClient) -> int:
-        """Ask the services that do not tell; how many answers counted."""
-        channels = {n: c for n, c in self._channels.items() if isinstance(c, Polling) and c.polls}
-        if not channels:
-            return 0
-        live = [i for i in self._house.state.incidents().values() if i.state.is_live]
-        counted = 0
-        for incident in live:
-            references = await asyncio.to_thread(self._references, incident, channels)
-            for receiver, reference in references.items():
-                answer = await channels[receiver].poll(reference, self._house.clock.now(), http)
-                if answer is not None:
-                    counted += await asyncio.to_thread(self._apply, receiver, answer, incident)
-        return counted
+        """Ask the services that do not tell, and wait for all of them; how many answers counted."""
+        asking: dict[str, asyncio.Task[int]] = {}
+        await self._start_asking(asking, http)
+        return sum(await asyncio.gather(*asking.values()))
 
     async def run(self, http: httpx.AsyncClient, stop: asyncio.Event) -> None:
-        """Poll, and keep the connections on which services tell, until `stop` is set."""
+        """Ask, and keep the connections on which services tell, until `stop` is set."""
         lines: dict[Secret, asyncio.Task[None]] = {}
+        asking: dict[str, asyncio.Task[int]] = {}
         try:
             while not stop.is_set():
-                self._keep(lines, http)
                 try:
+                    self._keep(lines, http)
                     if self._house.conductor.conducts:
-                        await self.poll(http)
-                except Exception:  # worker loop: asked again in half a minute
-                    log.exception("answers_not_polled")
+                        await self._start_asking(asking, http)
+                except Exception:  # worker loop: tried again in half a minute
+                    log.exception("answers_not_asked")
                 with suppress(TimeoutError):
                     await asyncio.wait_for(stop.wait(), INTERVAL.total_seconds())
         finally:
-            for task in lines.values():
+            tasks = [*lines.values(), *asking.values()]
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(*lines.values(), return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     # --- private ---
 
@@ -200,17 +199,64 @@ class Answers:
         incidents = self._house.state.incidents(live_only=False).values()
         return next((i for i in incidents if channel.name_of(i.id) == answer.subject), None)
 
-    def _references(
-        self, incident: Incident, channels: Mapping[str, Channel]
-    ) -> dict[str, Mapping[str, Any]]:
-        """What each receiver calls the incident."""
-        return {
-            effect.receiver: effect.remote_ref
-            for effect in self._house.state.effects(incident.id)
-            if effect.receiver in channels
-            and effect.state is EffectState.DONE
-            and effect.remote_ref
+    async def _start_asking(
+        self, asking: dict[str, asyncio.Task[int]], http: httpx.AsyncClient
+    ) -> None:
+        """Begin a round with each service that is not still busy with its last one."""
+        idle = {
+            name: channel
+            for name, channel in self._channels.items()
+            if isinstance(channel, Polling) and channel.polls
+            if name not in asking or asking[name].done()
         }
+        if not idle:
+            return
+        questions = await asyncio.to_thread(self._questions, idle)
+        for name, about in questions.items():
+            round_ = self._ask(name, idle[name], 1 / idle[name].rate_per_s, about, http)
+            asking[name] = asyncio.create_task(round_, name=f"asking {name}")
+
+    async def _ask(
+        self,
+        receiver: str,
+        channel: Polling,
+        pause_s: float,
+        questions: Sequence[tuple[Incident, Mapping[str, Any]]],
+        http: httpx.AsyncClient,
+    ) -> int:
+        """One question after the other, no faster than the service takes them; how many counted."""
+        counted = 0
+        for place, (incident, reference) in enumerate(questions):
+            if place:
+                await asyncio.sleep(pause_s)
+            try:
+                async with asyncio.timeout(PATIENCE_S):
+                    answer = await channel.poll(reference, self._house.clock.now(), http)
+                if answer is not None:
+                    counted += await asyncio.to_thread(self._apply, receiver, answer, incident)
+            except Exception as error:  # noqa: BLE001 (asked again in half a minute)
+                kind = type(error).__name__
+                log.warning("answer_not_found", receiver=receiver, incident=incident.id, kind=kind)
+        return counted
+
+    def _questions(
+        self, receivers: Collection[str]
+    ) -> dict[str, list[tuple[Incident, Mapping[str, Any]]]]:
+        """What each receiver is asked about: live incidents, and what it calls them."""
+        questions: dict[str, list[tuple[Incident, Mapping[str, Any]]]] = {}
+        for incident in self._house.state.incidents().values():
+            if not incident.state.is_live:
+                continue
+            references = {
+                effect.receiver: effect.remote_ref
+                for effect in self._house.state.effects(incident.id)
+                if effect.receiver in receivers
+                and effect.state is EffectState.DONE
+                and effect.remote_ref
+            }
+            for receiver, reference in references.items():
+                questions.setdefault(receiver, []).append((incident, reference))
+        return questions
 
     def _apply(self, receiver: str, answer: Answer, incident: Incident | None) -> bool:
         if incident is None:
@@ -218,14 +264,15 @@ class Answers:
             return False
         standing = f"{receiver}:{incident.id}:{answer.action}"  # what asking finds, again and again
         event = f"{receiver}:{answer.id}" if answer.id else standing
-        if self._was_seen(event):
-            return False
-        counted = self._carry_out(receiver, answer, incident)
-        # Only now: what failed on the way is told, or asked for, again and must count then.
-        channel: object = self._channels.get(receiver)
-        asked = isinstance(channel, Polling) and channel.polls
-        self._remember(event, *([standing] if asked and answer.told != "press" else []))
-        return counted
+        with self._one_at_a_time:
+            if self._was_seen(event):
+                return False
+            counted = self._carry_out(receiver, answer, incident)
+            # Only now: what failed on the way is told, or asked for, again and must count then.
+            channel: object = self._channels.get(receiver)
+            asked = isinstance(channel, Polling) and channel.polls
+            self._remember(event, *([standing] if asked and answer.told != "press" else []))
+            return counted
 
     def _carry_out(self, receiver: str, answer: Answer, incident: Incident) -> bool:
         incident = self._house.state.incident(incident.id) or incident

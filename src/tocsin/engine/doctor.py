@@ -18,7 +18,6 @@ from enum import StrEnum
 from pathlib import Path
 
 from tocsin.delivery.answers import Answering, Listening, Polling
-from tocsin.delivery.channels import CHANNELS
 from tocsin.domain.clock import Clock
 from tocsin.domain.errors import SpecError, StoreError
 from tocsin.engine.settings import FLIGHT_PORT, GRPC_PORT, Settings, secrets, with_secrets
@@ -237,7 +236,7 @@ def _receivers(settings: Settings) -> Iterator[Finding]:
             yield Finding("receivers", Grade.FAIL, str(problem), "then run tocsin doctor again")
         return
     for name, receiver in sorted(found.items()):
-        channel = CHANNELS[receiver.type](receiver.config)
+        channel: object = receiver.channel
         grade, fix = Grade.OK, ""
         how = "somebody acknowledges in Tocsin"
         if isinstance(channel, Answering) and channel.answers:

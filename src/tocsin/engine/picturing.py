@@ -16,7 +16,6 @@ import numpy.typing as npt
 
 from tocsin.assess.band import Band, expected_band
 from tocsin.delivery.channel import TakesPictures
-from tocsin.delivery.channels import CHANNELS
 from tocsin.delivery.figure import Figure
 from tocsin.domain.clock import from_minute, to_minute
 from tocsin.domain.findings import ASIDE, Incident, NewEffect
@@ -34,11 +33,7 @@ def picture(house: House, now: datetime) -> int:
 
     Raises StoreError when history cannot be read now.
     """
-    every: Mapping[str, object] = {
-        name: CHANNELS[receiver.type](receiver.config)
-        for name, receiver in house.desired.receivers.items()
-        if receiver.config is not None
-    }
+    every: Mapping[str, object] = house.desired.channels
     takers = {
         name
         for name, channel in every.items()

@@ -11,6 +11,7 @@ from typing import Any
 
 from tocsin.assess.monitor import Monitor
 from tocsin.assess.page_budget import PageBudget
+from tocsin.delivery.channel import Channel
 from tocsin.domain.errors import Problem, SpecError
 from tocsin.domain.redaction import Redactions
 from tocsin.routing.policy import Digest, RoutingPolicy, RoutingTest
@@ -70,6 +71,15 @@ class Desired:
     def tests(self) -> tuple[RoutingTest, ...]:
         """The routing tests that are written beside the rules."""
         return self.routing.tests
+
+    @property
+    def channels(self) -> Mapping[str, Channel]:
+        """The channel of every receiver that can be told something."""
+        return {
+            name: receiver.channel
+            for name, receiver in self.receivers.items()
+            if receiver.channel is not None
+        }
 
     @property
     def data(self) -> Mapping[Key, Any]:

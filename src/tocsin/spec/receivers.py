@@ -6,11 +6,12 @@ fields are checked against the settings that the channel declares (`tocsin.spec.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from pydantic import ConfigDict
 
+from tocsin.delivery.channel import Channel
 from tocsin.delivery.channels import CHANNELS
 from tocsin.domain.errors import Problem
 from tocsin.spec.plugins import PluginName, Secrets, fit_settings
@@ -22,13 +23,12 @@ from tocsin.spec.yaml import Located
 class Receiver:
     """Somebody or something that is told.
 
-    type: the channel's name. config: the channel's settings with secrets filled in; None without
-    them (a plan).
+    type: the channel's name. channel: what it is told through; None without its secrets (a plan).
     """
 
     name: str
     type: str
-    config: Any = None
+    channel: Channel | None = field(default=None, compare=False)
     can_acknowledge: bool = False
 
 
@@ -48,8 +48,9 @@ class ReceiverShape(SnakeShape):
         self, name: str, located: Located, secrets: Secrets | None
     ) -> tuple[Receiver, list[Problem]]:
         """The receiver, with its secrets filled in if there is a way to; and what is wrong."""
-        channel = CHANNELS[self.type]
-        config, problems = fit_settings(channel.Config, self.settings, located, secrets)
+        made = CHANNELS[self.type]
+        config, problems = fit_settings(made.Config, self.settings, located, secrets)
         # Every message links to its incident, where a person can acknowledge it.
-        answers = bool(getattr(channel, "can_acknowledge", True))
-        return Receiver(name, self.type, config, answers), problems
+        answers = bool(getattr(made, "can_acknowledge", True))
+        channel = None if config is None else made(config)
+        return Receiver(name, self.type, channel, answers), problems

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -17,8 +17,6 @@ from starlette.requests import Request
 from starlette.types import ASGIApp
 
 from tocsin.delivery.answer_links import PATH as ANSWERS
-from tocsin.delivery.channel import Channel
-from tocsin.delivery.channels import CHANNELS
 from tocsin.delivery.http import client as http_client
 from tocsin.delivery.worker import Courier
 from tocsin.domain.clock import Clock
@@ -198,15 +196,6 @@ def _is_empty(directory: Path) -> bool:
     return directory.is_dir() and next(found, None) is None
 
 
-def channels(desired: Desired) -> Mapping[str, Channel]:
-    """A channel for every receiver that can be told something."""
-    return {
-        name: CHANNELS[receiver.type](receiver.config)
-        for name, receiver in desired.receivers.items()
-        if receiver.type in CHANNELS and receiver.config is not None
-    }
-
-
 def courier_for(
     house: House,
     http: httpx.AsyncClient,
@@ -221,7 +210,7 @@ def courier_for(
     """
     return Courier(
         house.state,
-        channels(house.desired),
+        house.desired.channels,
         http,
         house.clock,
         rng=rng,
@@ -410,7 +399,7 @@ async def running(
         asyncio.create_task(courier.run(stop), name="courier"),
     ]
     if answers is not None:
-        answers.use(channels(house.desired), courier.wake)
+        answers.use(house.desired.channels, courier.wake)
         tasks.append(asyncio.create_task(answers.run(http, stop), name="answers"))
         tasks.append(asyncio.create_task(Experiments(house).run(stop, courier.wake), name="gates"))
         after = Afterwards(house)
@@ -457,8 +446,8 @@ def _refresh(
     desired = restore(versions[0]["body"]["text"], resolve)
     house.adopt(desired)
     if answers is not None:
-        answers.use(channels(desired), courier.wake)
-    courier.use(channels(desired), desired.routing.defaults.unmatched.receivers)
+        answers.use(desired.channels, courier.wake)
+    courier.use(desired.channels, desired.routing.defaults.unmatched.receivers)
     if sources is not None:
         sources.use(desired.sources)
     log.info("configuration_adopted", digest=desired.digest[:16])
