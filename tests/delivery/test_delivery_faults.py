@@ -8,7 +8,8 @@ import random
 import shutil
 import ssl
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from tocsin.delivery.http import client
 from tocsin.delivery.outcome import Outcome, Retry
 from tocsin.delivery.worker import Courier, DrainReport
 from tocsin.domain.clock import SystemClock
+from tocsin.domain.errors import StoreError
 from tocsin.domain.findings import EffectState, NewEffect
 from tocsin.store.state import StateStore
 
@@ -96,7 +98,7 @@ def test_a_clock_that_is_set_back_keeps_nobody_waiting() -> None:
     world = World()
     ahead = T0 + timedelta(hours=1)
     world.clock.set(ahead)
-    world.open()
+    found = world.open()
     with world.store.transaction() as tx:
         tx.add_effect(NewEffect("d", "digest", "daily", "", "trigger", ahead, 3, {}))
 
@@ -110,11 +112,33 @@ def test_a_clock_that_is_set_back_keeps_nobody_waiting() -> None:
     channels: Mapping[str, Channel] = world.receivers
     courier = Courier(world.store, channels, httpx.AsyncClient(), clock, rng=random.Random(1))
 
+    class Unheard:
+        """The first commit takes place, and its outcome is lost on the way back."""
+
+        def __init__(self) -> None:
+            self.lost = False
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(world.store, name)
+
+        @contextmanager
+        def transaction(self) -> Iterator[Any]:
+            with world.store.transaction() as tx:
+                yield tx
+            if not self.lost:
+                self.lost = True
+                raise StoreError("the connection broke")
+
     async def story() -> None:
         await courier._mind_the_clock()
         clock.at = T0
+        courier._outbox = Unheard()
+        with pytest.raises(StoreError):
+            await courier._mind_the_clock()
         await courier._mind_the_clock()
         await courier._mind_the_clock()
+        (timer,) = (e for e in world.store.effects(found.id) if e.kind == "escalate")
+        assert abs(timer.due - T0 - timedelta(minutes=15)) < timedelta(seconds=5), "moved once"
         await courier.drain(T0)
         assert world.receivers["primary"].told == ["trigger"]
         await courier.drain(T0 + timedelta(minutes=15))

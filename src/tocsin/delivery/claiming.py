@@ -187,7 +187,7 @@ class Claimer:
             bury(tx, effect, reason, now, ())
         elif effect.action == "picture" and now > effect.scheduled + PICTURE_KEEPS:
             cancel(tx, effect, "a picture so late helps nobody", now)
-        elif effect.action in {"digest", "change", "picture"} or "drill" in effect.payload:
+        elif not effect.incident_id:  # there is nothing that could have become of it meanwhile
             return True
         else:
             reason = why_not(tx, effect, incident, now)

@@ -25,6 +25,8 @@ from tocsin.domain.ports import StateTransaction
 
 ACTOR = "delivery"
 FALLBACK, AGAIN = ":fallback:", ":again:"
+SET_BACK = "delivery.set_back"
+_NO_STEP = timedelta(seconds=1)  # a difference of two readings of the clocks
 # How long a page that nobody took rests before it is tried afresh.
 AGAIN_AFTER = timedelta(minutes=5)
 
@@ -322,13 +324,20 @@ def log(tx: OutboxTransaction, effect: DueEffect, kind: str, reason: str, now: d
     )
 
 
-def bring_forward(outbox: Outbox, by: timedelta, now: datetime) -> None:
+def bring_forward(outbox: Outbox, by: timedelta, now: datetime, step: str) -> None:
     """The clock was set back: messages and timers come when they were meant to, not `by` later.
 
-    Digests stay: eight in the morning is still eight in the morning.
+    Digests stay: eight in the morning is still eight in the morning. step: names the time since
+    when the clock is off; what was moved for it already, by a commit whose outcome nobody heard,
+    is not moved again.
     """
     with outbox.transaction() as tx:
-        count = tx.bring_forward(("notify", "escalate"), by)
+        known = tx.get_meta(SET_BACK) or {}
+        moved = timedelta(seconds=known["seconds"] if known.get("step") == step else 0)
+        if by - moved < _NO_STEP:
+            return
+        tx.set_meta(SET_BACK, {"step": step, "seconds": by.total_seconds()})
+        count = tx.bring_forward(("notify", "escalate"), by - moved)
         reason = f"the clock was set back by {by}: {count} messages and timers follow it"
         data = {"seconds": by.total_seconds(), "effects": count}
         tx.append(LedgerEvent(now, "delivery.clock_set_back", ACTOR, "clock", reason, data))

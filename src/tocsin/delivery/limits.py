@@ -97,6 +97,11 @@ class Steadiness:
         self._last = now
         return timedelta(0)
 
+    @property
+    def since(self) -> datetime | None:
+        """What the clock showed when it was last known to be steady."""
+        return None if self._last is None else self._last[0]
+
     def noted(self) -> None:
         """What was set back is taken care of."""
         self._last = self.clock.now(), self.monotonic()

@@ -181,8 +181,8 @@ class Courier:
         """What was timed by a clock that ran ahead is not to wait until this one is there too."""
         by = self._steadiness.set_back()
         if by and self._sets_times():
-            now = self._clock.now()
-            await self._store(lambda: bring_forward(self._outbox, by, now))
+            now, step = self._clock.now(), f"{self._worker}:{self._steadiness.since}"
+            await self._store(lambda: bring_forward(self._outbox, by, now, step))
             _log.warning("delivery.clock_set_back", seconds=by.total_seconds())
         if by:
             self._steadiness.noted()
