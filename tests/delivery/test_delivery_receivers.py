@@ -237,6 +237,14 @@ def test_statuspage_tells_the_public_what_the_configuration_says_and_nothing_els
             again = message(action=action, key=f"k-{action}", thread={"id": "i0"})
             assert await channel.send(again, http) == first
         assert len(place.requests) == 1, "our own news are not for the public"
+        over = await channel.send(message(action="resolve", thread={"id": "i0"}), http)
+        assert isinstance(over, Delivered)
+        back = message(key="k-back", thread=over.remote_ref)
+        assert await channel.send(back, http) == first
+        (public,) = place.services.statuspage.incidents
+        assert (public["status"], public["components"]) == (
+            "investigating", {"c1": "degraded_performance"},
+        )  # fmt: skip
 
     run("statuspage", story)
 

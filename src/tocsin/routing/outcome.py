@@ -161,7 +161,7 @@ def refusal_event(incident_id: str, actor: str, reason: str, now: datetime) -> L
 
 def _notifications(policy: RoutingPolicy, what: Happening, now: datetime) -> Iterator[NewEffect]:
     """One message per receiver that the change concerns."""
-    for receiver in _addressed(what):
+    for receiver in _addressed(policy, what):
         if not policy.is_silent(receiver):
             yield _first_message(policy, what, receiver, now)
     in_place_only = what.event in ("updated", "acknowledged", "mitigating")
@@ -172,7 +172,7 @@ def _notifications(policy: RoutingPolicy, what: Happening, now: datetime) -> Ite
             yield _notify(what, receiver, what.tell, now)
 
 
-def _addressed(what: Happening) -> Iterator[str]:
+def _addressed(policy: RoutingPolicy, what: Happening) -> Iterator[str]:
     """Receivers to whom it is something new: those of the first step after all others."""
     incident, heard = what.after, _memory(what.before).get("heard", ())
     first = _first_step(what)["receivers"]
@@ -181,8 +181,12 @@ def _addressed(what: Happening) -> Iterator[str]:
     if what.tell == "trigger":
         yield from everybody
     elif what.event in _AFRESH and not incident.suppressed_by:
-        # Silent, because they had been told; whom that message never reached had not.
-        yield from (name for name in everybody if name not in _reached(what))
+        # Silent, because they had been told; whom that message never reached had not. What the
+        # public reads must not go on saying that it is over.
+        told, knowing = _reached(what), _knowing(what)
+        for name in everybody:
+            if name not in (knowing if policy.is_public(name) else told):
+                yield name
     elif what.tell == "join":
         yield from (name for name in everybody if name not in heard)
 

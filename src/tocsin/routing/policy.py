@@ -308,6 +308,10 @@ class RoutingPolicy:
         """Whether nothing is ever sent to `receiver`."""
         return self.receivers.get(receiver, "") in SILENT_TYPES
 
+    def is_public(self, receiver: str) -> bool:
+        """Whether the public reads what `receiver` shows."""
+        return self.receivers.get(receiver, "") in PUBLIC_TYPES
+
     def drilled(self) -> tuple[str, ...]:
         """Receivers that a test page goes to."""
         drill = self.defaults.drill

@@ -194,6 +194,16 @@ def test_a_silent_re_open_tells_those_whom_the_first_message_never_reached() -> 
     ]
 
 
+def test_a_silent_re_open_is_shown_to_the_public_who_were_told_that_it_is_over() -> None:
+    before = two(state=IncidentState.RESOLVED, evidence={"heard": ["slack", "mail"]})
+    after = two(evidence={"round": 2, "heard": ["slack", "mail"]})
+    public = replace(RULES, receivers={"slack": "slack", "mail": "statuspage"})
+    sent = (("slack", "trigger"), ("mail", "trigger"), ("slack", "resolve"))
+    for messages, told in ((sent, []), ((*sent, ("mail", "resolve")), ["k-1:0:mail:trigger:2"])):
+        what = happening(before, after, "reopened", "", messages=messages)
+        assert keys(go(what, public)) == told
+
+
 @pytest.mark.parametrize(
     ("event", "tell"), [("reopened", ""), ("reopened", "join"), ("eased", "join"),
                         ("unsuppressed", "")]

@@ -84,8 +84,10 @@ class Statuspage:
         """The public incident, opened or moved on. A digest is refused: it is not public."""
         if message.action == "digest":
             return Rejected("a status page takes no digest")
-        known = str((message.thread or {}).get("id", ""))
-        if known and message.action in {"trigger", "update"}:
+        thread = message.thread or {}
+        known = str(thread.get("id", ""))
+        is_news = message.action in {"trigger", "update"} and thread.get("state") != "resolved"
+        if known and is_news:
             return Delivered({"id": known})  # our escalations and news are not for the public
         state = _STATES.get(message.action, "investigating")
         path = f"/{quote(known, safe='')}" if known else ""
@@ -97,7 +99,7 @@ class Statuspage:
         made = (json_object(response) or {}).get("id") or known
         if not made:
             return Ambiguous("Statuspage did not say which incident it made")
-        return Delivered({"id": str(made)})
+        return Delivered(_reference(str(made), message))
 
     async def reconcile(self, message: Message, http: httpx.AsyncClient) -> Delivered | None:
         """Look for the effect's key in what the page's newest incidents say of themselves."""
@@ -108,7 +110,7 @@ class Statuspage:
             return None
         for each in found if isinstance(found, list) else ():
             if isinstance(each, dict) and _key_of(each) == truncate(message.key, LONGEST_META):
-                return Delivered({"id": str(each.get("id", ""))})
+                return Delivered(_reference(str(each.get("id", "")), message))
         return None
 
     @property
@@ -161,6 +163,11 @@ class Statuspage:
 
 
 # --- private -----------------------------------------------------------------------------------
+
+
+def _reference(incident: str, message: Message) -> dict[str, str]:
+    """state: that it is over, so that what comes back within its cooldown is opened again."""
+    return {"id": incident} | ({"state": "resolved"} if message.action == "resolve" else {})
 
 
 def _key_of(incident: dict[str, Any]) -> str:
