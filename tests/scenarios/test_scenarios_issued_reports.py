@@ -108,12 +108,19 @@ def test_the_form_makes_one_and_says_what_is_wrong(made: World) -> None:
 
 
 @pytest.mark.skipif(not pdf.is_there(), reason="WeasyPrint is not installed")
-def test_pdf_is_the_same_pages_again(made: World, tmp_path: Path) -> None:
+def test_pdf_is_laid_out_once_and_kept(
+    made: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     html = made.web.get("/api/v1/reports").json()["made"][-1]["id"]
     address = f"/reports/{html}/report.pdf"
-    first, again = made.web.get(address), made.web.get(address)
+    first = made.web.get(address)
+    with monkeypatch.context() as patch:
+        patch.setattr(pdf.subprocess, "run", None)  # it is not laid out a second time
+        again = made.web.get(address)
     assert first.content.startswith(b"%PDF-"), first.text
     assert first.content == again.content
+    [kept] = [r for r in made.web.get("/api/v1/reports").json()["made"] if r["id"] == html]
+    assert kept["files"]["report.pdf"] == hashlib.sha256(first.content).hexdigest()
     if shutil.which("pdftotext"):
         file = tmp_path / "report.pdf"
         file.write_bytes(first.content)

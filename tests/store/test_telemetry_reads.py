@@ -11,7 +11,7 @@ import pytest
 from telemetry_build import FOREVER, MINUTE, NOW, SERVICES, Where, clock, ended_us, frame, table
 
 from tocsin.domain.calls import SYSTEM_FAILURES, Call
-from tocsin.domain.errors import StoreError
+from tocsin.domain.errors import BadCursor
 from tocsin.domain.expressions import Condition
 from tocsin.domain.series import Ratio
 from tocsin.indicators.language.parser import parse
@@ -94,7 +94,7 @@ def test_what_is_unknown_of_a_call_is_none(reads: Reads) -> None:
 
 @pytest.mark.parametrize("text", ["x", "12", "a.b", "."])
 def test_a_wrong_cursor_is_refused(reads: Reads, text: str) -> None:
-    with pytest.raises(StoreError, match="is not a cursor"):
+    with pytest.raises(BadCursor, match="is not a cursor"):
         reads.calls(5, before=text)
 
 

@@ -22,7 +22,7 @@ from tocsin.assess.page_budget import Calibration
 from tocsin.assess.prospects import Outlook, Prospect
 from tocsin.assess.quality import QualityStanding
 from tocsin.assess.segments import SegmentsConfig, standings
-from tocsin.domain.errors import Conflict
+from tocsin.domain.errors import BadCursor, Conflict
 from tocsin.domain.findings import IncidentState
 from tocsin.domain.precision import Precision
 from tocsin.engine.arranging import Arranging
@@ -54,7 +54,7 @@ from tocsin.web.data_quality_views import (
     ServiceQuality,
     SetAsideRow,
 )
-from tocsin.web.desk import BadCursor, IncidentFilter, Missing
+from tocsin.web.desk import IncidentFilter, Missing
 from tocsin.web.detector_views import (
     AlertRow,
     BudgetView,

@@ -3,6 +3,7 @@
 TocsinError
 ├── NotFound        what was asked for by name does not exist
 ├── Unanswerable    a question or an order that nobody can follow as it was put
+│   └── BadCursor   a place in a list that was never handed out
 ├── SpecError       configuration text is wrong; carries every problem found, with file and line
 ├── IntakeError     a request cannot be taken in; carries the HTTP status to answer
 ├── StoreError      the telemetry or state store cannot do what was asked
@@ -36,6 +37,10 @@ class Unanswerable(TocsinError):
     """A question or an order that cannot be followed as it was put; the text says how to put it."""
 
     status = 400
+
+
+class BadCursor(Unanswerable):
+    """A cursor that this server did not hand out, or no longer understands."""
 
 
 @dataclass(frozen=True, slots=True)

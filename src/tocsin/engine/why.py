@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tocsin.domain.errors import SpecError, TocsinError
+from tocsin.domain.errors import NotFound, SpecError
 from tocsin.domain.findings import Incident
 from tocsin.engine.arranging import windows, with_arrangements
 from tocsin.engine.rederive import DECISIONS, STATES, Answer, Rederived, rederive
@@ -36,7 +36,7 @@ _VERDICTS = ("alert.firing", "alert.received", "tocsin.watched")
 _MOST_NAMED = 5
 
 
-class NothingKnown(TocsinError):
+class NothingKnown(NotFound):
     """No incident and no alert goes by a name; the text says what could be meant."""
 
 

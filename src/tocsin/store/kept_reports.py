@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -34,12 +34,9 @@ class KeptReport:
     files: Mapping[str, str]
 
 
-def keep(tx: Transaction, report: KeptReport, files: Mapping[str, bytes]) -> bool:
-    """Keep a report and its files; False when one of this id is kept already."""
+def keep(tx: Transaction, report: KeptReport, files: Mapping[str, bytes]) -> None:
+    """Keep a report of an id that is not kept yet, and its files."""
     table = tables.kept_report
-    known = tx.connection.execute(sa.select(table.c.id).where(table.c.id == report.id)).first()
-    if known is not None:
-        return False
     body = {
         "template": report.template, "title": report.title, "since": iso(report.since),
         "until": iso(report.until), "as_of": iso(report.as_of), "made_by": report.made_by,
@@ -51,15 +48,27 @@ def keep(tx: Transaction, report: KeptReport, files: Mapping[str, bytes]) -> boo
         )
     )
     for name, content in files.items():
-        put_file(tx, report.id, name, content)
-    return True
+        _put_file(tx, report.id, name, content)
 
 
-def put_file(tx: Transaction, report_id: str, name: str, content: bytes) -> None:
-    """Keep a file of a report."""
+def add_files(tx: Transaction, held: KeptReport, files: Mapping[str, bytes]) -> KeptReport:
+    """Keep those `files` of a kept report that it has not yet; the report with them."""
+    new = {name: content for name, content in files.items() if name not in held.files}
+    for name, content in new.items():
+        _put_file(tx, held.id, name, content)
+    digests = {**held.files, **{name: _digest(content) for name, content in new.items()}}
+    table = tables.kept_report
+    body = tx.connection.execute(sa.select(table.c.body).where(table.c.id == held.id)).scalar_one()
+    tx.connection.execute(
+        sa.update(table).where(table.c.id == held.id).values(body={**body, "files": digests})
+    )
+    return replace(held, files=digests)
+
+
+def _put_file(tx: Transaction, report_id: str, name: str, content: bytes) -> None:
     tx.connection.execute(
         sa.insert(tables.kept_file).values(
-            report_id=report_id, name=name, sha256=hashlib.sha256(content).hexdigest(),
+            report_id=report_id, name=name, sha256=_digest(content),
             body=gzip.compress(content, mtime=0),
         )
     )  # fmt: skip
@@ -87,9 +96,13 @@ def file(tx: Transaction, report_id: str, name: str) -> bytes | None:
     if row is None:
         return None
     content = gzip.decompress(row["body"])
-    if hashlib.sha256(content).hexdigest() != row["sha256"]:
+    if _digest(content) != row["sha256"]:
         raise StoreError(f"{name} of report {report_id} was changed in the database")
     return content
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 _TIMES = ("since", "until", "as_of")

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from tocsin.domain.buckets import LATENCY
 from tocsin.domain.calls import Call
-from tocsin.domain.errors import StoreError
+from tocsin.domain.errors import BadCursor
 from tocsin.store.clickhouse import DATABASE, ClickHouse, literal
 from tocsin.store.schema import FAILED
 
@@ -79,7 +79,7 @@ class Reads:
     ) -> tuple[int, list[Call]]:  # fmt: skip
         """How many calls match, and the newest `limit` of them that are older than `before`.
 
-        before: a cursor from `cursor_after`, "" for the newest. StoreError for a wrong cursor.
+        before: a cursor from `cursor_after`, "" for the newest. BadCursor for another.
         """
         filters = ["1"]
         values: dict[str, Any] = {"limit": limit, "service": service, "kind": kind}
@@ -298,7 +298,7 @@ def cursor_after(call: Call) -> str:
 def _parse_cursor(text: str) -> tuple[int, str]:
     at, dot, span = text.partition(".")
     if not dot or not at.lstrip("-").isdigit():
-        raise StoreError(f"{text!r} is not a cursor; use the one of the previous answer")
+        raise BadCursor(f"{text!r} is not a cursor; use the one of the previous answer")
     return int(at), span
 
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from tocsin.domain.errors import StoreError
 from tocsin.store.call_detail import Note
 from tocsin.store.reads import Reads, cursor_after
 from tocsin.store.telemetry import Telemetry
 from tocsin.web.call_views import CallView, NoteView, ScoreView
-from tocsin.web.desk import BadCursor, Missing
+from tocsin.web.desk import Missing
 from tocsin.web.portraits import call_row
 from tocsin.web.views import CallRow, Page
 
@@ -18,10 +17,7 @@ def newest(
     reads: Reads, limit: int, since: datetime | None, service: str, cursor: str | None
 ) -> Page[CallRow]:
     """Calls with ts >= since, newest first, with their total. BadCursor for a foreign cursor."""
-    try:
-        total, calls = reads.calls(limit, since=since, before=cursor or "", service=service)
-    except StoreError as error:
-        raise BadCursor(str(error)) from None
+    total, calls = reads.calls(limit, since=since, before=cursor or "", service=service)
     more = cursor_after(calls[-1]) if len(calls) == limit else None
     return Page(tuple(call_row(call) for call in calls), more, total)
 

@@ -2,7 +2,7 @@
 
 Methods block (they read stores) and are called from worker threads, several at once. An
 implementation raises `Missing` for an id that does not exist, `BadCursor` for a cursor it did not
-hand out, and `tocsin.domain.errors.Conflict` when somebody else was faster.
+hand out, and `Conflict` when somebody else was faster (both of `tocsin.domain.errors`).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, Protocol
 
-from tocsin.domain.errors import NotFound, Unanswerable
+from tocsin.domain.errors import NotFound
 from tocsin.engine.arranging import Arranging
 from tocsin.engine.sources import TargetStatus
 from tocsin.engine.testimony import Why
@@ -43,10 +43,6 @@ from tocsin.web.views import (
 
 class Missing(NotFound):
     """Nothing exists under this name; the text says what was looked for."""
-
-
-class BadCursor(Unanswerable):
-    """A cursor that this server did not hand out, or no longer understands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +93,7 @@ class Desk(Protocol):
         ...
 
     def why(self, subject: str) -> Why:
-        """How an incident, or that of an alert, came to be told; Missing when there is none."""
+        """How an incident, or that of an alert, came to be told; NothingKnown of another name."""
         ...
 
     def messages(self, incident_id: str, cursor: str | None, limit: int) -> Page[MessageView]:

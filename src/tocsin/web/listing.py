@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
+from tocsin.domain.errors import BadCursor
 from tocsin.domain.findings import Incident
-from tocsin.web.desk import BadCursor, IncidentFilter
+from tocsin.web.desk import IncidentFilter
 from tocsin.web.views import Page
 
 T = TypeVar("T")

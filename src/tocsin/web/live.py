@@ -18,7 +18,7 @@ from tocsin.engine.house import House, settled
 from tocsin.engine.responses import figures_at
 from tocsin.engine.sources import TargetStatus
 from tocsin.engine.testimony import Why
-from tocsin.engine.why import NothingKnown, why
+from tocsin.engine.why import why
 from tocsin.store.inbox import refused
 from tocsin.store.reads import FleetRow
 from tocsin.web import (
@@ -206,11 +206,8 @@ class LiveDesk:
         )
 
     def why(self, subject: str) -> Why:
-        """How it came to be told, derived again from the ledger; Missing when there is none."""
-        try:
-            return why(self._house.state, subject, self._house.desired)
-        except NothingKnown as error:
-            raise Missing(str(error)) from None
+        """How it came to be told, derived again from the ledger; NothingKnown of another name."""
+        return why(self._house.state, subject, self._house.desired)
 
     def acknowledge(self, incident_id: str, actor: str) -> None:
         """Somebody looks at it: escalation stops."""

@@ -19,14 +19,12 @@ from tocsin.domain.errors import NotFound, Unanswerable
 from tocsin.engine.house import House
 from tocsin.engine.reporting.keeping import Shelf
 from tocsin.engine.reporting.ordering import named
-from tocsin.engine.reporting.pdf import NoPdf, as_pdf
 from tocsin.reports.kinds import TEMPLATES
 from tocsin.web.actions import Actions, actor
 from tocsin.web.render import Renderer, address
 from tocsin.web.report_asking import FIELDS, ordered
 from tocsin.web.reports import USUAL, documents
 
-PDF = "report.pdf"
 # A report brings its style with it and may do nothing else.
 _ALONE = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; sandbox"
 
@@ -72,15 +70,9 @@ class _Desk:
         return RedirectResponse(address(f"/reports/{kept.id}/report.html"), 303)
 
     def file(self, request: Request) -> Response:
-        """A file as it was made; a PDF of the kept HTML where none was."""
+        """A file as it was made."""
         id_, name = request.path_params["id"], request.path_params["file"]
         body = self._shelf.file(id_, name)
-        if body is None and name == PDF:
-            html = self._shelf.file(id_, "report.html")
-            try:
-                body = None if html is None else as_pdf(html)
-            except NoPdf as error:
-                raise HTTPException(501, str(error)) from None
         kept = self._shelf.named(id_)
         if body is None or kept is None:
             raise HTTPException(404, "there is no such report, or no such file of it")

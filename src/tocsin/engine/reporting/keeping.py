@@ -11,10 +11,13 @@ from tocsin.domain.findings import LedgerEvent
 from tocsin.engine.house import House
 from tocsin.engine.reporting.making import Made, make
 from tocsin.engine.reporting.ordering import Order
+from tocsin.engine.reporting.pdf import as_pdf
 from tocsin.spec.reports import Format
 from tocsin.store import kept_reports
 from tocsin.store.kept_reports import KeptReport
 from tocsin.store.transaction import Transaction
+
+PDF = "report.pdf"
 
 
 class Shelf:
@@ -44,14 +47,27 @@ class Shelf:
             return kept_reports.named(tx, report_id)
 
     def file(self, report_id: str, name: str) -> bytes | None:
-        """A file as it was made; None when it is not kept."""
+        """A file as it was made; None when it is not kept. A PDF is laid out when somebody first
+        asks for it, and kept: it is the same file from then on. Raises NoPdf."""
         with self._house.state.reading() as tx:
-            return kept_reports.file(tx, report_id, name)
+            body = kept_reports.file(tx, report_id, name)
+            html = kept_reports.file(tx, report_id, "report.html") if name == PDF else None
+        if body is not None or html is None:
+            return body
+        made = {PDF: as_pdf(html)}
+        with self._house.state.transaction() as tx:
+            held = kept_reports.named(tx, report_id)
+            if held is not None:
+                kept_reports.add_files(tx, held, made)  # of two that asked at once, the first
+            return kept_reports.file(tx, report_id, PDF)
 
 
 def put(tx: Transaction, order: Order, made: Made, actor: str, now: datetime) -> KeptReport:
-    """Keep what was made, with a line in the ledger."""
+    """Keep what was made, with a line in the ledger; of a kept report, the files it lacks."""
     report = made.report
+    held = kept_reports.named(tx, identity(order))
+    if held is not None:
+        return kept_reports.add_files(tx, held, made.files)
     kept = KeptReport(
         id=identity(order),
         name=report.name,
@@ -64,9 +80,9 @@ def put(tx: Transaction, order: Order, made: Made, actor: str, now: datetime) ->
         made_by=actor,
         files={name: hashlib.sha256(body).hexdigest() for name, body in made.files.items()},
     )
-    if kept_reports.keep(tx, kept, made.files):
-        data = {"id": kept.id, "as_of": iso(kept.as_of), "files": dict(kept.files)}
-        tx.append(LedgerEvent(now, "report.made", actor, f"report/{kept.name}", kept.title, data))
+    kept_reports.keep(tx, kept, made.files)
+    data = {"id": kept.id, "as_of": iso(kept.as_of), "files": dict(kept.files)}
+    tx.append(LedgerEvent(now, "report.made", actor, f"report/{kept.name}", kept.title, data))
     return kept
 
 
