@@ -42,6 +42,12 @@ class SegmentGroup:
                 verdicts.append(self._unknown(monitor, config, minute))
         return verdicts
 
+    def judged(self, monitor: Monitor, window: Window, minute: int) -> set[tuple[str, str]]:
+        """(dimension, value) of the segments of a monitor that had enough calls."""
+        assert isinstance(monitor.method, SegmentsConfig)  # noqa: S101 (it is of this group)
+        newest, _ = confirmed(window, monitor, monitor.method, minute)
+        return {(one.dimension, one.value) for one in newest if one.is_judged}
+
     def _breach(
         self, window: Window, monitor: Monitor, config: SegmentsConfig,
         newest: list[SegmentStanding], often: list[SegmentStanding], minute: int,

@@ -49,6 +49,16 @@ class SliceGroup:
                 verdicts.append(self._unknown(monitor, minute, found))
         return verdicts
 
+    def judged(self, monitor: Monitor, window: Window, minute: int) -> set[tuple[str, str]]:
+        """(dimension, value) of the segments of a monitor that have a value and a past."""
+        by_row = self._judged(window, minute)
+        return {
+            (_dimension(window, row), value)
+            for row in window.slices.rows[monitor.name]
+            if (value := window.slices.value(row))
+            and (row not in by_row or by_row[row].judgement is Judgement.BREACH)
+        }
+
     def _judged(self, window: Window, minute: int) -> Mapping[int, Verdict]:
         """Verdicts of places by their rows."""
         if self._of is not window:

@@ -107,6 +107,13 @@ class Scoring:
             told += [masked] if masked is not None else []
         return told
 
+    def judged(self, monitor: Monitor) -> set[tuple[str, str]]:
+        """(dimension, value) of the segments that the last look could judge."""
+        seen = self._found.get(monitor.name)
+        return (
+            {(one.dimension, one.value) for one in seen[-1][1] if one.is_judged} if seen else set()
+        )
+
     def _masked(
         self, monitor: Monitor, window: Window, minute: int, silence: Verdict | None
     ) -> Verdict | None:

@@ -34,6 +34,7 @@ from tocsin.engine.deciding import concerned, route_all
 from tocsin.engine.feed import Feed
 from tocsin.engine.rules import Rules
 from tocsin.engine.scoring import Scoring
+from tocsin.engine.vanishing import waited_for
 from tocsin.routing.outcome import Happening, Outcome, alert_event, depends_on_messages, outcome
 
 MessagesAbout = Callable[[str], Sequence[tuple[str, str]]]
@@ -130,6 +131,7 @@ def tick(
         window.advance(block)
     verdicts = budgets.told(judge(rules.monitors, window, minute), minute, state)
     verdicts = scoring.told(verdicts, window, minute, state)
+    verdicts = waited_for(verdicts, rules.monitors, scoring, window, minute, state.alerts())
     decided = settle(rules, verdicts, state, now, explain)
     if block is not None:
         # Reading samples takes a while, and no page waits for it: the next minute judges them.

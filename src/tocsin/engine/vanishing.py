@@ -1,0 +1,50 @@
+"""Segments that alerts name and nobody can judge any more, before verdicts are folded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from tocsin.assess.gauges.slices import SlicesConfig
+from tocsin.assess.health_segments import HealthSegmentsConfig
+from tocsin.assess.judge import Compiled
+from tocsin.assess.masked import SegmentGroup
+from tocsin.assess.segments import SegmentsConfig
+from tocsin.assess.sliced import SliceGroup
+from tocsin.assess.vanished import NAMED, waiting
+from tocsin.assess.window import Window
+from tocsin.domain.findings import Alert, Verdict
+from tocsin.engine.scoring import Scoring
+
+_Apart = SegmentsConfig | SlicesConfig | HealthSegmentsConfig
+
+
+def waited_for(
+    verdicts: Sequence[Verdict], compiled: Compiled, scoring: Scoring, window: Window, minute: int,
+    alerts: Mapping[str, Alert],
+) -> list[Verdict]:  # fmt: skip
+    """`verdicts`, in which monitors of segments wait for those that alerts of theirs name."""
+    named = {a.labels.get("monitor", ""): a for a in alerts.values() if NAMED in a.evidence}
+    if not named:
+        return list(verdicts)
+    said = {verdict.monitor: verdict for verdict in verdicts}
+    groups = {
+        monitor.name: group
+        for group in compiled.groups
+        if isinstance(group, SegmentGroup | SliceGroup)
+        for monitor in group.monitors
+    }
+    told: dict[str, Verdict] = {}
+    for monitor in compiled.monitors:
+        method, alert = monitor.method, named.get(monitor.name)
+        if alert is None or not isinstance(method, _Apart):
+            continue
+        if isinstance(method, HealthSegmentsConfig):
+            if not method.alerts:
+                continue  # an alert of before ends
+            judged = scoring.judged(monitor)
+        else:
+            judged = groups[monitor.name].judged(monitor, window, minute)
+        verdict = waiting(monitor, method.by, said.get(monitor.name), alert, judged, minute)
+        if verdict is not None:
+            told[monitor.name] = verdict
+    return [*(one for one in verdicts if one.monitor not in told), *told.values()]
