@@ -10,7 +10,7 @@ from typing import Any
 from tocsin.alerts.changes import IncidentChange, IncidentConfig, SnapshotOf, Tell
 from tocsin.alerts.grouping import Picture, Routed, title_of
 from tocsin.alerts.memory import Memory
-from tocsin.domain.findings import Incident, IncidentState
+from tocsin.domain.findings import MISSING, Incident, IncidentState
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +215,10 @@ class Transitions:
             after = replace(after, evidence=told.onto(after.evidence))
             reason = f"an alert joined that concerns {', '.join(newcomers)}"
             return self.change(incident, after, "joined", reason, Tell.JOIN, seen)
+        if _is_explained_by_now(memory.lead, seen.lead):
+            updated = self._updated(after, Tell.UPDATE)
+            reason = "what was not found out in time is known now"
+            return self.change(incident, updated, "updated", reason, Tell.UPDATE, seen)
         due = self.now - (memory.last_told or incident.opened)
         has_news = memory.untold or seen.alerts != incident.alerts
         if has_news and due >= self.config.group_interval:
@@ -410,6 +414,13 @@ def knows_of(incident: Incident) -> bool:
 def _first_step(taken: Mapping[str, Any] | None) -> tuple[str, ...]:
     """Whom the first step of an escalation snapshot tells."""
     return tuple(taken["steps"][0]["receivers"]) if taken else ()
+
+
+def _is_explained_by_now(before: Mapping[str, Any], lead: Mapping[str, Any]) -> bool:
+    """Whether all evidence about the leading alert is there, some of which was late."""
+    is_same = before.get("fingerprint") == lead["fingerprint"]
+    missed = before.get("evidence", {}).get(MISSING)
+    return bool(is_same and missed and not lead["evidence"].get(MISSING))
 
 
 def _is_new(members: Sequence[Routed], incident: Incident) -> bool:

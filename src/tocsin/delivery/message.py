@@ -21,7 +21,7 @@ from urllib.parse import quote
 from tocsin.delivery.figure import Figure
 from tocsin.domain.clock import iso, parse_iso
 from tocsin.domain.figures import percent
-from tocsin.domain.findings import Incident, IncidentState, example_calls
+from tocsin.domain.findings import MISSING, Incident, IncidentState, example_calls
 
 SEVERITIES = {1: "critical", 2: "warning", 3: "info"}
 _MOST_CALLS = 2
@@ -358,6 +358,7 @@ def _evidence(incident: Incident, evidence: Mapping[str, Any]) -> tuple[tuple[st
         ("Explains", "; ".join(_texts(evidence.get("children")))),
         ("Error budget left", _share(_either(evidence, "budget_left", "budget_remaining"))),
         ("Burning", _times(_either(evidence, "burn", "burn_long"))),
+        ("Not known yet", _text(evidence.get(MISSING))),
         ("Acknowledged by", incident.acknowledged_by),
         ("Route", incident.route),
     ]

@@ -213,6 +213,10 @@ class LedgerEvent:
     data: Mapping[str, Any] = field(default_factory=dict)
 
 
+# What of an alert's evidence names the parts that were not found out in time.
+MISSING = "evidence_missing"
+
+
 def fingerprint(labels: Labels) -> str:
     """Identity of a set of labels: 16 hex digits of SHA-256 over sorted, length-prefixed pairs."""
     digest = hashlib.sha256()

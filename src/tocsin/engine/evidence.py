@@ -1,7 +1,8 @@
 """What a page says beside its number: what changed, which slice, whose fault, what to do first.
 
-Runs once per alert, when it begins to fire, with a handful of small queries. Evidence never changes
-a decision and never holds one up: what cannot be read is left out, with a line in the log.
+Gathered once per alert, when it begins to fire, with a handful of small queries. Evidence never
+changes a decision and never holds one up: what cannot be read is left out, with a line in the log,
+and what is not there in time is named as missing and added to the incident when it is.
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ import structlog
 
 from tocsin.assess.monitor import Monitor, Objective
 from tocsin.assess.subject import is_about_volume
-from tocsin.domain.clock import from_minute, to_minute
+from tocsin.domain.clock import from_minute, monotonic_s, to_minute
 from tocsin.domain.dependencies import DependencyStatus, about
-from tocsin.domain.errors import TocsinError
-from tocsin.domain.findings import Alert, Judgement, Verdict
+from tocsin.domain.findings import MISSING, Alert, Judgement, Verdict
 from tocsin.domain.series import Change, Ratio
 from tocsin.engine.breakdown import Breakdowns, window_of
+from tocsin.engine.gathering import Gatherer, Part
 from tocsin.spec.services import Service
 
 log = structlog.get_logger(__name__)
@@ -28,20 +29,24 @@ log = structlog.get_logger(__name__)
 CHANGES_BEFORE_MIN = 120
 SLICE_WINDOW_MIN = 15
 MOST_CHANGES = 5
+# How long a decision waits for one part of the evidence, and for all evidence of all its alerts.
+PART_S, TOGETHER_S = 3.0, 5.0
 # What is broken down when a monitor does not judge a ratio, by the signal it is routed under.
 SIGNAL_MEASURES = {
     "cost": "cost", "tokens": "tokens", "token_usage": "tokens", "volume": "calls",
-    "latency": "slow",
+    "latency": "slow", "error_rate": "failed", "endpoint_down": "failed",
+    "truncation": "truncated", "retrieval_failure": "retrieval", "thumbs_down": "feedback",
+    "feedback": "feedback",
 }  # fmt: skip
 # Signals whose breaches are failures of calls.
 FAILURE_SIGNALS = frozenset({"error_rate", "slo_breach", "retrieval_failure", "truncation"})
 
 
 class Witness:
-    """Gathers evidence about alerts from the stores.
+    """Gathers evidence about the alerts of one decision from the stores.
 
     services, monitors: by name. verdicts: the latest breaches by monitor, to see who else suffers.
-    statuses: what is known of dependencies.
+    statuses: what is known of dependencies. gatherer: whose thread reads the stores.
     """
 
     def __init__(
@@ -50,42 +55,58 @@ class Witness:
         monitors: Mapping[str, Monitor],
         breakdowns: Breakdowns,
         verdicts: Mapping[str, Verdict],
-        statuses: Sequence[DependencyStatus] = (),
+        statuses: Sequence[DependencyStatus],
+        gatherer: Gatherer,
     ) -> None:
         self._services = services
         self._monitors = monitors
         self._breakdowns = breakdowns
         self._verdicts = verdicts
         self._statuses = statuses
+        self._gatherer = gatherer
+        self._until_s = monotonic_s() + TOGETHER_S
+        self._found: dict[str, Mapping[str, Any]] = {}
 
     def explain(self, alert: Alert, now: datetime) -> Alert:
-        """`alert` with everything that could be found out about it."""
-        found: dict[str, Any] = dict(alert.evidence)
+        """`alert` with everything that could be found out about it in time.
+
+        An alert that still misses something gets what was found out since, if that is complete.
+        """
+        key = alert.fingerprint
+        if key not in self._found:
+            is_owed = bool(alert.evidence.get(MISSING))
+            self._found[key] = self._later(key) if is_owed else self._gathered(alert, now)
+        found = self._found[key]
+        return replace(alert, evidence={**alert.evidence, **found}) if found else alert
+
+    def _gathered(self, alert: Alert, now: datetime) -> Mapping[str, Any]:
         service = alert.labels.get("service", "")
-        for part in (
-            lambda: {"changes": self._changes_before(service, now)},
-            lambda: self._slice(alert, service, now),
-            lambda: self._conditions(alert, service, now),
-            lambda: self._provider(service),
-            lambda: self._dependencies(service, now),
-        ):
-            try:
-                found |= part()
-            except TocsinError as error:
-                log.warning("evidence_incomplete", service=service, error=str(error))
-            except Exception:
-                log.exception("evidence_failed", service=service)
+        parts = (
+            Part("changes", lambda: self._changes_before(service, now), PART_S),
+            Part("slice", lambda: self._slice(alert, service, now), PART_S),
+            Part("component", lambda: self._conditions(alert, service, now), PART_S),
+            Part("provider", lambda: self._provider(service), PART_S),
+            Part("dependencies", lambda: self._dependencies(service, now), PART_S),
+        )
+        found, missing = self._gatherer.gather(alert.fingerprint, parts, self._until_s)
+        if missing:
+            log.warning("evidence_late", service=service, missing=missing)
+            found[MISSING] = f"{', '.join(missing)} (not found out in time)"
         known = self._services.get(service)
         if known is not None:
-            found["runbook"] = known.runbook
+            found["runbook"] = str(alert.evidence.get("runbook") or known.runbook)
             found["first_steps"] = list(known.first_steps)
-        return replace(alert, evidence=found)
+        return found
 
-    def _changes_before(self, service: str, now: datetime) -> list[str]:
+    def _later(self, key: str) -> Mapping[str, Any]:
+        found = self._gatherer.late(key)
+        return {} if found is None else {**found, MISSING: ""}
+
+    def _changes_before(self, service: str, now: datetime) -> dict[str, list[str]]:
         minute = to_minute(now)
         seen: Iterable[Change] = self._breakdowns.changes(minute - CHANGES_BEFORE_MIN, minute + 1)
         mine = [change for change in seen if change.service in ("", service)]
-        return [_before(change, minute) for change in reversed(mine)][:MOST_CHANGES]
+        return {"changes": [_before(change, minute) for change in reversed(mine)][:MOST_CHANGES]}
 
     def _slice(self, alert: Alert, service: str, now: datetime) -> dict[str, Any]:
         whose, measure = self._measure(alert, service)

@@ -37,6 +37,7 @@ from tocsin.engine.commit import respond
 from tocsin.engine.conductor import Conductor
 from tocsin.engine.evidence import Witness
 from tocsin.engine.feed import Feed, cut
+from tocsin.engine.gathering import Gatherer
 from tocsin.engine.moments import has_passed
 from tocsin.engine.naming import Renamed
 from tocsin.engine.restating import Moved, Owed, restate, restated_event
@@ -118,6 +119,7 @@ class House:
         self._source = source
         self._lock = threading.RLock()
         self._decided = clock.now()  # about everything, for the last time
+        self._gatherer = Gatherer()
         self.tally = Tally()
         self.pulse = Pulse()
         self.arranging = Arranging(state, lambda: self.rules, self._arranged)
@@ -365,9 +367,13 @@ class House:
 
     def _witness(self) -> Witness:
         monitors = {monitor.name: monitor for monitor in self.rules.monitors.monitors}
+        store, named = self.telemetry.prompt, self._afresh.named
+        prompt = Breakdowns(
+            self.desired.services, store.slices, lambda a, b: named(store.changes(a, b))
+        )
         return Witness(
-            self.desired.services, monitors, self.breakdowns, self.standing.verdicts,
-            self.state.dependencies(),
+            self.desired.services, monitors, prompt, self.standing.verdicts,
+            self.state.dependencies(), self._gatherer,
         )  # fmt: skip
 
     def _resume_at(self) -> int:

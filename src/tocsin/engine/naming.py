@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from tocsin.domain.ports import History
@@ -46,9 +46,13 @@ class Renamed:
 
     def changes(self, start: int, stop: int) -> Sequence[Change]:
         """As `MinuteSource.changes`, in configured names."""
+        return self.named(self._inner.changes(start, stop))
+
+    def named(self, changes: Iterable[Change]) -> list[Change]:
+        """Changes of services by their configured names."""
         return [
             replace(change, service=self._back.get(change.service, change.service))
-            for change in self._inner.changes(start, stop)
+            for change in changes
         ]
 
     def _theirs(self, monitored: Mapping[SeriesId, Ratio]) -> Mapping[SeriesId, Ratio]:

@@ -72,7 +72,7 @@ def figure_of(house: House, incident: Incident, now: datetime) -> Figure | None:
     stop = to_minute(min(incident.resolved or now, now))
     start = max(to_minute(incident.opened) - BEFORE_MIN, stop - LONGEST_MIN)
     name = known.service_name if known is not None else service
-    timeline = house.telemetry.reads.timeline(name, start, stop)
+    timeline = house.telemetry.prompt.reads.timeline(name, start, stop)
     if not service or not timeline.n.any():
         return None
     signal = incident.labels.get("signal", "")

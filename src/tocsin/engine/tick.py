@@ -26,7 +26,7 @@ from tocsin.assess.window import Window
 from tocsin.domain.clock import to_minute
 from tocsin.domain.dependencies import DependencyStatus
 from tocsin.domain.errors import Conflict
-from tocsin.domain.findings import Alert, AlertState, Incident, LedgerEvent, Verdict
+from tocsin.domain.findings import MISSING, Alert, AlertState, Incident, LedgerEvent, Verdict
 from tocsin.domain.ports import State
 from tocsin.engine.budgets import Budgets
 from tocsin.engine.commit import commit
@@ -56,6 +56,7 @@ EXPLAINED = frozenset(
         "first_steps",
         "note",
         INHIBITED,
+        MISSING,
     }
 )
 BUDGET_FACTS = {"budget_remaining": "budget_left", "burn_long": "burn"}
@@ -122,7 +123,8 @@ def tick(
 ) -> Decided:
     """Judge the last complete minute before `now - lateness`, and commit what follows.
 
-    explain: adds evidence to an alert that begins to fire; it never changes a decision.
+    explain: adds evidence to an alert that begins to fire, or to one that was told before all of
+    it was there; it never changes a decision.
     Raises Conflict if people change the same incidents faster than five attempts.
     """
     minute = to_minute(now - lateness) - 1
@@ -219,7 +221,7 @@ def decide(
         for change in folded.changes
         if change.alert.fingerprint not in begun
     }
-    written = kept | begun
+    written = kept | begun | _explained_since(firing, kept, now, explain)
     firing = {**firing, **{k: a for k, a in written.items() if k in firing}}
     routed = route_all(rules, firing, now)
     changed = fold_incidents(
@@ -320,6 +322,15 @@ def _still_explained(alert: Alert, before: Mapping[str, Alert]) -> Alert:
     known = before.get(alert.fingerprint)
     found = {} if known is None else {n: v for n, v in known.evidence.items() if n in EXPLAINED}
     return replace(alert, evidence={**found, **alert.evidence}) if found else alert
+
+
+def _explained_since(
+    firing: Mapping[str, Alert], kept: Mapping[str, Alert], now: datetime, explain: Explain
+) -> dict[str, Alert]:
+    """Alerts that were told before all evidence was there, with what was found out since."""
+    known = (kept.get(key, alert) for key, alert in firing.items())
+    found = ((alert, explain(alert, now)) for alert in known if alert.evidence.get(MISSING))
+    return {told.fingerprint: told for alert, told in found if told is not alert}
 
 
 def _told_by_lead(change: IncidentChange) -> IncidentChange:

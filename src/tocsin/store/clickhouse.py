@@ -42,6 +42,7 @@ _READ_SETTINGS = {
 }
 
 _EXTERNAL = "segment"  # what a segment is called when it is sent along as a table
+_HANGS_UP_S = 2  # after a read should have ended
 _LONGEST_FIELD = 120_000  # characters of a form's field that ClickHouse takes (128 KiB)
 
 # An insert returns when its rows are on their shards, DDL and deletions when every node has done
@@ -88,8 +89,9 @@ class ClickHouse:
         self._clients: list[Any] = []
         self._lock = threading.Lock()
         self._readers = Gate()
-        self._closed = False
+        self._closed = threading.Event()
         self._seen: dict[str, Any] | None = None  # settings of reads
+        self._within_s: int | None = None
         self._connect = _connector()
         self._client()
 
@@ -198,8 +200,17 @@ class ClickHouse:
             for name in dict.fromkeys((f"{DATABASE}.{table}", self.layout.piece(table)))
         )
         seeing = copy(self)
-        seeing._seen = {"additional_table_filters": f"{{{pairs}}}"}
+        seeing._seen = {**(self._seen or {}), "additional_table_filters": f"{{{pairs}}}"}
         return seeing
+
+    def within(self, seconds: int) -> ClickHouse:
+        """The same engine, whose reads fail (EngineError) when they take longer than that."""
+        limited = copy(self)
+        limited._seen = {**(self._seen or {}), "max_execution_time": seconds}
+        limited._within_s = seconds
+        # A server that does not even say so: clients of its own, which hang up a little later.
+        limited._local = threading.local()
+        return limited
 
     def delete(self, table: str, where: str, parameters: Mapping[str, Any] | None = None) -> None:
         """Delete the rows of `tocsin.<table>` that meet `where`, on every node, and wait for it."""
@@ -294,8 +305,9 @@ class ClickHouse:
     def close(self) -> None:
         """Close every thread's client; the path is free afterwards."""
         with self._lock:
-            self._closed = True
-            clients, self._clients = self._clients, []
+            self._closed.set()
+            clients = list(self._clients)
+            self._clients.clear()
         for client in clients:
             client.close()
 
@@ -327,19 +339,21 @@ class ClickHouse:
 
     def _client(self) -> Any:
         client = getattr(self._local, "client", None)
-        if client is None or self._closed:
+        if client is None or self._closed.is_set():
             client = self._open()
             self._local.client = client
         return client
 
     def _open(self) -> Any:
-        if self._closed:
+        if self._closed.is_set():
             raise StoreError("the telemetry store is closed")
         arguments = self.address.arguments()
         if self.is_embedded:
             arguments["chdb_options"] = self._options
         else:
             arguments["settings"] = self._session()
+            if self._within_s is not None:
+                arguments["send_receive_timeout"] = self._within_s + _HANGS_UP_S
         try:
             client = self._connect(**arguments)
             if self.is_embedded and self.layout.is_distributed:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -62,6 +62,7 @@ _log = structlog.get_logger(__name__)
 BUILT_IN = row_kinds()
 CALL_ROWS, SCORE_ROWS, CHANGE_ROWS, *_ = BUILT_IN
 _MEMORY_BYTES = 2_000_000_000
+_PROMPT_S = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,20 @@ class TelemetryStats:
     backlog_bytes: int
     quarantined: int
     loader: LoaderState
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """Reads that end after five seconds, found or not (EngineError). changes: as `Telemetry`'s."""
+
+    slices: SliceReader
+    reads: Reads
+    changes: Callable[[int, int], Sequence[Change]]
+
+    @classmethod
+    def of(cls, engine: ClickHouse) -> Prompt:
+        """All of them through one engine."""
+        return cls(SliceReader(engine), Reads(engine), MinuteReader(engine).changes)
 
 
 def prepared(
@@ -104,7 +119,8 @@ def prepared(
 class Telemetry:
     """Everything about calls, scores and changes. Close it, or use it as a context manager.
 
-    writer: takes records in. reads, slices, exemplars, metrics: what pages and the API ask. arms:
+    writer: takes records in. reads, slices, exemplars, metrics: what pages and the API ask.
+    prompt: what messages ask, which cannot wait. arms:
     what gates compare. exports: files for others. costs: bills beside the price book. data_quality:
     what telemetry leaves out. settled: what opening found. placer: finds the calls of scores that
     came before them.
@@ -147,6 +163,7 @@ class Telemetry:
         self.costs = Costs(engine, keeping)
         self.data_quality = DataQuality(engine)
         self._minutes = MinuteReader(engine)
+        self.prompt = Prompt.of(engine.within(_PROMPT_S))
 
     @classmethod
     def open(

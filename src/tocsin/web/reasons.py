@@ -11,7 +11,7 @@ from typing import Any
 from tocsin.domain.calls import Call
 from tocsin.domain.clock import iso
 from tocsin.domain.figures import percent
-from tocsin.domain.findings import Incident
+from tocsin.domain.findings import MISSING, Incident
 from tocsin.engine.breakdown import MEASURES
 from tocsin.store.ledger import LedgerEntry
 from tocsin.store.reading import TimelineItem
@@ -74,6 +74,7 @@ def incident_view(
         changes=tuple(before[-5:]),
         provider=str(evidence.get("provider_note") or ""),
         dependencies=tuple(map(str, evidence.get("dependencies", ()))),
+        missing=str(evidence.get(MISSING) or ""),
         children=tuple(map(str, evidence.get("children", ()))),
         objective=incident.labels.get("slo", ""),
         budget_left=_number(evidence.get("budget_left")),

@@ -309,7 +309,8 @@ class IncidentView:
 
     value, expected: in `unit`. expectation: in words, what the value was held against.
     provider: "us or them", in words, "" when not looked at. dependencies: how what the service uses
-    fares, in words. children: alerts that it explains, and that nobody is told of by themselves.
+    fares, in words. missing: parts of the evidence that were not found out in time. children:
+    alerts that it explains, and that nobody is told of by themselves.
     components: of a composite, in words. since: when the slices say that it changed, RFC 3339, ""
     when no one minute is certain. breakdown: what to ask the breakdown of the service for. calls:
     those behind it, calls_title: which they are.
@@ -330,6 +331,7 @@ class IncidentView:
     changes: tuple[ChangeView, ...] = ()
     provider: str = ""
     dependencies: tuple[str, ...] = ()
+    missing: str = ""
     children: tuple[str, ...] = ()
     objective: str = ""
     budget_left: float | None = None
