@@ -116,14 +116,21 @@ def test_directories_of_others_are_tested_file_by_file(tmp_path: Path) -> None:
         ("t", "must be a mapping"),
     ],
 )
-def test_a_test_that_cannot_be_read_is_told_with_its_place(
+def test_a_test_that_cannot_be_read_fails_alone_and_says_why_and_where(
     tmp_path: Path, test: str, words: str
 ) -> None:
-    done = run("test", mine(tmp_path, test), "--output", "json")
-    assert done.exit_code == 1
-    told = done.output.replace("\n", "")
-    assert "tests.yml:6: spec.tests[0]" in told
-    assert words in told
+    other = "\n    {name: other, alert: {}, expect: {policy: null}}"
+    done = run("test", mine(tmp_path, test, other), "--output", "json")
+    assert done.exit_code == 2
+    told = json.loads(done.stdout)
+    assert (told["passed"], told["failed"]) == (1, 1)
+    holds, row = told["tests"]
+    assert (holds["name"], holds["where"].rpartition(":")[2]) == ("other", "7")
+    assert row["where"].endswith("tests.yml:6")
+    assert row["reason"].startswith("spec.tests[0]")
+    assert words in row["reason"]
+    assert row["decision"] is None
+    assert "FAIL" in run("test", tmp_path).output
 
 
 def test_what_is_no_document_says_so_once(tmp_path: Path) -> None:

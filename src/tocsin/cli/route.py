@@ -25,16 +25,18 @@ Config = Annotated[Path, typer.Argument(help="directory of YAML documents, or on
 
 @route.command("test")
 def run(config: Config, output: Output = Output.TEXT) -> None:
-    """Run the tests that stand beside the rules.
+    """Run the tests that stand beside the rules. One that cannot be read fails, with the reason.
 
-    Exit code: 0 all pass, 2 some fail, 1 the configuration cannot be read or has no tests.
+    Exit code: 0 all pass, 2 some fail, 1 the rest of the configuration cannot be read or there are
+    no tests.
     """
     from tocsin.routing.simulate import run_tests
     from tocsin.routing.tree import compile_policy
-    from tocsin.spec.desired import load
+    from tocsin.spec.routing_tests import load_with_tests
 
     with told():
-        results = run_tests(compile_policy(load([config]).routing))
+        desired, malformed = load_with_tests(config)
+        results = (*run_tests(compile_policy(desired.routing)), *malformed)
         if not results:
             fail(
                 f"{config} has no routing tests: write them under spec.tests of a Routing document"

@@ -112,7 +112,7 @@ def load(
     located = [one for whole in located for one in unlisted(whole)]
     written = {key_of(one.data) for one in located}
     located += [one for one in added if key_of(one.data) not in written]
-    return _desired(located, problems, secrets, ", ".join(str(root) for root in roots))
+    return assembled(located, problems, secrets, ", ".join(str(root) for root in roots))
 
 
 def key_of(data: Any) -> Key:
@@ -126,7 +126,7 @@ def key_of(data: Any) -> Key:
 def load_text(text: str, file: str = "<text>", secrets: Secrets | None = None) -> Desired:
     """As `load`, for YAML text that is called `file` in problems."""
     located, problems = parse(text, file)
-    return _desired(located, problems, secrets, file)
+    return assembled(located, problems, secrets, file)
 
 
 def restore(text: str, secrets: Secrets | None = None) -> Desired:
@@ -135,13 +135,10 @@ def restore(text: str, secrets: Secrets | None = None) -> Desired:
     Unlike files, a stored configuration may be empty: the last document was taken out of it.
     """
     located = [Located(_STORED, 0, data, {}) for data in json.loads(text)]
-    return _desired(located, [], secrets, _STORED, may_be_empty=True)
+    return assembled(located, [], secrets, _STORED, may_be_empty=True)
 
 
-# --------------------------------------------------------------------------------------------
-
-
-def _desired(
+def assembled(
     located: Sequence[Located],
     problems: list[Problem],
     secrets: Secrets | None,
@@ -149,6 +146,10 @@ def _desired(
     *,
     may_be_empty: bool = False,
 ) -> Desired:
+    """The configuration of documents that were read. source: what they are called together.
+
+    secrets: see `load`. Raises SpecError with `problems` and every other one.
+    """
     located = [modern(one) for whole in located for one in unlisted(whole)]
     decoded = [decode(one) for one in located]
     if not (decoded or problems or may_be_empty):
@@ -195,6 +196,9 @@ def _desired(
         prices=prices,
         budgets=budgets,
     )
+
+
+# --------------------------------------------------------------------------------------------
 
 
 def _key(document: Document) -> Key:
