@@ -30,7 +30,7 @@ from tocsin.store.state import StateStore
 from tocsin.store.telemetry import Telemetry
 
 CALLS = 1_000_000
-MEASURED = ("executive", "sla", "vendors")  # all read the same, and differ in what they lay out
+MEASURED = ("executive", "sla", "vendors")  # each reads what its template needs
 SINCE, UNTIL = datetime(2026, 11, 1, tzinfo=UTC), datetime(2026, 12, 1, tzinfo=UTC)
 NOW = datetime(2026, 12, 1, 7, 0, tzinfo=UTC)
 _SERVICE = """

@@ -38,6 +38,11 @@ spec:
   committed: 0.9
   slots: {length: 5m, badShare: 0.5}
   credits: [{below: 0.9, percent: 5}]
+---
+apiVersion: tocsin/v1
+kind: Report
+metadata: {name: vendors-of-drafts}
+spec: {template: vendors, services: drafts}
 """
 RANGE = {"from": "2026-11-16T00:00Z", "to": "2026-11-16T09:00Z", "as_of": "2026-11-16T09:10Z"}
 
@@ -68,11 +73,15 @@ def tell(world: World, provider: str, good: int, failing: int) -> None:
     world.telemetry.flush()
 
 
-def table(world: World, name: str) -> list[dict[str, Any]]:
+def tables(world: World, report: str = "vendors") -> dict[str, list[dict[str, Any]]]:
     query = {**RANGE, "format": "json"}
-    answer = world.web.get("/api/v1/reports/vendors/files", params=query).json()
+    answer = world.web.get(f"/api/v1/reports/{report}/files", params=query).json()
     told = json.loads(base64.b64decode(answer["files"]["report.json"]))
-    return next(t["rows"] for s in told["sections"] for t in s["tables"] if t["id"] == name)
+    return {t["id"]: t["rows"] for s in told["sections"] for t in s["tables"]}
+
+
+def table(world: World, name: str) -> list[dict[str, Any]]:
+    return tables(world)[name]
 
 
 def test_credits_are_owed_for_what_the_calls_show(made: World) -> None:
@@ -94,6 +103,13 @@ def test_providers_of_the_same_work_are_told_apart(made: World) -> None:
     assert other["value"]["value"] == pytest.approx(0.05)
     by_time = {row["apart"]["text"] for row in table(made, "duration_by_provider")}
     assert by_time == {"not from the next", "–"}
+
+
+def test_a_report_about_one_service_compares_its_calls_only(made: World) -> None:
+    found = tables(made, "vendors-of-drafts")
+    compared = {name: rows for name, rows in found.items() if name != "agreements"}
+    assert "acme" not in str(compared)  # it answers chat
+    assert {row["agreement"]["text"] for row in found["agreements"]} == {"Acme AI", "acme-slots"}
 
 
 def test_evidence_holds_every_call_that_counts(made: World) -> None:

@@ -7,12 +7,15 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Literal
 
-from tocsin.reports.relations import Followed
 from tocsin.reports.responses import Figures, Response
 from tocsin.reports.vendors import Comparison, Contract
 
 Standing = Literal["met", "breached", "inconclusive", "no_data"]
-CONFIDENT = 0.95
+# What only some reports say, and is read for them alone: fields of Facts, and of every service.
+Part = Literal[
+    "segments", "scores", "health", "events", "restated", "providers", "models", "contracts",
+    "relations", "days", "before",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +42,8 @@ class Totals:
 class ServiceFacts:
     """A service over the period. labels: team, exposure, risk_tier and what else it carries.
 
-    before: the same over the period before; no_before: why that is not known, or "".
+    before: the same over the period before; no_before: why that is not known, or "". days: each
+    day of the period. Both only where the report needs them.
     """
 
     name: str
@@ -150,6 +154,32 @@ class HealthFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class Week:
+    """Seven days from `begin`. value: Spearman's rank correlation over `pairs` calls with its 95 %
+    interval; None is unknown, and `unknown` says why. is_weaker: surely less than in all shown
+    weeks before it; None where that cannot be said."""
+
+    begin: datetime
+    pairs: int
+    value: float | None
+    low: float | None
+    high: float | None
+    is_weaker: bool | None = None
+    unknown: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """A quality score and the outcome it is there for, as a detector follows them."""
+
+    name: str
+    service: str
+    quality: str
+    outcome: str
+    weeks: tuple[Week, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Event:
     """Something that happened: a change, an applied configuration, a decision of a gate."""
 
@@ -178,7 +208,8 @@ class Quality:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """All of it. time_zone: whose days are counted. providers, models: held against each other."""
+    """All of it, as far as a report's template needs it (`Part`). time_zone: whose days are
+    counted. providers, models: held against each other."""
 
     since: datetime
     until: datetime

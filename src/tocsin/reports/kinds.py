@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from tocsin.reports import cells, relations, review, sections, vendor_sections, wording
 from tocsin.reports.evidence import nist_ai_rmf
-from tocsin.reports.facts import Facts
+from tocsin.reports.facts import Facts, Part
 from tocsin.reports.report import Manifest, Measure, Report, Section, Tile, Tone
 
 Build = Callable[[Facts], tuple[Section, ...]]
@@ -17,13 +17,15 @@ Build = Callable[[Facts], tuple[Section, ...]]
 class Template:
     """A kind of report: its title, what it answers, and how its chapters are made.
 
-    by: labels of services that are rolled up first, unless somebody chose others.
+    needs: what of the facts is read for it alone. by: labels of services that are rolled up first,
+    unless somebody chose others.
     """
 
     name: str
     title: str
     answers: str
     build: Build
+    needs: frozenset[Part]
     by: tuple[str, ...] = ()
 
 
@@ -83,20 +85,29 @@ def _nist(facts: Facts) -> tuple[Section, ...]:
     )
 
 
+def _needs(*parts: Part) -> frozenset[Part]:
+    return frozenset(parts)
+
+
 TEMPLATES: Mapping[str, Template] = {
     each.name: each
     for each in (
         Template("executive", "Reliability of AI services", "How are we doing, and what does it"
-                 " cost?", _executive, ("team", "risk_tier")),
-        Template("sla", "Service levels", "Was what we promised kept, and how sure is that?", _sla),
-        Template("review", "SLO review", "What should we change this week?", _review),
-        Template("segments", "Segments", "Is anybody worse off than the rest?", _segments),
+                 " cost?", _executive,
+                 _needs("health", "segments", "events", "days", "before"), ("team", "risk_tier")),
+        Template("sla", "Service levels", "Was what we promised kept, and how sure is that?", _sla,
+                 _needs("restated")),
+        Template("review", "SLO review", "What should we change this week?", _review,
+                 _needs("restated", "events")),
+        Template("segments", "Segments", "Is anybody worse off than the rest?", _segments,
+                 _needs("segments", "health", "days", "before")),
         Template("vendors", "Vendors", "Who does the same work better, and who owes what?",
-                 _vendors),
+                 _vendors, _needs("contracts", "providers", "models")),
         Template("business", "Quality and outcomes", "Does quality still mean business?",
-                 _business),
+                 _business, _needs("relations", "scores", "events")),
         Template("nist-ai-rmf", "Evidence for the NIST AI RMF", "What was measured and done that"
-                 " an auditor can check?", _nist),
+                 " an auditor can check?", _nist,
+                 _needs("contracts", "scores", "segments", "events", "before")),
     )
 }  # fmt: skip
 

@@ -4,37 +4,10 @@ other, week by week."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
 
 from tocsin.reports import cells
+from tocsin.reports.facts import Followed, Week
 from tocsin.reports.report import Bars, Cell, Column, Label, Measure, Section, Table
-
-
-@dataclass(frozen=True, slots=True)
-class Week:
-    """Seven days from `begin`. value: Spearman's rank correlation over `pairs` calls with its 95 %
-    interval; None is unknown, and `unknown` says why. is_weaker: surely less than in all shown
-    weeks before it; None where that cannot be said."""
-
-    begin: datetime
-    pairs: int
-    value: float | None
-    low: float | None
-    high: float | None
-    is_weaker: bool | None = None
-    unknown: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Followed:
-    """A quality score and the outcome it is there for, as a detector follows them."""
-
-    name: str
-    service: str
-    quality: str
-    outcome: str
-    weeks: tuple[Week, ...]
 
 
 def relations(found: Sequence[Followed]) -> Section:

@@ -45,7 +45,8 @@ def agreements(found: Sequence[Contract]) -> Section:
     note = (
         "Counted as the agreement says, on the calls made from here: the provider's own errors "
         "only. Credits follow the point value, as contracts do; broken or kept is said where the "
-        "exact 95 % interval of the calls proves it. The calls behind it: tocsin vendor evidence."
+        "exact 95 % interval of the calls proves it. All services count, also where the report is "
+        "about some. The calls behind it: tocsin vendor evidence."
     )
     rows = tuple(_contract(one) for one in found)
     table = Table("agreements", "Agreements", columns, rows, "No VendorAgreement is set.", note)

@@ -43,7 +43,7 @@ def make(house: House, order: Order, formats: Iterable[Format]) -> Made:
 def lay_out(house: House, order: Order) -> Report:
     """The report as data. Raises BadOrder when nothing is known of its time."""
     try:
-        found = gather(house, order.wish)
+        found = gather(house, order.wish, order.template.needs)
     except NotKnown as error:
         raise BadOrder(str(error)) from None
     wish = order.wish

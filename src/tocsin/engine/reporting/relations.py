@@ -18,23 +18,22 @@ from tocsin.assess.detectors.correlation import (
     weakening,
 )
 from tocsin.domain.clock import to_minute
-from tocsin.engine.reporting.asked import Wish
-from tocsin.reports.relations import Followed, Week
-from tocsin.spec.desired import Desired
+from tocsin.engine.reporting.inquiry import Inquiry
+from tocsin.reports.facts import Followed, Week
 from tocsin.store.periods import Periods
 
 WEEKS = 8
 WEEK = timedelta(days=7)
 
 
-def followed(desired: Desired, reads: Periods, wish: Wish) -> Iterator[Followed]:
+def followed(asked: Inquiry) -> Iterator[Followed]:
     """Every pair that a detector follows, over the weeks of the period, eight at least."""
+    wish, desired = asked.wish, asked.desired
     count = max(WEEKS, -(-(wish.until - wish.since) // WEEK))
     begins = [wish.until - WEEK * (count - at) for at in range(count)]
     for monitor in desired.monitors:
         config = monitor.method
-        wanted = not wish.services or monitor.service in wish.services
-        if not isinstance(config, CorrelationConfig) or not wanted:
+        if not isinstance(config, CorrelationConfig) or not asked.wants(monitor.service):
             continue
         service = desired.services.get(monitor.service)
         theirs = service.service_name if service else monitor.service
@@ -43,7 +42,7 @@ def followed(desired: Desired, reads: Periods, wish: Wish) -> Iterator[Followed]
             service=monitor.service,
             quality=config.quality.removeprefix("score:"),
             outcome=config.outcome.removeprefix("score:"),
-            weeks=tuple(_weeks(config, reads, theirs, begins)),
+            weeks=tuple(_weeks(config, asked.reads, theirs, begins)),
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from typing import Any
@@ -17,8 +17,8 @@ from tocsin.domain.shares import exact_interval
 from tocsin.engine.as_of import configuration_at
 from tocsin.engine.house import House
 from tocsin.engine.reporting.asked import BadOrder, NoSuchAgreement
+from tocsin.engine.reporting.inquiry import Inquiry
 from tocsin.reports.vendors import Contract, availability_of
-from tocsin.spec.desired import Desired
 from tocsin.spec.documents import Document
 from tocsin.spec.explain import suggest
 from tocsin.spec.vendors import VendorAgreementShape
@@ -34,22 +34,18 @@ class Proof:
     failed: int
 
 
-def contracts(
-    desired: Desired,
-    reads: Vendors,
-    since: datetime,
-    until: datetime,
-    incomplete: Callable[[int], str] = lambda _: "",
-) -> Iterator[Contract]:
-    """Every agreement over each of its months that ends in (since, until] or runs at `until`.
+def contracts(asked: Inquiry) -> Iterator[Contract]:
+    """Every agreement over each of its months that ends in the period or runs at its end.
 
-    incomplete: why calls may be missing from an epoch minute on, or "".
+    A provider promises to a customer and not to one of its services: all of its calls count, also
+    in a report about some services.
     """
-    for document in desired.documents:
+    wish, vendors = asked.wish, asked.reads.vendors
+    for document in asked.desired.documents:
         if isinstance(document.spec, VendorAgreementShape):
-            for begin, end in _months(since, until, ZoneInfo(document.spec.tz)):
-                missing = incomplete(to_minute(begin))
-                yield _contract(document, reads, begin, end, until, missing)
+            for begin, end in _months(wish.since, wish.until, ZoneInfo(document.spec.tz)):
+                missing = asked.incomplete(to_minute(begin))
+                yield _contract(document, vendors, begin, end, wish.until, missing)
 
 
 def proof(

@@ -1,0 +1,104 @@
+"""What a report asks of the stores: a period, some services, and until when all is known."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from functools import cached_property
+from zoneinfo import ZoneInfo
+
+from tocsin.assess.monitor import Monitor, Objective
+from tocsin.domain.clock import from_minute, to_minute
+from tocsin.engine.as_of import configuration_at
+from tocsin.engine.house import House
+from tocsin.engine.reporting.asked import Wish
+from tocsin.engine.reporting.objectives import Span, objectives
+from tocsin.reports.facts import ObjectiveFacts
+from tocsin.spec.desired import Desired
+from tocsin.spec.services import Service
+from tocsin.store.periods import Periods, Sums
+
+
+@dataclass(frozen=True)
+class Inquiry:
+    """A wish, and the stores as they were known at its as-of time. What several chapters need is
+    read once."""
+
+    house: House
+    wish: Wish
+    desired: Desired
+    reads: Periods
+
+    @classmethod
+    def of(cls, house: House, wish: Wish) -> Inquiry:
+        """With the configuration in force then. Raises `as_of.NotKnown`."""
+        found, _ = configuration_at(house, wish.as_of)
+        return cls(house, wish, found or house.desired, house.telemetry.periods(wish.as_of))
+
+    @property
+    def start(self) -> int:
+        """The first epoch minute of the period."""
+        return to_minute(self.wish.since)
+
+    @property
+    def stop(self) -> int:
+        """The epoch minute after its last."""
+        return to_minute(self.wish.until)
+
+    @property
+    def span(self) -> Span:
+        """The period as objectives count it."""
+        return Span(self.start, self.stop, self.wish.as_of)
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """Whose days are counted."""
+        return ZoneInfo(self.wish.time_zone)
+
+    @cached_property
+    def theirs(self) -> Mapping[str, Service]:
+        """Configured services by the name that telemetry has for them."""
+        return {service.service_name: service for service in self.desired.services.values()}
+
+    def service(self, called: str) -> Service:
+        """The service that telemetry calls so; one that is not configured has that name."""
+        return self.theirs.get(called) or Service(called, called)
+
+    def wants(self, service: str) -> bool:
+        """Whether the report is about a service, by its own name."""
+        return not self.wish.services or service in self.wish.services
+
+    @cached_property
+    def totals(self) -> Mapping[str, Sums]:
+        """Calls of the period by the name that telemetry has for a service."""
+        return self.reads.totals(self.start, self.stop)
+
+    @cached_property
+    def monitors(self) -> tuple[Monitor, ...]:
+        """Objectives of the services it is about."""
+        return tuple(
+            monitor for monitor in self.desired.monitors
+            if isinstance(monitor.method, Objective) and self.wants(monitor.service)
+        )  # fmt: skip
+
+    @cached_property
+    def objectives(self) -> tuple[ObjectiveFacts, ...]:
+        """The same, counted."""
+        return tuple(objectives(self.house, self.monitors, self.span, self.zone))
+
+    def incomplete(self, minute: int | None = None) -> str:
+        """Why calls may be missing from an epoch minute on (by default the first), or ""."""
+        kept = datetime.fromtimestamp(self.house.telemetry.keeping.complete_since(), UTC)
+        if from_minute(self.start if minute is None else minute) >= kept:
+            return ""
+        return f"calls from before {kept:%Y-%m-%d %H:%M} UTC are not kept any more"
+
+    def days(self) -> Iterator[tuple[date, int]]:
+        """Days of the period, each with the epoch minute from which on it lies in the period."""
+        day = self.wish.since.astimezone(self.zone).date()
+        last = (self.wish.until - timedelta(microseconds=1)).astimezone(self.zone).date()
+        while day <= last:
+            begin = datetime.combine(day, time(), self.zone)
+            yield day, to_minute(max(begin, self.wish.since))
+            day += timedelta(days=1)
