@@ -16,6 +16,7 @@ from tocsin.domain.clock import ManualClock
 from tocsin.domain.errors import StoreError
 from tocsin.domain.findings import LedgerEvent
 from tocsin.engine.notary import Notary
+from tocsin.engine.verified import Verified
 from tocsin.store.checkpoints import SigningKey, VerifyingKey, audit, checkpoint_of, to_row
 from tocsin.store.ledger import Head, LedgerEntry, from_export, seal, to_export
 from tocsin.store.ledger_files import read, write
@@ -191,4 +192,34 @@ def test_the_notary_notices_a_hand_on_the_database_and_does_not_sign_it(tmp_path
     assert again.look() is None
     assert again.broken is not None
     assert store.audit_ledger(KEY.public).broken == again.broken
+    store.close()
+
+
+def test_a_look_reads_what_came_since_and_all_of_it_when_asked(tmp_path: Path) -> None:
+    store, clock = StateStore.open(tmp_path / "state.db"), ManualClock(T0)
+    verified = Verified(store, clock)
+
+    def looked(*, anew: bool = False, reason: str = "") -> tuple[int | None, bool]:
+        """Where it is broken, and whether all was read."""
+        clock.advance(timedelta(minutes=1))
+        if reason:
+            with store.transaction() as tx:
+                query = sa.text("UPDATE ledger SET reason = :reason WHERE seq = 2")
+                tx.connection.execute(query, {"reason": reason})
+        found = verified.look(anew=anew)
+        return found.broken.seq if found.broken else None, found.whole_at == found.at
+
+    grown(store, 4)
+    assert looked() == (None, True)
+    grown(store, 2)
+    assert looked() == (None, False)
+    was = store.ledger_entries()[1].reason
+    assert looked(reason="other") == (None, False)
+    assert looked(anew=True) == (2, True)
+    assert looked() == (2, True), "what does not hold is read until it does"
+    assert looked(reason=was) == (None, True)
+    assert looked() == (None, False)
+    with store.transaction() as tx:
+        tx.connection.execute(sa.text("DELETE FROM ledger WHERE seq = 6"))
+    assert looked() == (6, False), "its end was seen and has to be there"
     store.close()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 from state_build import BACKENDS, T0, at, opened
@@ -79,3 +80,32 @@ def test_a_line_is_found_by_its_subject_and_its_kind(store: StateStore) -> None:
     whole: Any = line.whole
     assert whole.data["labels"] == {"service": "chat"}
     assert whole.data["subjects"]["f120"] == {"data": {"labels": {"pod": "120"}}}
+
+
+ATTACKS = {
+    "a row is taken away": ("DELETE FROM ledger_subject WHERE subject = 'f007'", 1),
+    "all of an entry are": ("DELETE FROM ledger_subject WHERE seq = 1", 1),
+    "one is added": ("INSERT INTO ledger_subject VALUES ('f007', 2)", 2),
+    "a row is moved": ("UPDATE ledger_subject SET seq = 2 WHERE subject = 'f007'", 1),
+    "renamed": ("UPDATE ledger_subject SET subject = 'g' WHERE subject = 'f107'", 2),
+    "one of an entry about one": ("INSERT INTO ledger_subject VALUES ('f007', 3)", 3),
+}
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_the_index_of_subjects_is_verified_with_the_ledger(store: StateStore, name: str) -> None:
+    statement, seq = ATTACKS[name]
+    with store.transaction() as tx:
+        tx.append_all(map(received, range(MOST + 50)))
+        tx.append(LedgerEvent(T0, "incident.opened", "engine", "i-1\x00", "x"))
+    start = store.ledger_head()
+    assert store.verify_ledger_from(Head()) == (start, None)
+    with store.transaction() as tx:
+        tx.connection.execute(sa.text(statement))
+    broken = store.audit_ledger().broken
+    assert broken is not None
+    assert (broken.seq, "by exactly" in broken.problem) == (seq, True)
+    assert store.verify_ledger_from(Head())[1] == broken
+    with store.transaction() as tx:
+        tx.append_all(map(received, range(50)))
+    assert store.verify_ledger_from(start) == (store.ledger_head(), None), "only what came since"

@@ -308,6 +308,17 @@ def test_a_broken_chain_says_so(client: TestClient, desk: MemoryDesk, monkeypatc
     assert "Chain broken. entry 7 was changed" in text
 
 
+def test_the_whole_chain_is_verified_when_somebody_asks_for_it(
+    client: TestClient, desk: MemoryDesk
+) -> None:
+    before, inputs = desk.verified, browse(client, "/audit").all("input")
+    token = next(n.attributes["value"] for n in inputs if n.attributes["name"] == "form_token")
+    answer = client.post("/audit/verify", data={"form_token": token}, follow_redirects=False)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/audit")
+    assert desk.verified == before + 1
+    assert client.post("/audit/verify", data={"form_token": "x"}).status_code == 403
+
+
 @pytest.mark.parametrize("path", ["/", "/setup"])
 def test_a_fresh_install_says_how_to_send_the_first_call(clock: ManualClock, path: str) -> None:
     page = browse(browser_for(MemoryDesk(empty=True), clock), path)

@@ -315,6 +315,7 @@ class MemoryDesk:
         self, *, empty: bool = False, services: int = len(SERVICES), replaying: bool = False
     ) -> None:
         self.now = NOW
+        self.verified = 0  # times that somebody asked for all of the ledger
         self.rows = [] if empty else list(SERVICES[:services])
         rng = np.random.default_rng(41)
         for number in range(0 if empty else services - len(self.rows)):
@@ -529,7 +530,11 @@ class MemoryDesk:
         found = [e for e in reversed(self._entries) if subject in ("", e.subject)]
         head = self._entries[-1].hash if self._entries else ""
         intact = True if self._entries else None
-        return LedgerView(_page(found, cursor, limit), intact, len(self._entries), head, self.now)
+        return LedgerView(_page(found, cursor, limit), intact, len(self._entries), head, self.now,
+                          self.now if self._entries else None)  # fmt: skip
+
+    def verify(self) -> None:
+        self.verified += 1
 
     def calls(
         self, limit: int, since: datetime | None, service: str, cursor: str | None

@@ -60,10 +60,7 @@ def check(
     """
     if file is None and not settings.url:
         with state_of(settings) as store:
-            seen = store.checkpoints()
-            head = store.ledger_head()
-            entries = store.ledger_up_to(head)
-            return audit(entries, [*seen, *kept], key=key, head=head)
+            return store.audit_ledger(key, kept)
     with _lines(settings, file) as (lines, name):
         found = ledger_files.read(lines, name)
         return audit(found.entries, [*found.checkpoints, *kept], key=key, head=found.head)

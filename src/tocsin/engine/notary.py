@@ -17,7 +17,7 @@ import structlog
 
 from tocsin.domain.clock import Clock
 from tocsin.store.checkpoints import Checkpoint, SigningKey, to_row
-from tocsin.store.ledger import ChainBreak, Head, verify
+from tocsin.store.ledger import ChainBreak, Head
 from tocsin.store.rows import to_us
 from tocsin.store.state import StateStore
 
@@ -39,9 +39,8 @@ class Notary:
     def look(self) -> Checkpoint | None:
         """Check what is new; the checkpoint that was signed, if any. Blocks."""
         signed = [c for c in self._state.checkpoints() if self._is_ours(c)]
-        head = self._state.ledger_head()
         start = self._seen or (signed[-1].head if signed else Head())
-        self.broken = self._check(start, head)
+        head, self.broken = self._state.verify_ledger_from(start)
         if self.broken is not None:
             log.error("ledger_broken", entry=self.broken.seq, problem=self.broken.problem)
             return None
@@ -67,16 +66,6 @@ class Notary:
                 await asyncio.wait_for(stop.wait(), INTERVAL.total_seconds())
             except TimeoutError:
                 continue
-
-    def _check(self, start: Head, head: Head) -> ChainBreak | None:
-        """What is wrong from `start`, which was right, to `head`."""
-        if start.seq > head.seq:
-            return ChainBreak(head.seq + 1, f"missing: the chain reached {start.seq} before")
-        if start.seq:
-            found = self._state.ledger_entries(start.seq - 1, 1)
-            if not found or (found[0].seq, found[0].hash) != (start.seq, start.hash):
-                return ChainBreak(start.seq, "is no longer the entry that was there before")
-        return verify(self._state.ledger_up_to(head, start.seq), start=start, head=head)
 
     def _is_ours(self, checkpoint: Checkpoint) -> bool:
         return self._key is not None and self._key.public.signed(checkpoint)

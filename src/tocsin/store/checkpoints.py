@@ -27,7 +27,15 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import (
 )
 
 from tocsin.domain.errors import StoreError
-from tocsin.store.ledger import GENESIS, ChainBreak, Head, LedgerEntry, canonical, verify
+from tocsin.store.ledger import (
+    GENESIS,
+    ChainBreak,
+    Head,
+    LedgerEntry,
+    canonical,
+    first_break,
+    verify,
+)
 
 PRIVATE, PUBLIC = "tocsin-ledger-private:", "tocsin-ledger-public:"
 _CONTEXT = b"tocsin ledger checkpoint 1\n"
@@ -145,13 +153,12 @@ def audit(
     if key is not None and not checkpoints:
         what = "no checkpoint vouches for it: the whole chain may have been written anew"
         problems.append(ChainBreak(1, what))
-    found = [problem for problem in problems if problem is not None]
     return Audit(
         entries=walk.count,
         head=walk.last,
         signed=max((one.seq for one in checkpoints if one.seq <= walk.last.seq), default=0),
         is_proved=key is not None,
-        broken=min(found, key=lambda problem: problem.seq, default=None),
+        broken=first_break(*problems),
     )
 
 

@@ -177,6 +177,12 @@ def verify(
     return None
 
 
+def first_break(*breaks: ChainBreak | None) -> ChainBreak | None:
+    """The one with the lowest number; the first of several."""
+    found = [each for each in breaks if each is not None]
+    return min(found, key=lambda each: each.seq, default=None)
+
+
 def from_export(row: Mapping[str, Any]) -> LedgerEntry:
     """An entry from its exported JSON object (`at` in microseconds). KeyError if a field lacks."""
     return LedgerEntry(

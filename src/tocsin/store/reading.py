@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -16,7 +16,8 @@ from tocsin.domain.health import HealthOpinion, HealthSample
 from tocsin.store import evidence, health, outbox, tables
 from tocsin.store.checkpoints import Audit, Checkpoint, VerifyingKey, audit
 from tocsin.store.database import Database
-from tocsin.store.ledger import ChainBreak, Head, LedgerEntry
+from tocsin.store.ledger import ChainBreak, Head, LedgerEntry, first_break, verify
+from tocsin.store.ledger_index import Index
 from tocsin.store.rows import (
     ApiDocument,
     Attempt,
@@ -332,11 +333,30 @@ class StateReader:
         """None if the whole chain is as it was written, else where it breaks."""
         return self.audit_ledger().broken
 
-    def audit_ledger(self, key: VerifyingKey | None = None) -> Audit:
-        """Check the whole chain against its recorded end and its signed checkpoints."""
+    def audit_ledger(
+        self, key: VerifyingKey | None = None, kept: Sequence[Checkpoint] = ()
+    ) -> Audit:
+        """Check the whole chain against its recorded end and its signed checkpoints, and the index
+        of subjects against the chain. kept: checkpoints that were kept elsewhere."""
         seen = self.checkpoints()  # first: all that they saw has to be there afterwards
         head = self.ledger_head()
-        return audit(self.ledger_up_to(head), seen, key=key, head=head)
+        index = self._index(0, head)
+        entries = index.compared(self.ledger_up_to(head))
+        found = audit(entries, [*seen, *kept], key=key, head=head)
+        return replace(found, broken=first_break(found.broken, index.broken))
+
+    def verify_ledger_from(self, start: Head) -> tuple[Head, ChainBreak | None]:
+        """Check what was written behind `start`, which was right; also where the ledger ends."""
+        head = self.ledger_head()
+        if start.seq > head.seq:
+            return head, ChainBreak(head.seq + 1, f"missing: the chain reached {start.seq} before")
+        if start.seq:
+            found = self.ledger_entries(start.seq - 1, 1)
+            if not found or (found[0].seq, found[0].hash) != (start.seq, start.hash):
+                return head, ChainBreak(start.seq, "is no longer the entry that was there before")
+        index = self._index(start.seq, head)
+        entries = index.compared(self.ledger_up_to(head, start.seq))
+        return head, first_break(verify(entries, start=start, head=head), index.broken)
 
     def checkpoints(self) -> Sequence[Checkpoint]:
         """Signed checkpoints of the ledger, oldest first."""
@@ -387,6 +407,10 @@ class StateReader:
         ]
 
     # --- private ---
+
+    def _index(self, after: int, head: Head) -> Index:
+        with self._database.read() as connection:
+            return Index.of(connection, after, head.seq)
 
     def _incidents_of(self, query: sa.Select[Any]) -> Sequence[Incident]:
         with self.reading() as tx:

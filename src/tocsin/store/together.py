@@ -36,8 +36,8 @@ def together(events: Iterable[LedgerEvent]) -> Iterator[LedgerEvent]:
         yield _as_one(list(run.values()))
 
 
-def subjects(event: LedgerEvent) -> Iterable[str]:
-    """Whom an event is about, if it is about several."""
+def subjects(event: LedgerEvent | LedgerEntry) -> Iterable[str]:
+    """Whom an event or its entry is about, if it is about several."""
     found: Iterable[str] = event.data.get(SUBJECTS, ())
     return found
 

@@ -368,7 +368,8 @@ class Transaction:
             row = seal(event, head, to_us(event.at))
             head = Head(row["seq"], row["hash"])
             rows.append(row)
-            named += [{"subject": name, "seq": head.seq} for name in subjects(event)]
+            about = dict.fromkeys(map(clean, subjects(event)))
+            named += [{"subject": name, "seq": head.seq} for name in about]
         bulk.insert(self.connection, tables.ledger_subject, named)
         bulk.insert(self.connection, tables.ledger, rows)
         if rows:

@@ -53,6 +53,7 @@ class Actions:
             Route("/incidents/{id:path}/acknowledge", self.acknowledge, methods=["POST"]),
             Route("/incidents/{id:path}/resolve", self.resolve, methods=["POST"]),
             Route("/incidents/{id:path}/verdict", self.verdict, methods=["POST"]),
+            Route("/audit/verify", self.verify, methods=["POST"]),
             Route("/theme", self.theme, methods=["POST"]),
             Route("/login", self.login_form, methods=["GET"]),
             Route("/login", self.login, methods=["POST"]),
@@ -88,6 +89,12 @@ class Actions:
         return await self._act(
             request, "verdict", lambda id_: self._desk.verdict(id_, kind, actor(form))
         )
+
+    async def verify(self, request: Request) -> Response:
+        """Verify the whole ledger."""
+        await self.form(request)
+        await run_in_threadpool(self._desk.verify)
+        return RedirectResponse("/audit", 303)
 
     async def theme(self, request: Request) -> Response:
         """Keep light or dark in a cookie; "auto" forgets it."""

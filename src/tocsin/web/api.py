@@ -245,6 +245,7 @@ def _records(desk: Desk) -> APIRouter:
             entries=view.entries,
             head=view.head,
             checked=view.checked,
+            checked_whole=view.checked_whole,
             problem=view.problem,
         )
 

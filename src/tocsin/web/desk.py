@@ -104,6 +104,10 @@ class Desk(Protocol):
         """The audit chain, newest first; of one subject, or of all with ""."""
         ...
 
+    def verify(self) -> None:
+        """Verify the whole chain, not only what came since the last time."""
+        ...
+
     def calls(
         self, limit: int, since: datetime | None, service: str, cursor: str | None
     ) -> Page[CallRow]:

@@ -18,6 +18,7 @@ from tocsin.engine.house import House, settled
 from tocsin.engine.responses import figures_at
 from tocsin.engine.sources import TargetStatus
 from tocsin.engine.testimony import Why
+from tocsin.engine.verified import Verified
 from tocsin.engine.why import why
 from tocsin.store.inbox import refused
 from tocsin.store.reads import FleetRow
@@ -88,6 +89,7 @@ class LiveDesk:
         self._progress = progress
         self.sources = sources
         self.detectors = DetectorReading(house, self.blind)
+        self._verified = Verified(house.state, house.clock)
         self._lock = threading.Lock()
         self._fleet: dict[Window, tuple[int, FleetView]] = {}
 
@@ -244,16 +246,21 @@ class LiveDesk:
             else list(self._house.state.ledger_entries(max(0, before - 1 - limit), limit))
         )
         rows = [reasons.ledger_row(e) for e in reversed(entries) if e.seq < before][:limit]
-        broken = self._house.state.verify_ledger()
+        found = self._verified.look()
         more = bool(rows) and rows[-1].seq > 1 and (not subject or len(rows) == limit)
         return LedgerView(
             page=Page(tuple(rows), str(rows[-1].seq) if more else None),
-            intact=broken is None,
+            intact=found.broken is None,
             entries=head.seq,
             head=head.hash,
-            checked=self._house.clock.now(),
-            problem="" if broken is None else str(broken),
+            checked=found.at,
+            checked_whole=found.whole_at,
+            problem="" if found.broken is None else str(found.broken),
         )
+
+    def verify(self) -> None:
+        """Verify the whole chain, not only what came since the last time."""
+        self._verified.look(anew=True)
 
     def calls(
         self, limit: int, since: datetime | None, service: str, cursor: str | None

@@ -146,7 +146,8 @@ class IncidentResource:
 
 
 class Ledger(BaseModel):
-    """A page of the audit chain. intact is null when it was not verified."""
+    """A page of the audit chain. intact is null when it was not verified; checked_whole says when
+    every entry was, checked when those that came since were."""
 
     total: int | None
     items: list[LedgerRow]
@@ -155,6 +156,7 @@ class Ledger(BaseModel):
     entries: int
     head: str
     checked: datetime | None
+    checked_whole: datetime | None
     problem: str
 
 

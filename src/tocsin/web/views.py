@@ -385,7 +385,8 @@ class LedgerRow:
 class LedgerView:
     """A page of the chain, newest first, and whether the chain holds.
 
-    intact: None when not verified. problem: which entry breaks it and how.
+    intact: None when not verified. problem: which entry breaks it and how. checked: when what came
+    since `checked_whole` was verified; then all of it was.
     """
 
     page: Page[LedgerRow]
@@ -393,6 +394,7 @@ class LedgerView:
     entries: int
     head: str = ""
     checked: datetime | None = None
+    checked_whole: datetime | None = None
     problem: str = ""
 
 
