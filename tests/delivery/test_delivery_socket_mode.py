@@ -144,14 +144,33 @@ def test_a_connection_that_breaks_or_cannot_be_opened_is_opened_again() -> None:
     assert reasons[1] == "Slack: HTTP 503"
 
 
-def test_an_app_that_may_not_connect_is_said_to_be() -> None:
+@pytest.mark.parametrize(("pause_s", "least", "most"), [(3600.0, 1, 1), (0.01, 3, 1000)])
+def test_an_app_that_may_not_connect_is_said_to_be_once(
+    monkeypatch: pytest.MonkeyPatch, pause_s: float, least: int, most: int
+) -> None:
+    monkeypatch.setattr(socket_mode, "REFUSED_PAUSE_S", pause_s)
+
     async def story(place: Loopback, heard: Heard, slack: Slack) -> None:
-        while len(place.requests) < 3:
+        while len(place.requests) < least:
             await asyncio.sleep(0.01)
+        await asyncio.sleep(0.1)
+        assert len(place.requests) <= most
         assert place.services.socket.opened == 0
 
-    logs = run(story, token="xapp-wrong-token")
-    assert logs[0]["reason"] == "Slack: invalid_auth"
+    (said,) = run(story, token="xapp-wrong-token")
+    assert (said["event"], said["reason"]) == ("slack.socket_refused", "Slack: invalid_auth")
+
+
+def test_connections_that_do_not_last_are_opened_ever_more_slowly() -> None:
+    async def story(place: Loopback, heard: Heard, slack: Slack) -> None:
+        socket = place.services.socket
+        for number in range(4):
+            await socket.leave(await socket.line(number), "too_many_websockets")
+        started = asyncio.get_running_loop().time()
+        await socket.line(4)
+        assert asyncio.get_running_loop().time() - started > 4 * socket_mode.FIRST_PAUSE_S
+
+    run(story)
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ from websockets.exceptions import WebSocketException
 
 from tocsin.delivery.answers import Hear
 from tocsin.delivery.http import USER_AGENT, json_object, request
+from tocsin.domain.clock import monotonic_s
 from tocsin.domain.secret import Secret, scrub
 
 _log = structlog.get_logger(__name__)
@@ -31,41 +32,53 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0
 STEP_S = 0.1  # between a connection that leaves and the next one
 # How long the old connection is read while the next one is already open.
 OVERLAP_S = 15.0
+STEADY_S = 60.0  # a connection that lasted so long was a good one
+REFUSED_PAUSE_S = 3600.0
 OPEN_S = 10.0
 LARGEST_ENVELOPE = 1_000_000
 # Slack pings, and so do we: a connection that a firewall dropped is noticed within a minute.
 PING_S = 20.0
 
 
+# Answers of apps.connections.open, and of a `disconnect`, that trying again soon does not change.
+_UNWANTED = frozenset(
+    {
+        "access_denied", "account_inactive", "app_access_denied", "enterprise_is_restricted",
+        "forbidden_team", "invalid_auth", "is_bot", "link_disabled", "missing_scope",
+        "no_permission", "not_allowed_token_type", "not_authed", "org_login_required",
+        "team_access_not_granted", "token_expired", "token_revoked",
+    }
+)  # fmt: skip
+_FIX = "buttons do not work until the app has Socket Mode on and app_token is one of its own tokens"
+
+
 class NoSocket(Exception):
     """A connection could not be opened; the text holds no secret."""
+
+
+class Refused(NoSocket):
+    """Slack does not want this app, or not this token."""
 
 
 async def hold(api_url: str, app_token: Secret, hear: Hear, http: httpx.AsyncClient) -> None:
     """Keep a connection until cancelled, and `hear` what comes (the JSON of a payload).
 
-    hear: raises when it could not be carried out.
+    hear: raises when it could not be carried out. A connection that does not last is opened again
+    ever more slowly, one that Slack refuses the app (`Refused`) hourly; why is said once, until it
+    is another reason or there was a connection.
     """
     held: set[asyncio.Task[None]] = set()
-    pause = FIRST_PAUSE_S
+    tries = _Tries()
     try:
         while True:
-            line = _Line(hear)
+            line, opened = _Line(hear), monotonic_s()
             task = asyncio.create_task(line.run(api_url, app_token, http))
             held.add(task)
             leaving = asyncio.create_task(line.leaving.wait())
             await asyncio.wait({task, leaving}, return_when=asyncio.FIRST_COMPLETED)
             leaving.cancel()
-            if line.was_greeted:
-                pause = FIRST_PAUSE_S
             error = task.exception() if task.done() and not task.cancelled() else None
-            if error is not None:
-                _log.warning("slack.socket_lost", reason=str(error) or type(error).__name__)
-            if line.was_greeted and line.leaving.is_set():
-                await asyncio.sleep(STEP_S)
-            else:
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, LONGEST_PAUSE_S)
+            await asyncio.sleep(tries.pause_s(line, monotonic_s() - opened, error))
             held = {each for each in held if not each.done()}
     finally:
         for each in held:
@@ -73,13 +86,48 @@ async def hold(api_url: str, app_token: Secret, hear: Hear, http: httpx.AsyncCli
         await asyncio.gather(*held, return_exceptions=True)
 
 
+class _Tries:
+    """How long to wait before the next connection, and what is said of the last one."""
+
+    def __init__(self) -> None:
+        self._short = 0  # connections in a row that did not last
+        self._said = ""
+
+    def pause_s(self, line: _Line, lasted_s: float, error: BaseException | None) -> float:
+        """After a connection that lasted so long and ended so."""
+        refused = isinstance(error, Refused) or line.why_left in _UNWANTED
+        if line.was_greeted and not refused:
+            self._said = ""
+        if line.was_greeted and lasted_s >= STEADY_S:
+            self._short = 0
+        self._tell(error, line, refused)
+        if refused:
+            return REFUSED_PAUSE_S
+        self._short += 1
+        if line.was_greeted and line.leaving.is_set() and self._short <= 1:
+            return STEP_S
+        return min(FIRST_PAUSE_S * (1 << min(self._short - 1, 10)), LONGEST_PAUSE_S)
+
+    def _tell(self, error: BaseException | None, line: _Line, refused: bool) -> None:
+        reason = str(error) or type(error).__name__ if error is not None else line.why_left
+        if reason == self._said or not (error or refused):
+            return
+        self._said = reason
+        if refused:
+            _log.error("slack.socket_refused", reason=reason, fix=_FIX)
+        else:
+            _log.warning("slack.socket_lost", reason=reason)
+
+
 class _Line:
-    """One connection. leaving: set when Slack wants to end it; was_greeted: it was open."""
+    """One connection. leaving: set when Slack wants to end it, why_left: its reason; was_greeted:
+    it was open."""
 
     def __init__(self, hear: Hear) -> None:
         self._hear = hear
         self.leaving = asyncio.Event()
         self.was_greeted = False
+        self.why_left = ""
 
     async def run(self, api_url: str, app_token: Secret, http: httpx.AsyncClient) -> None:
         """Open, read to the end. Raises NoSocket."""
@@ -116,7 +164,8 @@ class _Line:
         if kind == "hello":
             self.was_greeted = True
         elif kind == "disconnect":
-            _log.info("slack.socket_leaves", reason=str(said.get("reason", ""))[:50])
+            self.why_left = str(said.get("reason", ""))[:50]
+            _log.info("slack.socket_leaves", reason=self.why_left)
             self.leaving.set()
         elif "envelope_id" in said:
             if kind == "interactive":
@@ -148,7 +197,7 @@ async def _address(api_url: str, app_token: Secret, http: httpx.AsyncClient) -> 
     address = str(answer.get("url", ""))
     if answer.get("ok") is not True or not address:
         error = scrub(str(answer.get("error", f"HTTP {response.status_code}"))[:100], [app_token])
-        raise NoSocket(f"Slack: {error}")
+        raise (Refused if error in _UNWANTED else NoSocket)(f"Slack: {error}")
     if not address.startswith("wss://") and not api_url.startswith("http://"):
         raise NoSocket("Slack gave an address that is not wss://")
     return address
