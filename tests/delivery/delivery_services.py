@@ -21,8 +21,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from tocsin.delivery.http import basic
+from tocsin.domain.secret import Secret
+
 PAGERDUTY_TOKEN = "u+averysecretrestkey"
 GENIE_KEY = "b1c9fd2a-averysecret-genie-key"
+GENIE_READER = "averysecret-token-that-reads"
 SPLUNK_KEY = "5ec4e7aa-averysecret-endpoint-key"
 TEAMS_SIGNATURE = "averysecret-workflow-signature"
 GRAFANA_TOKEN = "glsa_averysecret_grafana_token"
@@ -42,8 +46,43 @@ class Opsgenie(Service):
         base = "/opsgenie/v2/alerts"
         return [
             Route(base, self.create, methods=["POST"]),
+            Route(f"{base}/{{alias}}", self.show, methods=["GET"]),
             Route(f"{base}/{{alias}}/{{verb}}", self.change, methods=["POST"]),
+            Route("/jsm-api/{cloud}/v1/alerts", self.find, methods=["GET"]),
         ]
+
+    async def show(self, request: Request) -> Response:
+        if request.headers.get("authorization") != f"GenieKey {GENIE_READER}":
+            return JSONResponse({"message": "Key format is not valid!", "took": 0.0}, 422)
+        assert request.query_params["identifierType"] == "alias"
+        alert = self.alerts.get(request.path_params["alias"])
+        if alert is None:
+            return JSONResponse({"message": "Alert with alias does not exist"}, 404)
+        made = {"acknowledgedBy": alert.get("by"), "closedBy": alert.get("by")}
+        is_open = alert["status"] != "closed"
+        shown = {
+            "id": "9b25-1704", "alias": alert["alias"], "status": "open" if is_open else "closed",
+            "acknowledged": alert["status"] == "acknowledged", "owner": alert.get("by", ""),
+            "report": {name: who for name, who in made.items() if who},
+        }  # fmt: skip
+        return JSONResponse({"data": shown, "took": 0.1, "requestId": "r1"})
+
+    async def find(self, request: Request) -> Response:
+        login = basic("bot@example.org", Secret(GENIE_READER))
+        if request.headers.get("authorization") != login or request.path_params["cloud"] != "c1":
+            return JSONResponse({"code": 401, "message": "Unauthorized"}, 401)
+        query = request.query_params
+        assert (query["size"], query["sort"], query["order"]) == ("1", "createdAt", "desc")
+        found = [one for name, one in self.alerts.items() if query["query"] == f'alias: "{name}"']
+        values = [
+            {
+                "id": "e0ca", "alias": one["alias"], "owner": one.get("by", ""), "seen": True,
+                "status": {"acknowledged": "acked"}.get(one["status"], one["status"]),
+                "acknowledged": one["status"] == "acknowledged", "count": one["count"],
+            }
+            for one in found
+        ]  # fmt: skip
+        return JSONResponse({"values": values, "links": {}, "count": len(values)})
 
     def _refused(self, request: Request, problems: Mapping[str, str]) -> Response | None:
         if request.headers.get("authorization") != f"GenieKey {GENIE_KEY}":

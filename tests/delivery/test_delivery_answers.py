@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
@@ -52,6 +53,18 @@ def by_token(body: bytes, secret: str, now: datetime) -> Mapping[str, str]:
     return {"authorization": f"Bearer {secret}"}
 
 
+def by_standard(body: bytes, secret: str, now: datetime) -> Mapping[str, str]:
+    """As the guide's business rule signs: the key is what follows whsec_, the digest is base64."""
+    stamp = str(int(now.timestamp()))
+    digest = hmac.new(secret.encode(), f"id1.{stamp}.".encode() + body, hashlib.sha256).digest()
+    signature = f"v1,{base64.b64encode(digest).decode()}"
+    return {"webhook-id": "id1", "webhook-timestamp": stamp, "webhook-signature": signature}
+
+
+def whsec(secret: str) -> str:
+    return f"whsec_{base64.b64encode(secret.encode()).decode()}"
+
+
 @dataclass(frozen=True)
 class Case:
     type: str
@@ -60,10 +73,11 @@ class Case:
     prove: Prove
     body: bytes
     expected: Answer
+    written: Callable[[str], str] = str
 
     def build(self, *secrets: str) -> Answering:
         plugin = CHANNELS[self.type]
-        named = dict(zip(self.secrets, secrets, strict=False))
+        named = dict(zip(self.secrets, map(self.written, secrets), strict=False))
         channel: Answering = plugin(plugin.Config(**self.settings, **named))
         return channel
 
@@ -252,6 +266,10 @@ CASES = {
         ),
     ),
 }
+CASES["servicenow_signed"] = replace(
+    CASES["servicenow"], secrets=("webhook_secret", "previous_webhook_secret"), prove=by_standard,
+    written=whsec,
+)  # fmt: skip
 
 
 @pytest.fixture(params=CASES)
@@ -296,7 +314,7 @@ def test_malformed_headers_are_refused_and_never_an_error(case: Case, value: str
             assert NEW not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["slack", "linear"])
+@pytest.mark.parametrize("name", ["slack", "linear", "servicenow_signed"])
 def test_requests_that_say_when_they_were_made_do_not_keep(name: str) -> None:
     case = CASES[name]
     channel = case.build(NEW)

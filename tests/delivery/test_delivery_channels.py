@@ -838,6 +838,7 @@ def test_slack_text_of_others_cannot_mention_or_link() -> None:
         ("slack", {"token": BOT_TOKEN, "url": "https://x"}, "either token and channel"),
         ("slack", {"token": BOT_TOKEN}, "needs a channel"),
         ("opsgenie", {"key": "hunter2", "responders": ({"type": "team"},)}, "and one of id, name"),
+        ("opsgenie", {"key": "k", "api_token": "hunter2", "cloud_id": "c"}, "needs username"),
         ("splunk_oncall", {"api_key": "hunter2", "routing_key": ""}, "name the routing key"),
         (
             "jira",

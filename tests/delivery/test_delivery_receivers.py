@@ -13,7 +13,7 @@ from uuid import UUID
 import httpx
 import pytest
 from delivery_build import T0, Fault, Loopback, loopback, message
-from delivery_services import PAGERDUTY_TOKEN
+from delivery_services import GENIE_READER, PAGERDUTY_TOKEN
 from delivery_trackers import LINEAR_TEAM
 from test_delivery_channels import CASES, Case
 
@@ -24,6 +24,7 @@ from tocsin.delivery.channels.jira import label_of as jira_label
 from tocsin.delivery.channels.servicenow import correlation_id
 from tocsin.delivery.http import client
 from tocsin.delivery.outcome import Ambiguous, Delivered, Rejected, Retry
+from tocsin.domain.secret import Secret
 
 Story = Callable[[Channel, Loopback, httpx.AsyncClient], Coroutine[Any, Any, None]]
 
@@ -456,6 +457,41 @@ def test_pagerduty_is_asked_when_its_webhooks_do_not_arrive() -> None:
         assert await channel.poll(first.remote_ref, T0, http) is None
 
     run("pagerduty", story)
+
+
+@pytest.mark.parametrize("api", ["jsm", "opsgenie"])
+def test_opsgenie_is_asked_when_its_webhooks_do_not_arrive(api: str) -> None:
+    async def story(channel: Channel, place: Loopback, http: httpx.AsyncClient) -> None:
+        assert isinstance(channel, Polling)
+        assert not channel.polls
+        login = {"username": "bot@example.org", "cloud_id": "c1", "api_url": f"{place.url}/jsm-api"}
+        reading = {"api": api, "api_token": Secret(GENIE_READER)} | (login if api == "jsm" else {})
+        asking = Case("opsgenie", lambda url: {**CASES["opsgenie"].settings(url), **reading}, ())
+        asked = asking.build(place.url)
+        assert isinstance(asked, Polling)
+        first = await asked.send(message(), http)
+        assert isinstance(first, Delivered)
+        (alert,) = place.services.opsgenie.alerts.values()
+        closed = Answer("resolve", "opsgenie:Ana") if api == "opsgenie" else None
+        for status, by, answer in (
+            ("open", "", None),
+            ("acknowledged", "Tocsin", None),
+            ("acknowledged", "Ana", Answer("acknowledge", "opsgenie:Ana")),
+            ("closed", "System", None),  # by a policy: it may still be burning
+            ("closed", "Ana", closed),  # Jira does not say who: it may have been anybody
+        ):
+            alert |= {"status": status, "by": by}
+            assert await asked.poll(first.remote_ref, T0, http) == answer
+        alert |= {"status": "acknowledged", "by": "Ana"}
+        faults = [Fault(500), Fault(200, {}, "[]"), Fault(200, {}, '{"values": [7]}')]
+        for fault in (*faults, Fault(200, {}, '{"data": {"alias": "other", "status": "closed"}}')):
+            place.faults.append(fault)
+            assert await asked.poll(first.remote_ref, T0, http) is None, "unknown is not an answer"
+        assert await asked.poll({"alias": "none-1"}, T0, http) is None
+        assert await asked.poll({}, T0, http) is None
+        assert await channel.poll(first.remote_ref, T0, http) is None
+
+    run("opsgenie", story)
 
 
 def set_state(place: Loopback, name: str, *, started: bool) -> None:

@@ -3,7 +3,9 @@
 https://developer.atlassian.com/cloud/jira/service-desk-ops/rest/v1/api-group-integration-events/
 and https://docs.opsgenie.com/docs/alert-api: both take the same requests. Alerts of one `alias` are
 one alert while it is open (its count goes up), so a repeated trigger is harmless. Requests are
-answered 202 and carried out afterwards.
+answered 202 and carried out afterwards. What became of an alert is asked at the same resource of
+Opsgenie, and in Jira at another API with other credentials (`GET /v1/alerts`,
+https://developer.atlassian.com/cloud/jira/service-desk-ops/rest/v2/api-group-alerts/).
 """
 
 from __future__ import annotations
@@ -15,11 +17,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ClassVar, Literal
+from urllib.parse import quote
 
 import httpx
 
 from tocsin.delivery.answers import Answer
-from tocsin.delivery.http import call, json_object
+from tocsin.delivery.http import basic, call, json_object
 from tocsin.delivery.message import Message, short_key, truncate
 from tocsin.delivery.outcome import Delivered, Outcome, Rejected
 from tocsin.domain.secret import Secret, secret
@@ -46,6 +49,8 @@ _ANSWERS: Mapping[str, Literal["acknowledge", "resolve"]] = {
     "Acknowledge": "acknowledge",
     "Close": "resolve",
 }
+# Who does what no person did: a policy of theirs, or we.
+_NOBODY = frozenset({"", "Tocsin", "System"})
 _VERBS = {"update": "notes", "acknowledge": "acknowledge", "resolve": "close"}
 
 
@@ -58,6 +63,10 @@ class OpsgenieConfig:
     takes name or username as well); none: the integration's own. tags: put on every alert.
     callback_token: what its webhook integration sends as `Authorization: Bearer …`, to tell us of
     acknowledgements; previous_callback_token: the one before, while it is being replaced.
+    api_token: what may read alerts, by which is asked as well, for webhooks that were lost or
+    cannot reach us: a key of Opsgenie with read access, or an API token of the Atlassian account
+    `username` (its mail address) with the `cloud_id` of the site. api_url: only to be changed for
+    tests.
     """
 
     key: Secret
@@ -67,12 +76,19 @@ class OpsgenieConfig:
     tags: tuple[str, ...] = ()
     callback_token: Secret | None = None
     previous_callback_token: Secret | None = None
+    api_token: Secret | None = None
+    username: str = ""
+    cloud_id: str = ""
+    api_url: str = "https://api.atlassian.com/jsm/ops/api"
 
     def __post_init__(self) -> None:
-        for name in ("callback_token", "previous_callback_token"):
+        for name in ("callback_token", "previous_callback_token", "api_token"):
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, secret(getattr(self, name)))
         object.__setattr__(self, "key", secret(self.key))
+        knows_site = bool(self.username and self.cloud_id)
+        if self.api_token is not None and self.api == "jsm" and not knows_site:
+            raise ValueError("api_token: with api jsm it needs username and cloud_id as well")
         if len(self.responders) > MOST_RESPONDERS:
             raise ValueError(f"responders: at most {MOST_RESPONDERS}")
         for each in self.responders:
@@ -118,6 +134,38 @@ class Opsgenie:
         return Delivered({"alias": alias, "request_id": str(request_id)})
 
     @property
+    def polls(self) -> bool:
+        """Whether there is something that may read alerts."""
+        return self.config.api_token is not None
+
+    async def poll(
+        self, reference: Mapping[str, Any], at: datetime, http: httpx.AsyncClient
+    ) -> Answer | None:
+        """What a person made of the alert. Jira does not say who closed one: that is left to its
+        webhook."""
+        token, alias = self.config.api_token, str(reference.get("alias", ""))
+        if token is None or not alias:
+            return None
+        if self.config.api == "jsm":
+            site = quote(self.config.cloud_id, safe="")
+            url = f"{self.config.api_url.rstrip('/')}/{site}/v1/alerts"
+            login = basic(self.config.username, token)
+            newest = {"size": "1", "sort": "createdAt", "order": "desc"}
+            params = {"query": f'alias: "{alias}"', **newest}
+        else:
+            url, login = f"{self._base}/{alias}", f"GenieKey {token.reveal()}"
+            params = {"identifierType": "alias"}
+        headers = {"Authorization": login}
+        response = await call(
+            http, "GET", url, at=at, secrets=[token], headers=headers, params=params
+        )
+        found = json_object(response) if isinstance(response, httpx.Response) else None
+        action, who = _made_of(found or {}, alias)
+        if action is None or who in _NOBODY:
+            return None
+        return Answer(action, f"opsgenie:{who}", told="record")
+
+    @property
     def answers(self) -> bool:
         """Whether a webhook integration is configured."""
         return self.config.callback_token is not None
@@ -137,7 +185,7 @@ class Opsgenie:
         action = _ANSWERS.get(event["action"])
         alert = event.get("alert") or {}
         who = str(alert.get("username") or "")
-        if action is None or not alert.get("alias") or who in {"", "Tocsin", "System"}:
+        if action is None or not alert.get("alias") or who in _NOBODY:
             return ()
         told = f"{event['action']}:{alert.get('alertId', '')}:{alert.get('updatedAt', '')}"
         return (Answer(action, f"opsgenie:{who}", str(alert["alias"]), told),)
@@ -167,6 +215,24 @@ def alias_of(subject: str) -> str:
 
 
 # --- private -----------------------------------------------------------------------------------
+
+
+def _made_of(
+    found: Mapping[str, Any], alias: str
+) -> tuple[Literal["acknowledge", "resolve"] | None, str]:
+    """What was made of an alert, and by whom: Opsgenie's `data`, or the first of Jira's `values`,
+    where whoever acknowledges becomes the owner."""
+    values = found.get("values")
+    alert = values[0] if isinstance(values, list) and values else found.get("data")
+    if not isinstance(alert, dict) or alert.get("alias") != alias:
+        return None, ""
+    report = alert.get("report")
+    report = report if isinstance(report, dict) else {}
+    if alert.get("status") == "closed":
+        return "resolve", str(report.get("closedBy") or "")
+    if alert.get("acknowledged") is True:
+        return "acknowledge", str(report.get("acknowledgedBy") or alert.get("owner") or "")
+    return None, ""
 
 
 def _news(message: Message) -> dict[str, str]:

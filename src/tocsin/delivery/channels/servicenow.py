@@ -22,7 +22,7 @@ from tocsin.delivery.http import basic, call, json_object
 from tocsin.delivery.message import Message, truncate
 from tocsin.delivery.outcome import Ambiguous, Delivered, Outcome, Retry
 from tocsin.domain.secret import Secret, secret
-from tocsin.net.proof import check_bearer, keys
+from tocsin.net.proof import check_bearer, check_standard, keys, standard_key
 
 LONGEST_SHORT = 160
 LONGEST_TEXT = 4_000
@@ -41,10 +41,11 @@ class ServiceNowConfig:
     with the role itil or sn_incident_write.
 
     fields: more fields of a new record, e.g. {category: software}. resolve: whether the end of an
-    incident resolves its record, with close_code; false leaves it to people. callback_token: what a
-    business rule sends as `Authorization: Bearer …` when it tells us at once what people did;
-    without it ServiceNow is asked. previous_callback_token: the one before, while it is being
-    replaced.
+    incident resolves its record, with close_code; false leaves it to people. webhook_secret: by
+    which a business rule signs what it tells us at once of what people did, whsec_ and base64 as
+    Standard Webhooks has it; callback_token: what one that cannot sign sends instead, as
+    `Authorization: Bearer …`. Without either ServiceNow is asked. previous_webhook_secret,
+    previous_callback_token: the one before, while it is being replaced.
     """
 
     url: str
@@ -58,12 +59,17 @@ class ServiceNowConfig:
     close_code: str = "Solution provided"
     callback_token: Secret | None = None
     previous_callback_token: Secret | None = None
+    webhook_secret: Secret | None = None
+    previous_webhook_secret: Secret | None = None
 
     def __post_init__(self) -> None:
-        for name in ("password", "token", "callback_token", "previous_callback_token"):
+        for name in ("password", "token", "callback_token", "previous_callback_token",
+                     "webhook_secret", "previous_webhook_secret"):  # fmt: skip
             value = getattr(self, name)
             if value is not None:
                 object.__setattr__(self, name, secret(value))
+        for signing in keys(self.webhook_secret, self.previous_webhook_secret):
+            standard_key(signing)
         if (self.token is None) == (self.password is None):
             raise ValueError("set either a token, or username and password")
         if self.password is not None and not self.username:
@@ -141,7 +147,7 @@ class ServiceNow:
     @property
     def answers(self) -> bool:
         """Whether a business rule is configured."""
-        return self.config.callback_token is not None
+        return bool(self.config.callback_token or self.config.webhook_secret)
 
     def name_of(self, incident_id: str) -> str:
         """The record's correlation id."""
@@ -150,9 +156,14 @@ class ServiceNow:
     def read(self, headers: Mapping[str, str], body: bytes, now: datetime) -> Sequence[Answer]:
         """The request of the business rule that the guide gives: {correlation_id, state, user, at}.
 
-        ServiceNow signs nothing by itself: a header with a shared token proves it.
+        ServiceNow signs nothing by itself: the rule does, or a shared token proves it.
         """
-        check_bearer(keys(self.config.callback_token, self.config.previous_callback_token), headers)
+        config = self.config
+        if "webhook-signature" in headers:
+            secrets = keys(config.webhook_secret, config.previous_webhook_secret)
+            check_standard(secrets, headers, body, now)
+        else:
+            check_bearer(keys(config.callback_token, config.previous_callback_token), headers)
         event = json.loads(body)
         action, name = _ANSWERS.get(str(event["state"])), str(event["correlation_id"])
         if action is None:
