@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from tocsin.domain.findings import Alert, AlertState, LedgerEvent
 from tocsin.engine.house import House
+from tocsin.engine.tick import Arrival
 
 
 def hold(house: House, source: str, wanted: Mapping[str, Alert], event: str) -> list[Alert]:
@@ -34,11 +35,17 @@ def hold(house: House, source: str, wanted: Mapping[str, Alert], event: str) -> 
         ]
         if not begun and not ended:
             return []
-        with house.conductor.deciding() as tx:
-            for alert in (*begun, *ended):
-                tx.put_alert(alert)
-                data = {"state": alert.state.value, "labels": dict(alert.labels)}
-                told = LedgerEvent(now, event, source, alert.fingerprint, alert.reason, data)
-                tx.append(told)
-    house.reconsider()
+        changed = [*begun, *ended]
+        events = [
+            LedgerEvent(
+                now,
+                event,
+                source,
+                alert.fingerprint,
+                alert.reason,
+                {"state": alert.state.value, "labels": dict(alert.labels)},
+            )
+            for alert in changed
+        ]
+        house.reconsider(Arrival({a.fingerprint: a for a in changed}, changed, events))
     return begun
