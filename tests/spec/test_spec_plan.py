@@ -65,6 +65,17 @@ def test_a_plan_shows_documents_fields_tests_and_pages() -> None:
     assert plan.exit_code == 3
 
 
+def test_what_other_groups_do_to_open_incidents_is_told() -> None:
+    before, after = (good(("  routes:\n", f"  defaults: {{group_by: {by}}}\n  routes:\n"))
+                     for by in ("[service, env]", "[service]"))  # fmt: skip
+    (found,) = set(make_plan(before, after).findings) - set(lint(after))
+    assert (found.rule, found.is_error) == ("regrouped", False)
+    assert "by service and no longer by service, env" in found.message
+    turned = good(("  routes:\n", "  defaults: {group_by: [env, service]}\n  routes:\n"))
+    assert set(make_plan(before, turned).findings) == set(lint(turned)), "the same groups"
+    assert set(make_plan(None, after).findings) == set(lint(after))
+
+
 def test_exit_codes_say_what_a_pipeline_must_do() -> None:
     before, after = good(), good(CHANGE)
     failing = good(("expect: {receivers: [board]}", "expect: {receivers: [], tier: 1}"))

@@ -149,7 +149,7 @@ def make_plan(
         after=after.digest,
         changes=changes,
         tests=tests,
-        findings=(*lint(after), *found),
+        findings=(*lint(after), *_regrouped(before, after), *found),
         warnings=after.warnings,
         budget=budget,
         outlooks=tuple(outlooks),
@@ -174,6 +174,21 @@ def explain_plan(plan: Plan) -> str:
 
 
 # --------------------------------------------------------------------------------------------
+
+
+def _regrouped(before: Desired | None, after: Desired) -> list[Finding]:
+    """What happens to incidents that are open when the labels that make them up change."""
+    old = before.routing.defaults.group_by if before else ()
+    new = after.routing.defaults.group_by
+    if set(old) == set(new) or not old:
+        return []
+    what = (
+        f"alerts are grouped by {', '.join(new)} and no longer by {', '.join(old)}: incidents that "
+        "are open when this is applied end, what still fires begins new ones, and who has one in "
+        "hand is called again; apply it while nothing is open"
+    )
+    return [Finding("regrouped", "group_by", what, is_error=False)]
+
 
 _SIGNS = {"added": "+", "changed": "~", "removed": "-"}
 
