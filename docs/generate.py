@@ -188,7 +188,7 @@ def cli_page() -> str:
         "# Command line", "", GENERATED, "",
         "`make setup` puts `tocsin` into `.venv/bin`. A name in square brackets is the variable"
         " that says the same ([settings](settings.md)); the option wins. What goes wrong is told on"
-        " stderr with exit code 1.", "",
+        " stderr with exit code 1; 64 is a wrong option, 70 a fault of Tocsin itself.", "",
     ]  # fmt: skip
     for name, command in commands():
         lines += [f"## tocsin {name}", "", inspect.cleandoc(command.help), ""]

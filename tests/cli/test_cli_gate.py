@@ -14,7 +14,7 @@ import pyarrow.parquet
 import pytest
 from typer.testing import CliRunner, Result
 
-from tocsin.cli import app
+from tocsin.cli import app, main
 
 GATE = """
 apiVersion: tocsin/v1
@@ -149,3 +149,33 @@ def test_an_unknown_arm_is_named(gate: Path) -> None:
     done = check(gate, calls(count=1000), "--baseline", "v6")
     assert done.exit_code == 4
     assert "there is no call with 'v6'" in " ".join(done.output.split())
+
+
+def test_a_file_shorter_than_a_unit_is_followed_decides_nothing(gate: Path) -> None:
+    gate.write_text(GATE.replace("  burnIn", "  unit: session_id\n  burnIn"))
+    table = calls(count=300)
+    short = table.set_column(0, "ts", pa.array(np.linspace(1.79e9, 1.79e9 + 420, 300)))
+    done = check(gate, short)
+    assert done.exit_code == 3, done.output
+    assert "a unit counts once it was followed for 30 minutes" in done.output
+
+
+def test_an_interval_agrees_with_the_failure_beside_it(gate: Path) -> None:
+    done = check(gate, calls(errors=0.06), "--output", "json")
+    (errors,) = [one for one in json.loads(done.stdout)["metrics"] if one["name"] == "errors"]
+    assert errors["standing"] == "fail"
+    assert errors["low"] > 0
+
+
+def test_neither_a_wrong_option_nor_a_fault_is_a_verdict(
+    gate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for wrong in (["gate", "check", "--cofig", "x"], ["gat"], ["--nothing"]):
+        assert CliRunner().invoke(app, wrong).exit_code == 64
+    monkeypatch.setattr(
+        "sys.argv", ["tocsin", "gate", "check", "--config", str(gate), "--from", "x"]
+    )
+    monkeypatch.setattr("tocsin.engine.gates.check_file", lambda *_: 1 / 0)
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 70

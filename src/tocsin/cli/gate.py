@@ -218,16 +218,16 @@ def _show(title: str, found: Checked) -> None:
     )
     out.print(escape(about), highlight=False)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for heading in ("metric", "candidate", "baseline", "difference", "at most worse by", ""):
+    for heading in ("", "metric", "candidate", "baseline", "difference", "margin"):
         table.add_column(heading)
     for one in result.metrics:
         mark = {"pass": "[green]pass[/]", "fail": "[red]FAIL[/]"}.get(one.standing, "[yellow]?[/]")
         table.add_row(
-            escape(one.name), _number(one.candidate), _number(one.baseline), _span(one),
-            f"{one.margin:g}", f"{mark} [dim]{escape(one.reason)}[/]",
+            mark, escape(one.name), _number(one.candidate), _number(one.baseline), _span(one),
+            f"{one.margin:g}",
         )  # fmt: skip
     out.print(table)
-    out.print(escape(result.reason), highlight=False)
+    out.print(escape(result.reason), highlight=False, soft_wrap=True)
 
 
 def _number(value: float | None) -> str:

@@ -34,6 +34,10 @@ _COLUMNS = {
     "policy_violation": "error_class",
 }  # fmt: skip
 _PARTS = {"total_tokens": ("input_tokens", "output_tokens")}
+_UNFOLLOWED = (
+    "a unit counts once it was followed for {window} minutes (unitWindow), and the file spans"
+    " {spanned}"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +94,10 @@ def check_file(shape: GateShape, path: Path, candidate: str = "", baseline: str 
         named = _arms(shape, sorted(set(arm.tolist()) - {""}), path, candidate, baseline)
         compared = comparison(shape, "", *named)
         result, _ = run(shape.build(), batches(arm_counts(calls, arm, compared)))
+        spanned = calls.span[1] - calls.span[0]
+        if compared.unit is not None and result.units == (0, 0) and spanned < compared.window:
+            why = _UNFOLLOWED.format(window=compared.window, spanned=spanned)
+            result = replace(result, reason=why)
         if result.verdict == "pass" and shape.health is not None:
             result = replace(result, verdict="inconclusive", reason=ON_A_SERVER)
     except (pa.ArrowException, UnicodeDecodeError) as error:
@@ -150,10 +158,9 @@ def _by_minute(minute: Ints, values: Floats, owner: Ints | None) -> Iterator[tup
         minute, values = minute[known], values[known]
     order = np.argsort(minute, kind="stable")
     minute, values = minute[order], values[order]
-    ends = np.flatnonzero(np.diff(minute, append=np.iinfo(np.int64).max)) + 1
-    for begin, end in zip([0, *ends[:-1]], ends, strict=True):
-        if end > begin:
-            yield int(minute[begin]), values[begin:end]
+    found, begins = np.unique(minute, return_index=True)
+    # Not strict: of no value at all `split` makes one empty part.
+    yield from zip(found.tolist(), np.split(values, begins[1:]), strict=False)
 
 
 def _values(each: Compared, calls: CallsFile) -> Floats:

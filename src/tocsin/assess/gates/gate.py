@@ -248,11 +248,10 @@ def _metric_result(gate: Gate, metric: Metric, track: Track) -> MetricResult:
     found = difference(track.candidate, track.baseline, is_rate=metric.is_rate)
     share = metric.weight / sum(one.weight for one in gate.metrics)
     bar = -math.log(gate.fail_alpha * share)
-    tau = metric.allowance / 2
     enough = min(track.candidate.n, track.baseline.n) >= gate.least_units
     known = track.candidate.n > 0 and track.baseline.n > 0
-    width = half_width(found.v, tau, gate.alpha)
-    strict = half_width(found.v, tau, gate.fail_alpha * share)
+    width = half_width(found.v, metric.allowance, gate.alpha)
+    strict = half_width(found.v, metric.allowance, gate.fail_alpha * share)
     if not known or not enough:
         n = min(track.candidate.n, track.baseline.n)
         standing: Standing = "waiting"
