@@ -21,6 +21,7 @@ from tocsin.engine.house import LAST_MINUTE, House
 
 Drain = Callable[[datetime], None]
 Accept = Callable[[Chunk], None]
+_PATIENCE_S = 600.0  # for one piece on a busy machine: nobody waits for an answer meanwhile
 
 
 class Source(Protocol):
@@ -85,7 +86,7 @@ class Replay:
         chunk = next(pieces, None)
         if chunk is not None:
             self._accept(chunk)
-            self._house.telemetry.flush()
+            self._house.telemetry.flush(_PATIENCE_S)
         return chunk
 
     def _judge(self, chunk: Chunk, advanced: Callable[[Progress], None]) -> None:
