@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import hmac
@@ -12,6 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
+import httpx
 import pytest
 from delivery_build import BOT_TOKEN, ROUTING_KEY, T0
 from delivery_trackers import LINEAR_TEAM
@@ -21,6 +23,8 @@ from tocsin.delivery.channels import CHANNELS
 from tocsin.delivery.channels.jira import label_of
 from tocsin.delivery.channels.linear import identity
 from tocsin.delivery.channels.servicenow import correlation_id
+from tocsin.delivery.outcome import Delivered, Outcome, Rejected
+from tocsin.delivery.replies import render_reply, reply_effect
 from tocsin.net.proof import NotAuthentic
 
 NEW, OLD = "the new secret", "the old secret"
@@ -288,6 +292,34 @@ def test_an_authentic_request_is_read_while_secrets_rotate(case: Case) -> None:
     with pytest.raises(NotAuthentic):
         case.build(NEW).read(case.prove(case.body, OLD, T0), case.body, T0)
     assert not case.build().answers
+
+
+def test_a_reply_to_a_press_goes_to_slack_alone() -> None:
+    (answer,) = CASES["slack"].build(NEW).read(by_slack(slack_body(), NEW, T0), slack_body(), T0)
+    assert answer.reply == "https://hooks.slack.com/actions/T1/1/x"
+    assert "hooks.slack.com" not in repr(answer)
+    slack: Any = CASES["slack"].build(NEW)
+
+    async def replied(to: str) -> Outcome:
+        told = replace(answer, reply=to)
+        effect: Any = reply_effect("chat", told, "Noted of <this>.", T0)
+        seen: list[httpx.Request] = []
+
+        def slack_says(request: httpx.Request) -> httpx.Response:
+            seen.append(request)
+            return httpx.Response(200, text="ok")
+
+        async with httpx.AsyncClient(transport=httpx.MockTransport(slack_says)) as http:
+            outcome: Outcome = await slack.send(render_reply(effect, "", at=T0), http)
+        assert [json.loads(each.content)["text"] for each in seen] == (
+            ["Noted of &lt;this&gt;."] if isinstance(outcome, Delivered) else []
+        )
+        return outcome
+
+    assert isinstance(asyncio.run(replied(answer.reply)), Delivered)
+    for to in ("https://hooks.slack.com.example.org/x", "http://hooks.slack.com/x",
+               "https://169.254.169.254/", "https://slack.com@example.org/", "x"):  # fmt: skip
+        assert isinstance(asyncio.run(replied(to)), Rejected), to
 
 
 def test_a_changed_body_or_another_secret_proves_nothing(case: Case) -> None:

@@ -55,6 +55,7 @@ def press(made: World, action: str, incident_id: str, at: str = "1") -> int:
     payload = {
         "type": "block_actions",
         "user": {"id": "U1", "username": "ana"},
+        "response_url": "http://127.0.0.1/sinks/slack/slack/actions/T1/1/x",
         "actions": [{"action_id": f"tocsin_{action}", "value": incident_id, "action_ts": at}],
     }
     body = urlencode({"payload": json.dumps(payload)}).encode()
@@ -429,6 +430,16 @@ def test_a_verdict_is_one_press_in_slack_or_on_the_page_and_the_last_one_counts(
         ]  # fmt: skip
         assert press(made, "noise", page.id, "5") == 200
         assert press(made, "noise", page.id, "5") == 200, "told again, it counts once"
+        assert press(made, "acknowledge", page.id, "6") == 200
+        made.deliver()
+        replies = [t.body for t in made.of("slack") if "response_type" in t.body]
+        assert [(each["response_type"], each["replace_original"]) for each in replies] == [
+            ("ephemeral", False)
+        ] * 2
+        assert [each["text"] for each in replies] == [
+            f"Noted of {page.title}: “Not worth it”. The last word counts.",
+            f"That changed nothing: {page.title} is resolved.",
+        ]
         answer = made.form(f"/incidents/{page.id}/verdict", verdict="real", name="bo")
         assert answer.status_code == 303
         marks = [(m.verdict, m.actor) for m in made.state.marks(page.id)]

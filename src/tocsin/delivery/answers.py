@@ -37,7 +37,8 @@ class Answer:
     incident (`Answering.name_of`); "" from a poll, which was about one incident. id: of the event,
     by which one that is told again, or replayed, is recognised. told: a `press` is always a
     person's; an `event` says what was done to the service's own record, `record` only how that
-    stands, and we may have moved it there ourselves.
+    stands, and we may have moved it there ourselves. reply: where that person may be told what
+    became of it (`delivery.replies`); whoever has the address may write there, so it is not shown.
     """
 
     action: Said
@@ -45,6 +46,7 @@ class Answer:
     subject: str = ""
     id: str = ""
     told: Literal["press", "event", "record"] = field(default="event", compare=False)
+    reply: str = field(default="", compare=False, repr=False)
 
 
 @runtime_checkable

@@ -21,11 +21,14 @@ from tocsin.delivery.effects import (
 )
 from tocsin.delivery.escalation import escalate
 from tocsin.delivery.limits import Breaker, Bucket
+from tocsin.delivery.replies import ACTION as REPLY
+from tocsin.delivery.replies import KEEPS as REPLY_KEEPS
 from tocsin.domain.findings import ASIDE, EffectState, Incident
 
 PAGES = (0, 1)
 OTHERS = (2, ASIDE)
-PICTURE_KEEPS = timedelta(minutes=30)
+# What is of use for a while only, by the action of its effect.
+_KEEPS = {"picture": timedelta(minutes=30), REPLY: REPLY_KEEPS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,8 +188,8 @@ class Claimer:
             reason = f"this release knows no effect of kind {effect.kind!r}"
             tx.settle(effect.id, EffectState.DEAD, reason=reason, now=now)
             bury(tx, effect, reason, now, ())
-        elif effect.action == "picture" and now > effect.scheduled + PICTURE_KEEPS:
-            cancel(tx, effect, "a picture so late helps nobody", now)
+        elif effect.action in _KEEPS and now > effect.scheduled + _KEEPS[effect.action]:
+            cancel(tx, effect, f"a {effect.action} so late helps nobody", now)
         elif not effect.incident_id:  # there is nothing that could have become of it meanwhile
             return True
         else:

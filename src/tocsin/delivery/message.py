@@ -75,12 +75,12 @@ class Message:
     """One thing to tell one receiver.
 
     key: the idempotency key, the same over retries. at: when this try is made. action: trigger |
-    update | acknowledge | resolve | digest | change | picture. subject: what messages about the
-    same thing share (the incident id, or the digest's name). thread: what the receiver calls its
-    message about it. evidence: pairs of label and text. items: the lines of a digest; charts: what
-    they come to. figure: of a picture. attachments: files, where a channel can carry them. answers:
-    words and addresses of links that answer. address: of one subscriber, for whom alone it is;
-    unsubscribe: where that one ends it.
+    update | acknowledge | resolve | digest | change | picture | reply. subject: what messages about
+    the same thing share (the incident id, or the digest's name). thread: what the receiver calls
+    its message about it. evidence: pairs of label and text. items: the lines of a digest; charts:
+    what they come to. figure: of a picture. attachments: files, where a channel can carry them.
+    answers: words and addresses of links that answer. address: of one subscriber, for whom alone it
+    is; unsubscribe: where that one ends it.
     """
 
     key: str

@@ -11,6 +11,7 @@ from standardwebhooks import Webhook as Signer
 
 PAGERDUTY_LARGEST = 512 * 1024
 WEBHOOK_LARGEST = 20_000
+MOST_RESPONSES = 5  # to one press in Slack
 WEBHOOK_TOLERANCE = timedelta(minutes=5)
 _TEXT_LIMITS = {"header": 150, "section": 3000, "context": 3000}
 
@@ -84,6 +85,15 @@ def slack_message(message: Mapping[str, Any]) -> str:
     return ""
 
 
+def slack_response(said: Mapping[str, Any]) -> str:
+    """Slack's error for what is posted to a response_url; "" if there is none."""
+    if said.get("response_type", "ephemeral") not in {"ephemeral", "in_channel"}:
+        return "invalid_response_type"
+    if not isinstance(said.get("replace_original", False), bool):
+        return "invalid_replace_original"
+    return slack_message(said)
+
+
 def webhook(headers: Mapping[str, str], body: bytes, now: datetime, secret: str | None) -> str:
     """What is wrong with a Standard Webhook; "" if nothing. secret: to check the signature."""
     problem = _envelope_problem(headers, body, now)
@@ -121,9 +131,7 @@ def _change_problems(event: Mapping[str, Any]) -> Iterator[str]:
     if not isinstance(payload, dict):
         yield "'payload' is missing"
         return
-    summary = payload.get("summary")
-    if not isinstance(summary, str) or not 0 < len(summary) <= 1024:
-        yield "'payload.summary' is missing, blank or longer than 1024 characters"
+    yield from _summary_problems(payload)
     if not isinstance(payload.get("custom_details", {}), dict):
         yield "'payload.custom_details' is not an object"
     if set(payload) - {"summary", "source", "timestamp", "custom_details"}:
@@ -137,13 +145,17 @@ def _payload_problems(event: Mapping[str, Any]) -> Iterator[str]:
     if not isinstance(payload, dict):
         yield "'payload' is missing"
         return
-    summary = payload.get("summary")
-    if not isinstance(summary, str) or not 0 < len(summary) <= 1024:
-        yield "'payload.summary' is missing, blank or longer than 1024 characters"
+    yield from _summary_problems(payload)
     if not payload.get("source") or not isinstance(payload["source"], str):
         yield "'payload.source' is missing or blank"
     if payload.get("severity") not in {"critical", "error", "warning", "info"}:
         yield "'payload.severity' is not critical, error, warning or info"
+
+
+def _summary_problems(payload: Mapping[str, Any]) -> Iterator[str]:
+    summary = payload.get("summary")
+    if not isinstance(summary, str) or not 0 < len(summary) <= 1024:
+        yield "'payload.summary' is missing, blank or longer than 1024 characters"
 
 
 def _context_problems(event: Mapping[str, Any]) -> Iterator[str]:

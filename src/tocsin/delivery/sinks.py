@@ -5,13 +5,14 @@ request that the real service would refuse is refused with the real service's er
 recorded then. Addresses (`{name}` is optional and names the receiver):
 
     /pagerduty/{name}/v2/enqueue, v2/change/enqueue       /webhook/{name}
-    /slack/{name}/services/T/B/x
+    /slack/{name}/services/T/B/x, actions/T/1/x
     /slack/{name}/api/chat.postMessage, chat.update, conversations.history, conversations.replies
 """
 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -44,7 +45,8 @@ class Sinks:
     record: called with every request that was accepted. now: the clock that timestamps are checked
     against, which may be an accelerated one. webhook_secrets: `whsec_…` by receiver name; a
     receiver without one has its headers checked, but not its signature. alerts: PagerDuty alerts
-    by (routing key, dedup key). channels: Slack messages by channel id.
+    by (routing key, dedup key). channels: Slack messages by channel id. responded: how often each
+    response_url was used.
     """
 
     record: Record
@@ -53,6 +55,7 @@ class Sinks:
     alerts: dict[tuple[str, str], str] = field(default_factory=dict)
     channels: dict[str, list[Posted]] = field(default_factory=dict)
     webhook_ids: set[str] = field(default_factory=set)
+    responded: Counter[str] = field(default_factory=Counter)
 
     @property
     def app(self) -> Starlette:
@@ -64,6 +67,7 @@ class Sinks:
                 Route(f"/pagerduty{name}/v2/enqueue", self._enqueue, methods=["POST"]),
                 Route(f"/pagerduty{name}/v2/change/enqueue", self._change, methods=["POST"]),
                 Route(f"/slack{name}/services/{{path:path}}", self._incoming, methods=["POST"]),
+                Route(f"/slack{name}/actions/{{path:path}}", self._respond, methods=["POST"]),
                 Route(f"{api}/chat.postMessage", self._post_message, methods=["POST"]),
                 Route(f"{api}/chat.update", self._update, methods=["POST"]),
                 Route(f"{api}/conversations.history", self._history),
@@ -111,6 +115,18 @@ class Sinks:
         message = contracts.json_object(body)
         if message is None or contracts.slack_message(message):
             return PlainTextResponse("invalid_payload", 400)
+        self._keep(request, "slack", body)
+        return PlainTextResponse("ok")
+
+    async def _respond(self, request: Request) -> Response:
+        """A response_url: five times, for one person or for all."""
+        body = await request.body()
+        said = contracts.json_object(body)
+        if said is None or contracts.slack_response(said):
+            return PlainTextResponse("invalid_payload", 400)
+        self.responded[request.url.path] += 1
+        if self.responded[request.url.path] > contracts.MOST_RESPONSES:
+            return PlainTextResponse("used_url", 404)
         self._keep(request, "slack", body)
         return PlainTextResponse("ok")
 

@@ -59,8 +59,16 @@ def answers_of(payload: Mapping[str, Any]) -> tuple[Answer, ...]:
         return ()
     user = payload["user"]
     who = f"slack:{user.get('username') or user.get('name') or user['id']}"
+    reply = str(payload.get("response_url") or "")
     return tuple(
-        Answer(_KNOWN[each["action_id"]], who, str(each["value"]), str(each["action_ts"]), "press")
+        Answer(
+            _KNOWN[each["action_id"]],
+            who,
+            str(each["value"]),
+            str(each["action_ts"]),
+            "press",
+            reply,
+        )
         for each in payload["actions"]
         if each.get("action_id") in _KNOWN
     )

@@ -40,12 +40,14 @@ from tocsin.delivery.message import (
     render_picture,
 )
 from tocsin.delivery.outcome import Ambiguous, Delivered, Outcome, Rejected, Retry
+from tocsin.delivery.replies import ACTION as REPLY
+from tocsin.delivery.replies import render_reply
 from tocsin.domain.clock import Clock
 from tocsin.domain.findings import ASIDE, EffectState, Incident
 
 T = TypeVar("T")
 # Messages that are not about an incident as it stands, by the action of their effect.
-_PLAIN = {"change": render_change, "picture": render_picture}
+_PLAIN = {"change": render_change, "picture": render_picture, REPLY: render_reply}
 _log = structlog.get_logger(__name__)
 
 

@@ -25,8 +25,10 @@ import structlog
 
 from tocsin.alerts.responder import Refused
 from tocsin.delivery.answer_links import AnswerLinks, Link
+from tocsin.delivery.answers import VERDICTS as ANSWER_WORDS
 from tocsin.delivery.answers import Answer, Answering, Listening, Polling
 from tocsin.delivery.channel import Channel
+from tocsin.delivery.replies import reply_effect
 from tocsin.domain.clock import iso
 from tocsin.domain.findings import EffectState, Incident, IncidentState, LedgerEvent
 from tocsin.domain.secret import Secret
@@ -261,25 +263,37 @@ class Answers:
     def _apply(self, receiver: str, answer: Answer, incident: Incident | None) -> bool:
         if incident is None:
             log.info("answer_without_incident", receiver=receiver, action=answer.action)
+            self._reply(receiver, answer, "There is no such incident any more.")
             return False
         standing = f"{receiver}:{incident.id}:{answer.action}"  # what asking finds, again and again
         event = f"{receiver}:{answer.id}" if answer.id else standing
         with self._one_at_a_time:
             if self._was_seen(event):
                 return False
-            counted = self._carry_out(receiver, answer, incident)
+            counted, said = self._carry_out(receiver, answer, incident)
             # Only now: what failed on the way is told, or asked for, again and must count then.
             channel: object = self._channels.get(receiver)
             asked = isinstance(channel, Polling) and channel.polls
             self._remember(event, *([standing] if asked and answer.told != "press" else []))
-            return counted
+        self._reply(receiver, answer, said)
+        return counted
 
-    def _carry_out(self, receiver: str, answer: Answer, incident: Incident) -> bool:
+    def _reply(self, receiver: str, answer: Answer, said: str) -> None:
+        """Tell who pressed a button what its message does not show."""
+        if not said or not answer.reply:
+            return
+        with self._house.state.transaction() as tx:
+            tx.add_effect(reply_effect(receiver, answer, said, self._house.clock.now()))
+        self._wake()
+
+    def _carry_out(self, receiver: str, answer: Answer, incident: Incident) -> tuple[bool, str]:
+        """Whether it counted, and what is to be said of it where the message does not show it."""
         incident = self._house.state.incident(incident.id) or incident
         if answer.action in VERDICTS:  # may be said at any time, and changed
             now = self._house.clock.now()
             self._house.state.mark(incident.id, answer.action, answer.actor, now)
-            return True
+            words = ANSWER_WORDS[answer.action]
+            return True, f"Noted of {incident.title}: “{words}”. The last word counts."
         wanted = (
             incident.state in _CALLED_FOR
             if answer.action == "acknowledge"
@@ -287,18 +301,20 @@ class Answers:
         )
         if not wanted:
             log.info("answer_too_late", receiver=receiver, incident=incident.id)
-            return False
+            by = f" by {incident.acknowledged_by}" if incident.acknowledged_by else ""
+            stands = f"{incident.state.value}{by if incident.state.is_live else ''}"
+            return False, f"That changed nothing: {incident.title} is {stands}."
         if answer.action == "resolve" and self._was_closed_by_us(receiver, answer, incident):
             log.info("answer_is_our_own", receiver=receiver, incident=incident.id)
-            return False
+            return False, ""
         if answer.action == "acknowledge":
             result = self._house.acknowledge(incident.id, answer.actor)
         else:
             result = self._house.resolve(incident.id, answer.actor, f"resolved at {receiver}")
         if isinstance(result, Refused):
-            return False
+            return False, f"That changed nothing: {result.reason}."
         self._wake()
-        return True
+        return True, ""
 
     def _was_closed_by_us(self, receiver: str, answer: Answer, incident: Incident) -> bool:
         """Whether the end may be our own: the last thing that the receiver took, or of a record,

@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
-from urllib.parse import parse_qs, urlencode
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 import httpx
 
@@ -27,6 +27,7 @@ from tocsin.delivery.figure import Figure, png
 from tocsin.delivery.http import refusal, request
 from tocsin.delivery.message import Message
 from tocsin.delivery.outcome import Ambiguous, Delivered, Outcome, Rejected, Retry
+from tocsin.delivery.replies import ACTION as REPLY
 from tocsin.delivery.slack_blocks import answers_of, blocks_of, button_value, escape, headline
 from tocsin.delivery.socket_mode import hold
 from tocsin.domain.secret import Secret, scrub, secret
@@ -102,6 +103,8 @@ class Slack:
 
     async def send(self, message: Message, http: httpx.AsyncClient) -> Outcome:
         """A new message, or the first one updated and a reply in its thread."""
+        if message.action == REPLY:
+            return await self._reply(message, http)
         if self.config.url is not None:
             return await self._post_to_webhook(message, http)
         thread = _thread_of(message)
@@ -313,6 +316,23 @@ class Slack:
             return Ambiguous("the incoming webhook did not answer ok")
         return refused or Delivered({})
 
+    async def _reply(self, message: Message, http: httpx.AsyncClient) -> Outcome:
+        """What only the person who pressed a button sees, below the message, which stays.
+
+        https://docs.slack.dev/interactivity/handling-user-interaction: five times within half an
+        hour, at the address that came with the press.
+        """
+        if not _is_of_slack(message.address, self.config.api_url):
+            return Rejected("the address for a reply is not one of Slack's")
+        text = escape(message.title)
+        said = {"response_type": "ephemeral", "replace_original": False, "text": text}
+        headers = {"Content-Type": "application/json"}
+        content = json.dumps(said).encode()
+        response = await request(http, "POST", message.address, headers=headers, content=content)
+        if not isinstance(response, httpx.Response):
+            return response
+        return refusal(response, message.at, [Secret(message.address)]) or Delivered({})
+
     def _blocks(self, message: Message) -> list[dict[str, Any]]:
         return blocks_of(message, has_buttons=self.answers or self.line is not None)
 
@@ -329,6 +349,15 @@ def _thread_of(message: Message) -> dict[str, str] | None:
     if thread and thread.get("channel") and thread.get("ts"):
         return {"channel": str(thread["channel"]), "ts": str(thread["ts"])}
     return None
+
+
+def _is_of_slack(address: str, api_url: str) -> bool:
+    """Whether an address is https at Slack, or, in tests, at the same place as its API."""
+    found, api = urlsplit(address), urlsplit(api_url)
+    if (found.scheme, found.netloc) == (api.scheme, api.netloc):
+        return True
+    host = (found.hostname or "").lower()
+    return found.scheme == "https" and host.endswith((".slack.com", ".slack-gov.com"))
 
 
 def _key_of(posted: Mapping[str, Any]) -> str:
