@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -10,15 +11,21 @@ from threading import Event
 from typing import Any
 
 import pytest
-from outside_build import NOW, Bench, empty
+from outside_build import CONFIG, NOW, Bench, empty
 
-from tocsin.delivery.message import facts_of
+from tocsin.delivery.message import facts_of, render
 from tocsin.domain.clock import iso
-from tocsin.domain.findings import MISSING, Incident
+from tocsin.domain.dependencies import DependencyState, DependencyStatus
+from tocsin.domain.errors import SpecError
+from tocsin.domain.findings import MISSING, Incident, NewEffect
 from tocsin.engine import evidence
 from tocsin.engine.gathering import MOST_WAITING, Gatherer, Part
+from tocsin.spec.desired import load_text
 from tocsin.store.clickhouse import EngineError
+from tocsin.store.dependencies import put
 from tocsin.store.telemetry import Telemetry
+
+HOUR = timedelta(hours=1)
 
 
 @pytest.fixture(scope="module")
@@ -112,3 +119,90 @@ def test_a_read_that_takes_too_long_ends(telemetry: Telemetry) -> None:
     with pytest.raises(EngineError, match="TIMEOUT"):
         hurried.rows("SELECT count() FROM numbers(1e14) WHERE NOT ignore(sipHash64(number))")
     assert hurried.rows("SELECT 1") == [(1,)]
+
+
+# --- what is gathered, and the steps of a playbook ----------------------------------------------
+
+MORE = """
+---
+apiVersion: tocsin/v1
+kind: Service
+metadata: {name: search}
+spec:
+  {team: cx, provider: openai, dependsOn: [qdrant], runbook: "https://x.test/s", firstSteps: [Look]}
+---
+apiVersion: tocsin/v1
+kind: Playbook
+metadata: {name: shift}
+spec:
+  link: https://x.test/shift
+  steps:
+    - {check: provider_green, on_fail: {notify: [board], stop: true}}
+    - {act: traffic.shift, with: {pct: 50, to: fallback}, approval: human, undo: traffic.restore}
+    - {notify: [board]}
+    - {confirm: user/ana, within: 30m, else: undo}
+---
+apiVersion: tocsin/v1
+kind: Routing
+metadata: {name: added}
+spec:
+  enrich:
+    - {name: pages, use: status.statuspage, if: {tier: 1}}
+    - {name: book, use: tocsin.runbook}
+  routes:
+    - {name: slow, if: {signal: latency, tier: 1}, run: shift}
+"""
+
+
+def test_a_page_has_what_enrich_asks_for_and_the_steps_of_its_playbook(
+    tmp_path: Path, telemetry: Telemetry
+) -> None:
+    bench = Bench(tmp_path, telemetry, MORE)
+    with bench.state.transaction() as tx:
+        for name, by in (("openai", "status page"), ("qdrant", "probe")):
+            put(
+                tx,
+                DependencyStatus(name, name, by, DependencyState.OUTAGE, NOW, NOW, NOW + HOUR),
+                "",
+            )
+    labels = {"alertname": "Slow", "service": "search", "signal": "latency"}
+    for severity in ("critical", "warning"):
+        one = {"status": "firing", "startsAt": iso(NOW),
+               "labels": {**labels, "severity": severity, "env": severity}}  # fmt: skip
+        bench.tell("alertmanager", {"version": "4", "groupKey": severity, "alerts": [one]})
+    page, other = sorted(bench.incidents(), key=lambda one: one.tier)
+    effect = NewEffect("key", "notify", "pager", page.id, "trigger", NOW, 1, {})
+    message = render(page, effect, "http://tocsin", at=NOW)
+    assert dict(message.evidence)["Depends on"] == "openai's status page: outage since 12:00 UTC"
+    assert facts_of(page).keys().isdisjoint({"changes", "slice", "breakdown"})
+    assert message.first_steps == (
+        "Look",
+        "shift 1: check provider green; if it does not hold: tell board, stop here"
+        " (openai's status page: outage since 12:00 UTC)",
+        "shift 2: do traffic.shift (pct: 50, to: fallback); traffic.restore undoes it",
+        "shift 3: user/ana confirms that it is over within 30m, else undo",
+    )
+    assert ("Playbook shift", "https://x.test/shift") in message.links
+    assert page.receivers == ("board", "pager")  # whom the playbook names is told with the page
+    assert "dependencies" not in facts_of(other)
+    assert facts_of(other)["runbook"] == "https://x.test/s"
+    bench.close()
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "words"),
+    [
+        ("approval: human", "approval: preapproved", "'human'"),
+        ("undo: traffic.restore", "auto_undo_after: 2h", "auto_undo_after"),
+        ("{notify: [board]}", "{notify: [board], do: more}", "one of do, check"),
+        ("{notify: [board]}", "{do: more, undo: less}", "undo does not belong"),
+        ("{notify: [board]}", "{notify: [bord]}", "there is no Receiver 'bord'"),
+        ("if: {tier: 1}}", "timeout: 6s}", "at most 5s"),
+        ("if: {tier: 1}}", 'with: {a: "https://x.test"}}', "write a Source of type statuspage"),
+        ("use: tocsin.runbook", "use: tocsin.runbok", "'tocsin.runbook'"),
+    ],
+)
+def test_what_cannot_work_is_refused(right: str, wrong: str, words: str) -> None:
+    assert right in MORE
+    with pytest.raises(SpecError, match=re.escape(words)):
+        load_text(CONFIG + MORE.replace(right, wrong))

@@ -28,6 +28,11 @@ SECRETS = {
     "SLACK_TOKEN": "xoxb-1",
     "SLACK": "xoxb-1",
     "PD_AIOPS": "k" * 32,
+    "PD_AIOPS_WEBHOOK": "s" * 20,
+    "VO_CALLBACK": "t" * 32,
+    "JSM_CALLBACK": "t" * 32,
+    "SLACK_APP": "xapp-1",
+    "JIRA_WEBHOOK": "s" * 20,
     "AUDIT_WEBHOOK_URL": "https://audit.example.com",
     "AUDIT_WEBHOOK_SECRET": "whsec_" + "QUFB" * 11,
     "CRM_URL": "https://crm.example.com",
@@ -75,7 +80,7 @@ def test_every_example_runs_with_its_secrets(path: Path) -> None:
     compile_monitors(desired.monitors)
     ratios(desired.monitors)
     for receiver in desired.receivers.values():
-        assert receiver.config is not None
+        assert receiver.channel is not None
     assert all(webhook.config is not None for webhook in desired.webhooks.values())
 
 

@@ -27,7 +27,8 @@ def load(spec: str, secrets: Mapping[str, str] | None = None) -> Desired:
 
 
 def config(spec: str, secrets: Mapping[str, str] | None = None) -> Any:
-    return load(spec, secrets).receivers["r"].config
+    made: Any = load(spec, secrets).receivers["r"].channel
+    return made.config
 
 
 def problems_of(spec: str, secrets: Mapping[str, str] | None = None) -> list[str]:
@@ -44,7 +45,7 @@ def test_references_are_resolved_where_there_is_a_way_to() -> None:
 
 def test_a_plan_needs_no_secrets() -> None:
     receiver = load(PAGER).receivers["r"]
-    assert (receiver.type, receiver.config) == ("pagerduty", None)
+    assert (receiver.type, receiver.channel) == ("pagerduty", None)
     assert load(PAGER).routing.receivers == {"r": "pagerduty"}
 
 

@@ -176,7 +176,7 @@ def render(
         links=_links(incident, links_base, evidence, effect.action),
         changes=_texts(evidence.get("changes")),
         runbook=_text(evidence.get("runbook")),
-        first_steps=_texts(evidence.get("first_steps")),
+        first_steps=(*_texts(evidence.get("first_steps")), *_texts(evidence.get("playbook"))),
         told=tuple(others),
         who=_texts(payload.get("resolved_who") or payload.get("who")),
         mention=_text(payload.get("mention")),

@@ -7,7 +7,7 @@ and what is not there in time is named as missing and added to the incident when
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -22,6 +22,7 @@ from tocsin.domain.findings import MISSING, Alert, Judgement, Verdict
 from tocsin.domain.series import Change, Ratio
 from tocsin.engine.breakdown import Breakdowns, window_of
 from tocsin.engine.gathering import Gatherer, Part
+from tocsin.intake.sources.statuspage import BY as STATUS_PAGE
 from tocsin.spec.services import Service
 
 log = structlog.get_logger(__name__)
@@ -46,7 +47,8 @@ class Witness:
     """Gathers evidence about the alerts of one decision from the stores.
 
     services, monitors: by name. verdicts: the latest breaches by monitor, to see who else suffers.
-    statuses: what is known of dependencies. gatherer: whose thread reads the stores.
+    statuses: what is known of dependencies. gatherer: whose thread reads the stores. wanted: which
+    parts are gathered for an alert; see `routing.enrich`.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class Witness:
         verdicts: Mapping[str, Verdict],
         statuses: Sequence[DependencyStatus],
         gatherer: Gatherer,
+        wanted: Callable[[Alert, datetime], Mapping[str, float | None]],
     ) -> None:
         self._services = services
         self._monitors = monitors
@@ -64,6 +67,7 @@ class Witness:
         self._verdicts = verdicts
         self._statuses = statuses
         self._gatherer = gatherer
+        self._wanted = wanted
         self._until_s = monotonic_s() + TOGETHER_S
         self._found: dict[str, Mapping[str, Any]] = {}
 
@@ -81,19 +85,27 @@ class Witness:
 
     def _gathered(self, alert: Alert, now: datetime) -> Mapping[str, Any]:
         service = alert.labels.get("service", "")
-        parts = (
-            Part("changes", lambda: self._changes_before(service, now), PART_S),
-            Part("slice", lambda: self._slice(alert, service, now), PART_S),
-            Part("component", lambda: self._conditions(alert, service, now), PART_S),
-            Part("provider", lambda: self._provider(service), PART_S),
-            Part("dependencies", lambda: self._dependencies(service, now), PART_S),
-        )
+        wanted = self._wanted(alert, now)
+        finds: Mapping[str, Callable[[], Mapping[str, Any]]] = {
+            "changes": lambda: self._changes_before(service, now),
+            "slice": lambda: self._slice(alert, service, now),
+            "component": lambda: self._conditions(alert, service, now),
+            "provider": lambda: self._provider(service),
+            "dependencies": lambda: self._dependencies(service, wanted, now),
+        }
+        asked = dict(wanted)
+        for source in ("status_pages", "probes"):
+            if source in wanted:
+                asked["dependencies"] = wanted[source]  # what they said is known already
+        parts = [
+            Part(name, find, asked[name] or PART_S) for name, find in finds.items() if name in asked
+        ]
         found, missing = self._gatherer.gather(alert.fingerprint, parts, self._until_s)
         if missing:
             log.warning("evidence_late", service=service, missing=missing)
             found[MISSING] = f"{', '.join(missing)} (not found out in time)"
         known = self._services.get(service)
-        if known is not None:
+        if known is not None and "runbook" in wanted:
             found["runbook"] = str(alert.evidence.get("runbook") or known.runbook)
             found["first_steps"] = list(known.first_steps)
         return found
@@ -177,13 +189,14 @@ class Witness:
             return {}
         return {"provider_note": note}
 
-    def _dependencies(self, service: str, now: datetime) -> dict[str, Any]:
+    def _dependencies(self, service: str, wanted: Collection[str], now: datetime) -> dict[str, Any]:
         """What sources say of everything the service uses, not knowing among it."""
         known = self._services.get(service)
         said = [
             str(status)
             for name in (known.dependencies if known else ())
             for status in about(self._statuses, name, now)
+            if ("status_pages" if status.by == STATUS_PAGE else "probes") in wanted
         ]
         return {"dependencies": said} if said else {}
 

@@ -373,7 +373,7 @@ class House:
         )
         return Witness(
             self.desired.services, monitors, prompt, self.standing.verdicts,
-            self.state.dependencies(), self._gatherer,
+            self.state.dependencies(), self._gatherer, self.rules.evidence_for,
         )  # fmt: skip
 
     def _resume_at(self) -> int:

@@ -17,9 +17,12 @@ from tocsin.assess.health_monitor import health_monitors
 from tocsin.assess.judge import Compiled, compile_monitors
 from tocsin.assess.monitor import ratios, wishes
 from tocsin.assess.page_budget import listening, own_threshold
+from tocsin.domain.findings import Alert
 from tocsin.engine.feed import Watched
 from tocsin.engine.knowing import Knowing
 from tocsin.routing.alike import Alike, alike
+from tocsin.routing.classify import classify, facts_of
+from tocsin.routing.enrich import Enriching
 from tocsin.routing.escalation import snapshot
 from tocsin.routing.match import compile_or_unreadable
 from tocsin.routing.policy import Defaults, RoutingPolicy
@@ -33,7 +36,8 @@ class Rules:
 
     monitors: as they are judged, detectors whose evidence is kept from low on. least: the evidence
     each of those asks for by itself. used, causes: which dependencies may explain several alerts;
-    None when none may. knowing: what is remembered of alerts that were looked at.
+    None when none may. knowing: what is remembered of alerts that were looked at. enriching: which
+    evidence is gathered.
     """
 
     desired: Desired
@@ -49,11 +53,17 @@ class Rules:
     least: Mapping[str, float]
     used: Used
     causes: CauseConfig | None
+    enriching: Enriching
 
     @property
     def policy(self) -> RoutingPolicy:
         """The routing policy as people wrote it."""
         return self.router.policy
+
+    def evidence_for(self, alert: Alert, now: datetime) -> Mapping[str, float | None]:
+        """Parts of the evidence that are gathered for an alert; see `Enriching.wanted`."""
+        facts = facts_of(alert, (now - alert.since).total_seconds())
+        return self.enriching.wanted(classify(self.router.rules, alert.labels, facts))
 
     def snapshot_of(self, name: str, now: datetime) -> Mapping[str, Any] | None:
         """What an incident triggered at `now` keeps of an escalation policy."""
@@ -107,6 +117,7 @@ def compile_desired(desired: Desired) -> Rules:
             {service.name: service.dependencies for service in desired.services.values()},
         ),
         causes=CauseConfig(common.services, common.within) if common else None,
+        enriching=Enriching.of(policy.enrich),
         least={
             monitor.name: own
             for monitor in desired.monitors

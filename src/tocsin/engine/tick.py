@@ -36,6 +36,8 @@ from tocsin.engine.rules import Rules
 from tocsin.engine.scoring import Scoring
 from tocsin.engine.vanishing import waited_for
 from tocsin.routing.outcome import Happening, Outcome, alert_event, depends_on_messages, outcome
+from tocsin.routing.playbook import with_playbooks
+from tocsin.routing.policy import RoutingPolicy
 
 MessagesAbout = Callable[[str], Sequence[tuple[str, str]]]
 Explain = Callable[[Alert, datetime], Alert]
@@ -227,7 +229,7 @@ def decide(
     changed = fold_incidents(
         incidents, routed, now, rules.incidents, lambda name: rules.snapshot_of(name, now)
     )
-    changes = tuple(_told_by_lead(change) for change in changed.changes)
+    changes = tuple(_told_by_lead(change, rules.policy) for change in changed.changes)
     written |= {m.alert.fingerprint: m.alert for m in routed if m.alert.fingerprint in written}
     for alert in changed.assigned:
         known = written.get(alert.fingerprint)
@@ -333,13 +335,15 @@ def _explained_since(
     return {told.fingerprint: told for alert, told in found if told is not alert}
 
 
-def _told_by_lead(change: IncidentChange) -> IncidentChange:
+def _told_by_lead(change: IncidentChange, policy: RoutingPolicy) -> IncidentChange:
     """The change with what its leading alert knows at the top of the incident's evidence, where
-    messages and pages look for it."""
+    messages and pages look for it, and the steps of its playbooks."""
     lead = change.after.evidence.get("lead") or {}
     told = {name: lead[name] for name in LEAD_FACTS if name in lead}
     facts = lead.get("evidence", {})
     budget = {new: facts[old] for old, new in BUDGET_FACTS.items() if old in facts}
     # What the alert says of itself goes before evidence that happens to be called the same.
     kept = {**change.after.evidence, **facts, **told, **budget}
+    if policy.playbooks:
+        kept |= with_playbooks(kept.get("memory", {}).get("run", ()), policy.playbooks, kept)
     return replace(change, after=replace(change.after, evidence=kept))

@@ -252,6 +252,38 @@ class Silence:
 
 
 @dataclass(frozen=True, slots=True)
+class Enrichment:
+    """Evidence to gather for alerts that match `when`.
+
+    use: a name of `routing.enrich.USES`. timeout: how long a page waits for it, None as long as for
+    any other.
+    """
+
+    name: str
+    use: str
+    when: Condition = field(default_factory=dict)
+    timeout: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PlaybookStep:
+    """One thing to do, in words. check: the name of the check that it is, "" if it is none."""
+
+    text: str
+    check: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Playbook:
+    """What people do about an incident. tells: receivers that hear of it. link: where more is."""
+
+    name: str
+    steps: tuple[PlaybookStep, ...]
+    tells: tuple[str, ...] = ()
+    link: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class RoutingTest:
     """An alert, flat as in YAML (labels and facts together), and what must become of it.
 
@@ -292,8 +324,8 @@ class RoutingPolicy:
     modes: Mapping[str, Mode] = field(default_factory=dict)
     default_mode: Mode = "page"
     tests: tuple[RoutingTest, ...] = ()
-    enrich: tuple[str, ...] = ()
-    playbooks: tuple[str, ...] = ()
+    enrich: tuple[Enrichment, ...] = ()
+    playbooks: Mapping[str, Playbook] = field(default_factory=dict)
     config: str = ""
 
     def mode_of(self, service: str) -> Mode:

@@ -7,6 +7,7 @@ nothing is left out.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from tocsin.assess.gauges.kind import GaugeConfig
 from tocsin.assess.monitor import DetectorConfig, Monitor
@@ -14,7 +15,7 @@ from tocsin.domain.redaction import EVERYBODY, Owner, Redactions
 from tocsin.domain.series import SeriesId
 from tocsin.indicators.catalogue import NAMES, Indicator
 from tocsin.indicators.custom import selects_by_result
-from tocsin.routing.policy import BY_SEVERITY, Defaults, RoutingPolicy
+from tocsin.routing.policy import BY_SEVERITY, Defaults, Playbook, Route, RoutingPolicy
 from tocsin.spec.assembly import Assembly
 from tocsin.spec.breaches import BreachMonitorShape
 from tocsin.spec.budgeting import budget_rules
@@ -206,11 +207,9 @@ def routing(
         assembly.problems.append(extra.problem(("spec", "defaults"), message, "keep one of them"))
     for part in parts:
         for i, entry in enumerate(part.spec.enrich):
-            message = f"enrichment {entry.name!r} is carried by name; it is not executed yet"
-            assembly.warnings.append(part.problem(("spec", "enrich", i), message))
-    for document in assembly.of("Playbook"):
-        message = "a Playbook is carried by name; its steps are not executed yet"
-        assembly.warnings.append(document.problem(("kind",), message))
+            for message in _unfed(assembly, entry.use):
+                assembly.warnings.append(part.problem(("spec", "enrich", i), message))
+    playbooks = {d.name: d.spec.build(d.name) for d in assembly.of("Playbook")}
     for document in assembly.of("Gate"):
         if not document.spec.service:
             assembly.warnings.append(document.problem(("kind",), ON_DEMAND))
@@ -220,7 +219,9 @@ def routing(
         defaults=with_defaults[0].spec.defaults.build() if with_defaults else Defaults(),
         classify=classify or BY_SEVERITY,
         inhibit=tuple(rule.build() for part in parts for rule in part.spec.inhibit),
-        routes=tuple(route.build() for part in parts for route in part.spec.routes),
+        routes=tuple(
+            _telling(route.build(), playbooks) for part in parts for route in part.spec.routes
+        ),
         receivers=dict(receivers),
         policies={d.name: d.spec.build(d.name) for d in assembly.of("EscalationPolicy")},
         oncall={d.name: d.spec.build(d.name) for d in assembly.of("OnCallSchedule")},
@@ -232,12 +233,33 @@ def routing(
             for part in parts
             for number, test in enumerate(part.spec.tests)
         ),
-        enrich=tuple(entry.name for part in parts for entry in part.spec.enrich),
-        playbooks=tuple(d.name for d in assembly.of("Playbook")),
+        enrich=tuple(entry.build() for part in parts for entry in part.spec.enrich),
+        playbooks=playbooks,
     )
 
 
 # --------------------------------------------------------------------------------------------
+
+
+_FED_BY = {"status.statuspage": ("statuspage",), "http.health": ("probe", "model_probe")}
+
+
+def _unfed(assembly: Assembly, use: str) -> Iterator[str]:
+    """Why an enrichment will find nothing, if so."""
+    types = {document.spec.type for document in assembly.of("Source")}
+    needed = _FED_BY.get(use, ())
+    if needed and types.isdisjoint(needed):
+        yield f"there is no Source of type {' or '.join(needed)}: nothing will be known of it"
+
+
+def _telling(route: Route, playbooks: Mapping[str, Playbook]) -> Route:
+    """A route that also tells whom its playbooks name."""
+    told = [name for run in route.run if run in playbooks for name in playbooks[run].tells]
+    return replace(
+        route,
+        also=tuple(dict.fromkeys([*route.also, *told])),
+        routes=tuple(_telling(child, playbooks) for child in route.routes),
+    )
 
 
 def _check_matches(assembly: Assembly, known: Mapping[str, Service]) -> None:

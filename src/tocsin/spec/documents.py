@@ -27,12 +27,13 @@ from tocsin.spec.health import HealthScoreShape
 from tocsin.spec.indicators import IndicatorShape
 from tocsin.spec.objectives import BurnRatePolicyShape, SLIShape, SLOShape
 from tocsin.spec.page_budgets import PageBudgetShape
+from tocsin.spec.playbooks import PlaybookShape
 from tocsin.spec.prices import PriceBookShape
 from tocsin.spec.receivers import ReceiverShape
 from tocsin.spec.redaction import RedactionShape
 from tocsin.spec.reports import ReportShape
 from tocsin.spec.retention import RetentionShape
-from tocsin.spec.routes import PlaybookShape, RoutingShape
+from tocsin.spec.routes import RoutingShape
 from tocsin.spec.services import OpenSLOServiceShape, ServiceShape
 from tocsin.spec.shape import Name, Shape, fit
 from tocsin.spec.sources import SourceShape

@@ -84,6 +84,11 @@ _REFERENCES: Mapping[str, Mapping[str, str]] = {
         "routes.**.digest": "Digest",
         "routes.**.run": "Playbook",
     },
+    "Playbook": {
+        "steps.*.notify": "Receiver",
+        "steps.*.on_fail.notify": "Receiver",
+        "steps.*.confirm": "OnCallSchedule",
+    },
 }
 
 
@@ -128,7 +133,7 @@ def _dig(data: Any, keys: tuple[str, ...]) -> Any:
 
 def _wanted(name: str, path: str) -> str:
     """The name that must exist, "" if the field names something else."""
-    if path.endswith(".who"):
+    if path.endswith((".who", ".confirm")):
         return name.removeprefix(_ON_CALL) if name.startswith(_ON_CALL) else ""
     return "" if name == EVERY else name
 

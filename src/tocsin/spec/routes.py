@@ -1,7 +1,8 @@
-"""Documents about where an alert goes: Routing (rules, inhibition, routes, tests) and Playbook."""
+"""Documents about where an alert goes: Routing (rules, evidence, inhibition, routes, tests)."""
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, AwareDatetime, Field, model_validator
@@ -161,14 +162,45 @@ class RouteShape(SnakeShape):
         )
 
 
+LONGEST_WAIT = timedelta(seconds=5)
+
+
+def _check_no_settings(settings: dict[str, Any]) -> dict[str, Any]:
+    if settings:
+        raise ValueError(
+            "nothing is asked while a page waits: write a Source of type statuspage or probe for"
+            " each address, and remove `with`"
+        )
+    return settings
+
+
 class EnrichShape(SnakeShape):
-    """A source of context for a page."""
+    """Evidence to gather for alerts that match. Without any, all of it is gathered."""
 
     name: Text
-    use: Text
+    use: Literal[
+        "github.deployments", "tocsin.changes", "status.statuspage", "http.health",
+        "tocsin.breakdown", "tocsin.runbook",
+    ]  # fmt: skip
     when: Condition = Field(default_factory=dict, alias="if")
-    timeout: Duration | None = None
-    settings: dict[str, Any] = Field(default_factory=dict, alias="with")
+    timeout: Annotated[
+        Duration | None, Field(description="how long a page waits for it; 5s at most, usually 3s")
+    ] = None
+    settings: Annotated[
+        dict[str, Any],
+        AfterValidator(_check_no_settings),
+        Field(description="nothing: what is to be asked stands in Source documents"),
+    ] = Field(default_factory=dict, alias="with")
+
+    @model_validator(mode="after")
+    def _delays_no_page(self) -> EnrichShape:
+        if self.timeout is not None and not timedelta(0) < self.timeout <= LONGEST_WAIT:
+            raise ValueError("timeout must be more than 0s and at most 5s: a page waits for it")
+        return self
+
+    def build(self) -> rules.Enrichment:
+        """The same, as routing reads it."""
+        return rules.Enrichment(self.name, self.use, self.when, self.timeout)
 
 
 class SilenceShape(SnakeShape):
@@ -276,9 +308,3 @@ class RoutingShape(SnakeShape):
     routes: tuple[RouteShape, ...] = ()
     silences: tuple[SilenceShape, ...] = ()
     tests: tuple[TestShape, ...] = ()
-
-
-class PlaybookShape(SnakeShape):
-    """Ordered steps of a response. Carried by name: nothing executes it yet."""
-
-    steps: Annotated[tuple[dict[str, Any], ...], Field(min_length=1)]

@@ -84,7 +84,9 @@ def incident_view(
         description=str(evidence.get("description") or ""),
         link=str(evidence.get("link") or ""),
         runbook=str(evidence.get("runbook") or ""),
-        first_steps=tuple(str(step) for step in evidence.get("first_steps", ())),
+        first_steps=tuple(
+            str(step) for kind in ("first_steps", "playbook") for step in evidence.get(kind, ())
+        ),
         told=tuple(_told(effect, receivers) for effect in effects if effect.kind == "notify"),
         timeline=tuple(
             TimelineEntry(item.at, item.kind, item.actor, item.text)

@@ -115,8 +115,6 @@ def flat_policy(raw: Mapping[str, Any]) -> RoutingPolicy:
             for name, entry in raw["digests"].items()
         },
         tests=tuple(RoutingTest(t["name"], t["alert"], t["expect"]) for t in raw["tests"]),
-        enrich=tuple(entry["name"] for entry in raw["enrich"]),
-        playbooks=tuple(raw["playbooks"]),
     )
 
 
