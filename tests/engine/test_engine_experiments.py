@@ -270,10 +270,13 @@ spec: {service: chat, components: [{metric: error_rate, weight: 1}]}
     add(house, table(errors=0.02, count=16000))
     experiments = Experiments(house)
 
-    def kept(start: int, stop: int, score: float, low: float) -> None:
-        body = {"low": low, "coverage": 1.0}
+    def kept(start: int, stop: int, score: float, low: float, dip: float = 0.0) -> None:
+        def body(at: int) -> dict[str, object]:
+            least = {"since": at - 4, "score": score - dip, "low": low - dip, "coverage": 1.0}
+            return {"low": low, "coverage": 1.0, "least": least}
+
         samples = [
-            HealthSample("chat-health", at, "chat", "f", "ok", score, body)
+            HealthSample("chat-health", at, "chat", "f", "ok", score, body(at))
             for at in range(start, stop, 5)
         ]
         with house.state.transaction() as tx:
@@ -287,6 +290,10 @@ spec: {service: chat, components: [{metric: error_rate, weight: 1}]}
     house.clock.set(NOW + timedelta(minutes=1))  # type: ignore[attr-defined]
     found = experiments.trial("promotion", "v8")
     assert "it was 88.0, its lower bound 80.0" in found.result.reason
+    kept(minute, minute + 40, 95.0, 91.0, dip=20.0)
+    house.clock.set(NOW + timedelta(minutes=19))  # type: ignore[attr-defined]
+    found = experiments.trial("promotion", "v8")
+    assert "it was 75.0, its lower bound 71.0" in found.result.reason, "between two samples"
     kept(minute, minute + 40, 95.0, 91.0)
     house.clock.set(NOW + timedelta(minutes=20))  # type: ignore[attr-defined]
     assert experiments.trial("promotion", "v8").decided is None

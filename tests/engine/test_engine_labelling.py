@@ -47,6 +47,9 @@ def test_late_verdicts_reach_an_objective_that_names_the_judge_and_not_its_versi
     shop_store: Telemetry,
 ) -> None:
     with judge() as llm, works(shop_store, document(asking(llm), spec="target: 0.9") + SLO) as shop:
+        assert [one.standing for one in shop.house.statuses()] == ["no_data"], (
+            "shown from the start"
+        )
         beat(shop)
         shop.calls(["The sky is blue."] * 15 + ["The sky is purple."] * 5)
         shop.clock.advance(timedelta(minutes=1))

@@ -95,4 +95,9 @@ def test_pages_by_rules_of_thumb_are_told_to_be_outside() -> None:
     budget = "{apiVersion: tocsin/v1, kind: PageBudget, metadata: {name: b}, spec: {team: cx, "
     (warning,) = load_text(f"{text}---\n{budget}pagesPerWeek: 2}}}}\n").warnings
     assert "detector/limit pages outside of the budget" in warning.message
+    by_model = "use: committee, value: cost_usd, with: {measure: mean}, "
+    by_model += "segments: {by: model, severity: page}"
+    text = HEAD.replace("SEVERITY", "page").replace(limit, by_model)
+    (warning,) = load_text(f"{text}---\n{budget}pagesPerWeek: 2}}}}\n").warnings
+    assert "detector/limit/segments pages outside of the budget: segments" in warning.message
     assert loaded("team: cx, pagesPerWeek: 2").warnings == (), "a limit somebody chose may page"

@@ -23,6 +23,7 @@ from tocsin.domain.shares import clopper_pearson_lower, clopper_pearson_upper
 
 OTHER = "__other__"  # where values go when a dimension has more than `MOST_VALUES`
 MOST_VALUES = 200
+MOST_OF = 20  # evaluations that a finding is looked for in
 REACH = 25 * MINUTES_PER_HOUR
 _BINOMIAL = 1e-8
 
@@ -57,9 +58,9 @@ class SegmentsConfig(DetectorConfig):
     def __post_init__(self) -> None:
         if not 0.0 < self.fdr < 1.0:
             raise ValueError(f"fdr is a share above 0 and below 1, not {self.fdr}")
-        if not 1 <= self.confirm <= self.of <= 20:
+        if not 1 <= self.confirm <= self.of <= MOST_OF:
             raise ValueError(
-                f"confirm is such as 3of5, of at most 20, not {self.confirm}of{self.of}"
+                f"confirm is such as 3of5, of at most {MOST_OF}, not {self.confirm}of{self.of}"
             )
         if self.min_ratio < 1.0:
             raise ValueError(f"min_ratio is at least 1, not {self.min_ratio}")

@@ -58,14 +58,14 @@ class ObjectiveGroup:
         place = {width: index for index, width in enumerate(self._widths)}
         self._long = np.array([place[long] for long, _ in windows], np.intp)
         self._short = np.array([place[short] for _, short in windows], np.intp)
-        self._bound: tuple[Window, Rows] | None = None
+        self._bound: tuple[Window, Rows] | None = None  # rows of the monitors
 
     def judge(self, window: Window, minute: int) -> list[Verdict]:
         """BREACH for objectives of which a step fires, UNKNOWN where that cannot be said."""
         verdicts = self._silent_without_steps(window, minute)
         if not self._steps:
             return verdicts
-        rows = self._rows(window)
+        rows = self._rows(window)[self._monitor]
         sums = np.stack([window.ledger.sums(minute + 1, width) for width in self._widths])
         long = sums[self._long, :, rows].T
         short = sums[self._short, :, rows].T
@@ -93,14 +93,12 @@ class ObjectiveGroup:
         mine = np.flatnonzero(~self._has_steps)
         if not mine.size:
             return []
-        rows = window.ledger.rows([self.monitors[at] for at in mine])
-        calls = window.ledger.sums(minute + 1, HOUR, rows)[1]
+        calls = window.ledger.sums(minute + 1, HOUR, self._rows(window)[mine])[1]
         return [self._unknown(int(at), minute, never=True) for at in mine[calls == 0]]
 
     def _rows(self, window: Window) -> Rows:
         if self._bound is None or self._bound[0] is not window:
-            rows = window.ledger.rows(self.monitors)
-            self._bound = (window, rows[self._monitor])
+            self._bound = (window, window.ledger.rows(self.monitors))
         return self._bound[1]
 
     def _is_proven(self, long: Floats, asking: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:

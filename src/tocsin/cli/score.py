@@ -113,7 +113,8 @@ def _show(
     colour = _COLOURS.get(now.state, "dim")
     state = f"[{colour} bold]{number}[/]{spread} [{colour}]{now.state}[/]"
     out.print(f"[bold]{escape(card.title)}[/]  {state}")
-    out.print(f"  {escape(now.reason)}; {now.coverage:.0%} of the weight is there", highlight=False)
+    covered = "" if now.state == "idle" else f"; {now.coverage:.0%} of the weight is there"
+    out.print(f"  {escape(now.reason)}{covered}", highlight=False)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     headings = ["component", "value", "score", "weight", "points"]
     for heading in [*headings, *(["change"] if moved and moved.terms else []), ""]:

@@ -3,42 +3,45 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from itertools import pairwise
 
 from tocsin.assess.burn import span
 from tocsin.domain.ports import State
-from tocsin.engine.scoring import EVERY
+from tocsin.engine.scoring import EVERY, least_of
 from tocsin.spec.gates import GateHealthShape
 
 ON_A_SERVER = "a health score is followed by a server: `tocsin gate check --url` asks it"
 
 
 def unheld(shape: GateHealthShape, state: State, minute: int) -> str:
-    """Why a health score was not held for as long as is asked up to epoch minute `minute`; "" when
-    it was. What was not kept was not held: a gap proves nothing.
+    """Why a health score was not held for as long as is asked up to the last sample before epoch
+    minute `minute`, which is a few minutes old at most; "" when it was.
+
+    A sample stands for every minute since the one before it. What was not kept was not held: a
+    minute that no sample stands for proves nothing.
     """
     lasting = shape.lasting // timedelta(minutes=1)
-    first = minute - lasting
-    samples = state.health_samples(shape.score, first - EVERY, minute + 1)
+    samples = state.health_samples(shape.score, minute - lasting - EVERY, minute + 1)
     asked = f"health score {shape.score} of {shape.least:g} or more for {span(lasting)}"
-    known = [*(one.minute for one in samples if one.minute <= minute), minute]
-    if not samples or samples[0].minute > first or _longest_gap(known) > 2 * EVERY:
-        return f"waits for {asked}: so long is not known of it"
+    unknown = f"waits for {asked}: so long is not known of it"
+    if not samples or samples[-1].minute < minute - EVERY:
+        return unknown
+    stop = known = samples[-1].minute + 1  # every minute in [known, stop) was held
     for sample in reversed(samples):
-        if sample.score is None:
+        if known <= stop - lasting:
+            break
+        least = least_of(sample)
+        if least is None:
             return f"waits for {asked}: it was {sample.state}"
-        low = sample.body.get("low")
-        bound = sample.score if shape.bound == "point" or low is None else float(low)
+        if sample.minute < known - 1:
+            return unknown
+        bound = least.score if shape.bound == "point" else least.low
         if bound < shape.least:
-            which = "" if bound == sample.score else f", its lower bound {bound:.1f}"
-            return f"waits for {asked}: it was {sample.score:.1f}{which}"
-        if sample.body["coverage"] < shape.min_coverage:
+            which = "" if bound == least.score else f", its lower bound {bound:.1f}"
+            return f"waits for {asked}: it was {least.score:.1f}{which}"
+        if least.coverage < shape.min_coverage:
             return (
-                f"waits for {asked}: {sample.body['coverage']:.0%} of its weight was measured,"
+                f"waits for {asked}: {least.coverage:.0%} of its weight was measured,"
                 f" {shape.min_coverage:.0%} is asked for"
             )
-    return ""
-
-
-def _longest_gap(minutes: list[int]) -> int:
-    return max((b - a for a, b in pairwise(minutes)), default=0)
+        known = least.since
+    return "" if known <= stop - lasting else unknown

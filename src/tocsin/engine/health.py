@@ -6,7 +6,7 @@ before, from what the process that decides has kept.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -52,15 +52,18 @@ class ServiceHealth:
         return self.config.critical
 
 
-def service_health(house: House, service: str = "") -> Iterator[ServiceHealth]:
+def service_health(house: House, service: str = "") -> list[ServiceHealth]:
     """Every health score of a service, or of all services, after the last judged minute.
 
     Documents that name no service are about none, and only `tocsin score` computes them.
     """
     newest = house.state.newest_health()
-    for monitor in health_monitors(house.rules.monitors.monitors):
-        if service in ("", monitor.service):
-            yield _standing(house, monitor, newest.get(document_of(monitor)))
+    with house.undisturbed():  # a tick moves the window
+        return [
+            _standing(house, monitor, newest.get(document_of(monitor)))
+            for monitor in health_monitors(house.rules.monitors.monitors)
+            if service in ("", monitor.service)
+        ]
 
 
 def _standing(house: House, monitor: Monitor, sample: HealthSample | None) -> ServiceHealth:

@@ -166,18 +166,19 @@ def groups(
 
 def segments(house: House, name: str) -> HealthSegments | None:
     """The segments of a health score by the last look; None when it has none."""
-    monitors = {monitor.name: monitor for monitor in house.rules.monitors.monitors}
-    monitor = monitors.get(f"health/{name}/segments")
-    if monitor is None or not isinstance(monitor.method, HealthSegmentsConfig):
-        return None
-    config = monitor.method
-    wish = config.wish(monitor.service)
-    look = house.window.looks.get(wish) if wish is not None else None
-    if look is None or look.problem:
-        problem = look.problem if look is not None else "nobody has looked at single calls yet"
-        return HealthSegments(problem=problem)
-    minute, verdicts = house.standing.minute, house.standing.verdicts
-    whole, _ = score_at(monitors[config.score], house.window, minute, verdicts, {})
+    with house.undisturbed():
+        monitors = {monitor.name: monitor for monitor in house.rules.monitors.monitors}
+        monitor = monitors.get(f"health/{name}/segments")
+        if monitor is None or not isinstance(monitor.method, HealthSegmentsConfig):
+            return None
+        config = monitor.method
+        wish = config.wish(monitor.service)
+        look = house.window.looks.get(wish) if wish is not None else None
+        if look is None or look.problem:
+            problem = look.problem if look is not None else "nobody has looked at single calls yet"
+            return HealthSegments(problem=problem)
+        minute, verdicts = house.standing.minute, house.standing.verdicts
+        whole, _ = score_at(monitors[config.score], house.window, minute, verdicts, {})
     scores = segment_scores(config, look, whole)
     return HealthSegments(
         scores=scores,

@@ -452,7 +452,7 @@ class House:
         budget misses: nobody is told, what would have been found is kept."""
         first = self.telemetry.reads.first_minute()
         if first is None:
-            return
+            first = stop - 1  # nothing ever came, which is what pages are to show
         start = max(first, stop - WARM_UP_DAYS * 24 * 60) // 60 * 60
         self._recall(window, rules, history, first, start, stop)
         missing = budgets.missing(start, stop, self.state)

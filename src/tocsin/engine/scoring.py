@@ -49,9 +49,20 @@ _FAR = 1e300
 
 
 @dataclass(frozen=True, slots=True)
+class Least:
+    """The lowest score, lower bound and coverage of every minute from epoch minute `since` on."""
+
+    since: int
+    score: float
+    low: float
+    coverage: float
+
+
+@dataclass(frozen=True, slots=True)
 class Standing:
     """A health score as it stands. last: every component as it was last known, and at which minute.
-    held: what counts now, carried readings among it. moved: why it is where it is.
+    held: what counts now, carried readings among it. moved: why it is where it is. least: the
+    lowest of the minutes since the last sample; None without a score, and after that sample.
     """
 
     minute: int
@@ -60,6 +71,7 @@ class Standing:
     last: Mapping[str, tuple[int, Reading]] = field(default_factory=dict)
     held: Mapping[str, Reading] = field(default_factory=dict)
     moved: Mapping[str, Any] = field(default_factory=dict)
+    least: Least | None = None
 
 
 class Scoring:
@@ -84,7 +96,7 @@ class Scoring:
         if not self._monitors:
             return list(verdicts)
         if self._held is None or minute != self._judged + 1:
-            self._held = self._recalled(state)
+            self._held = self._recalled(state, minute)
         held = dict(self._held)
         found = {verdict.monitor: verdict for verdict in verdicts}
         told = [verdict for verdict in verdicts if verdict.monitor not in self._names]
@@ -96,6 +108,7 @@ class Scoring:
             held[monitor.name] = now
             if _is_due(before, now):
                 samples.append(sample_of(monitor, now))
+                held[monitor.name] = replace(now, least=None)
             if now.track.state != ("unknown" if before is None else before.track.state):
                 events.append(_event(monitor, before, now))
             if config_of(monitor).alerts and (verdict := _verdict(monitor, now)) is not None:
@@ -155,7 +168,7 @@ class Scoring:
             return masked_unknown(monitor, config, minute, why)
         return None
 
-    def _recalled(self, state: State) -> Mapping[str, Standing]:
+    def _recalled(self, state: State, minute: int) -> Mapping[str, Standing]:
         """How scores stand by what is kept; formulas that are new are kept as well."""
         newest = state.newest_health()
         bodies = {config_of(m).digest: m for m in self._monitors}
@@ -165,7 +178,7 @@ class Scoring:
             with state.transaction() as tx:
                 for digest, monitor in new.items():
                     body = formula_of(config_of(monitor).health)
-                    tx.put_formula(digest, document_of(monitor), 0, body)
+                    tx.put_formula(digest, document_of(monitor), minute, body)
         return {
             monitor.name: standing_of(newest[name], config_of(monitor))
             for monitor in self._monitors
@@ -186,7 +199,9 @@ class Scoring:
             if before is not None and minute - before.minute > LOST:
                 track = HealthTrack(flips=track.flips)  # what it was says nothing of now
             track = follow(config.health, track, now)
-        standing = Standing(minute, now, track, {**last, **known}, held)
+        standing = Standing(
+            minute, now, track, {**last, **known}, held, least=_least(before, now, minute)
+        )
         if before is not None and before.track.state == track.state:
             return replace(standing, moved=before.moved)
         return replace(standing, moved=self._moved(monitor, standing, state))
@@ -271,6 +286,7 @@ def sample_of(monitor: Monitor, now: Standing) -> HealthSample:
         "capped_by": found.capped_by,
         "reason": found.reason,
         "moved": dict(now.moved),
+        "least": asdict(now.least) if now.least is not None else None,
     }
     return HealthSample(
         document_of(monitor), now.minute, monitor.service, config_of(monitor).digest,
@@ -298,6 +314,32 @@ def _plain(one: Reading) -> list[Any]:
     # JSON has no infinity, and an interval without a bound must not come back as none at all.
     ends = [None if end is None else min(max(end, -_FAR), _FAR) for end in (one.low, one.high)]
     return [one.value, *ends, one.events, one.age_minutes]
+
+
+def _least(before: Standing | None, now: Health, minute: int) -> Least | None:
+    if now.score is None:
+        return None
+    low = now.score if now.low is None else now.low
+    held = before.least if before is not None and before.minute == minute - 1 else None
+    if held is None:
+        return Least(minute, now.score, low, now.coverage)
+    return Least(
+        held.since, min(held.score, now.score), min(held.low, low),
+        min(held.coverage, now.coverage),
+    )  # fmt: skip
+
+
+def least_of(sample: HealthSample) -> Least | None:
+    """The lowest of the minutes that a sample stands for; None without a score."""
+    body = sample.body
+    if sample.score is None:
+        return None
+    if kept := body.get("least"):
+        return Least(**kept)
+    low = body.get("low")  # as it was kept before the minutes between were
+    return Least(
+        sample.minute, sample.score, sample.score if low is None else low, body["coverage"]
+    )
 
 
 def _is_due(before: Standing | None, now: Standing) -> bool:

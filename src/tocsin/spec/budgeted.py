@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 
 from tocsin.assess.detectors import StaticThresholdConfig
 from tocsin.assess.gauges.kind import GaugeConfig
-from tocsin.assess.monitor import Monitor
+from tocsin.assess.gauges.slices import SlicesConfig
+from tocsin.assess.monitor import Monitor, Objective
 from tocsin.assess.page_budget import FLOOR, Member, PageBudget, own_threshold
+from tocsin.assess.segments import SegmentsConfig
 from tocsin.spec.assembly import Assembly
 from tocsin.spec.documents import Document
 from tocsin.spec.explain import suggest
@@ -41,12 +43,9 @@ def page_budgets(
         }
         _warn(assembly, document, members)
         for monitor in monitors:
-            if monitor.service in names and _is_rule_of_thumb(monitor):
-                message = (
-                    f"{monitor.name} pages outside of the budget: its evidence is no probability"
-                )
-                fix = "make it a ticket, or use committee, count_scan or pace_shift"
-                assembly.warnings.append(document.problem(("spec",), message, fix))
+            if monitor.service in names and (why := _outside(monitor)):
+                message = f"{monitor.name} pages outside of the budget: {why[0]}"
+                assembly.warnings.append(document.problem(("spec",), message, why[1]))
         found.append(PageBudget(document.name, spec.pages_per_week, spec.tickets_per_week, members))
     return tuple(found)
 
@@ -56,16 +55,23 @@ def _member(monitor: Monitor, own: float, stated: set[str]) -> Member:
     return Member(monitor.service, least, monitor.severity == "page")
 
 
-def _is_rule_of_thumb(monitor: Monitor) -> bool:
-    """Whether it pages by a distance from what is usual, which is neither a probability nor a limit
-    that somebody chose."""
+def _outside(monitor: Monitor) -> tuple[str, str] | None:
+    """Why a page of it cannot be under a budget, and what to do, where people would expect it.
+
+    A limit that somebody chose and a promise are outside by intent.
+    """
     method = monitor.method
-    return (
-        monitor.severity == "page"
-        and isinstance(method, GaugeConfig)
-        and not method.is_p
-        and not isinstance(method, StaticThresholdConfig)
-    )
+    if monitor.severity != "page" or isinstance(method, Objective):
+        return None
+    is_compared = isinstance(method, SegmentsConfig) and method.budget is None
+    inner = method.inner if isinstance(method, SlicesConfig) else method
+    is_gauge = isinstance(inner, GaugeConfig) and not isinstance(inner, StaticThresholdConfig)
+    if is_compared or (isinstance(method, SlicesConfig) and is_gauge):
+        return "segments have limits of their own", "make it a ticket"
+    if is_gauge and not (isinstance(inner, GaugeConfig) and inner.is_p):
+        fix = "make it a ticket, or use committee, count_scan or pace_shift"
+        return "its evidence is no probability", fix
+    return None
 
 
 def _check(

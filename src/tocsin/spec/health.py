@@ -15,6 +15,7 @@ from tocsin.indicators.custom import averaged
 from tocsin.indicators.language.faults import ExpressionError
 from tocsin.spec.detectors import UseShape
 from tocsin.spec.health_presets import PRESETS
+from tocsin.spec.segments import Confirm
 from tocsin.spec.shape import Duration, OneOrMany, Shape, Text
 
 SHADOW = "in shadow: the score is followed and shown, and nobody is told about it"
@@ -194,25 +195,14 @@ class HealthSegmentsShape(Shape):
     fdr: Annotated[
         float, Field(gt=0, lt=1, description="share of false findings among all, of each look")
     ] = 0.10
-    confirm: Annotated[
-        str, Field(pattern=r"^[1-9]of[1-9]$", description="in how many of the last looks")
-    ] = "3of5"
+    confirm: Annotated[Confirm, Field(description="in how many of the last looks")] = "3of5"
 
     @model_validator(mode="after")
     def _can_be_looked_at(self) -> HealthSegmentsShape:
-        confirm, of = self.confirmation
-        if confirm > of:
-            raise ValueError(f"confirm is such as 3of5, not {self.confirm}")
         minute = timedelta(minutes=1)
         if not minute <= self.every or not minute <= self.window <= timedelta(minutes=MAX_WINDOW):
             raise ValueError("every is 1m or more, and window is from 1m to 24h")
         return self
-
-    @property
-    def confirmation(self) -> tuple[int, int]:
-        """In so many of the last so many looks."""
-        confirm, of = (int(number) for number in self.confirm.split("of"))
-        return confirm, of
 
 
 def _as_mode(value: Any) -> Any:

@@ -28,6 +28,7 @@ from tocsin.spec.health import (
     HealthSegmentsShape,
 )
 from tocsin.spec.indicators import Named
+from tocsin.spec.segments import confirmation
 from tocsin.spec.services import Service
 
 _LATENCY = re.compile(
@@ -96,7 +97,7 @@ def _monitor(
 
 def _segments(whole: Monitor, shape: HealthSegmentsShape, *, alerts: bool) -> Monitor:
     config = config_of(whole)
-    confirm, of = shape.confirmation
+    confirm, of = confirmation(shape.confirm)
     minute = timedelta(minutes=1)
     return replace(
         whole,

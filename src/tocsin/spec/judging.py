@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from tocsin.domain.errors import Problem
 from tocsin.domain.evaluation import renamed, versioned
@@ -23,9 +23,8 @@ from tocsin.domain.expressions import Apply, Constant, Expression, fields
 from tocsin.domain.expressions import Field as CallField
 from tocsin.indicators.language.parser import parse
 from tocsin.intake.evaluators import EVALUATORS
-from tocsin.spec.explain import suggest
 from tocsin.spec.indicators import Condition
-from tocsin.spec.plugins import Secrets, fit_settings
+from tocsin.spec.plugins import PluginName, Secrets, fit_settings
 from tocsin.spec.services import Service
 from tocsin.spec.shape import Duration, SnakeShape
 from tocsin.spec.yaml import Located, Place
@@ -106,22 +105,12 @@ class DailyBudgetShape(SnakeShape):
     usd: Annotated[float | None, Field(gt=0, description="US dollars")] = None
 
 
-def _check_type(name: str) -> str:
-    if name not in EVALUATORS:
-        raise ValueError(f"there is no evaluator type {name!r} ({suggest(name, [*EVALUATORS])})")
-    return name
-
-
 class RunShape(SnakeShape):
     """How Tocsin judges by itself. The other fields are settings of the type."""
 
     model_config = ConfigDict(extra="allow")
 
-    type: Annotated[
-        str,
-        AfterValidator(_check_type),
-        WithJsonSchema({"type": "string", "enum": sorted(EVALUATORS)}),
-    ]
+    type: Annotated[str, PluginName("evaluator", EVALUATORS)]
     where: Annotated[Chosen, Field(description="which calls may be judged; all by default")] = ""
     sample: SampleShape = SampleShape()
     budget: DailyBudgetShape = DailyBudgetShape()

@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, model_validator
 
 from tocsin.assess.monitor import Severity
-from tocsin.assess.segments import SegmentsConfig
+from tocsin.assess.segments import MOST_OF, SegmentsConfig
 from tocsin.spec.shape import Duration, OneOrMany, Shape
 
 _USUAL = SegmentsConfig()
@@ -18,7 +18,19 @@ _USUAL = SegmentsConfig()
 def _check_confirm(text: str) -> str:
     if re.fullmatch(r"[1-9]\d?of[1-9]\d?", text) is None:
         raise ValueError(f"must be such as 3of5, not {text!r}")
+    confirm, of = confirmation(text)
+    if not confirm <= of <= MOST_OF:
+        raise ValueError(f"confirm is such as 3of5, of at most {MOST_OF}, not {text}")
     return text
+
+
+Confirm = Annotated[str, AfterValidator(_check_confirm)]
+
+
+def confirmation(text: str) -> tuple[int, int]:
+    """In so many of the last so many evaluations, from such as 3of5."""
+    confirm, of = (int(number) for number in text.split("of"))
+    return confirm, of
 
 
 class SegmentsShape(Shape):
@@ -34,9 +46,8 @@ class SegmentsShape(Shape):
         float, Field(gt=0, lt=1, description="share of false findings among all, per evaluation")
     ] = _USUAL.fdr
     confirm: Annotated[
-        str, AfterValidator(_check_confirm),
-        Field(description="in how many of the last evaluations a segment must be found"),
-    ] = f"{_USUAL.confirm}of{_USUAL.of}"  # fmt: skip
+        Confirm, Field(description="in how many of the last evaluations a segment must be found")
+    ] = f"{_USUAL.confirm}of{_USUAL.of}"
     min_events: Annotated[
         int, Field(ge=1, description="segments with fewer calls in the window are not judged")
     ] = _USUAL.min_events
@@ -62,7 +73,7 @@ class SegmentsShape(Shape):
 
     def build(self, budget: float | None) -> SegmentsConfig:
         """The same, as the assessment reads it. budget: of the objective, None of a detector."""
-        confirm, of = (int(number) for number in self.confirm.split("of"))
+        confirm, of = confirmation(self.confirm)
         minute = timedelta(minutes=1)
         if self.window % minute or self.every % minute:
             raise ValueError("window and every are whole minutes")

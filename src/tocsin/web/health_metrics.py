@@ -25,6 +25,7 @@ def health_families(scores: Sequence[ServiceHealth]) -> Iterator[Metric]:
         labels = (one.name, one.service)
         if one.health.score is not None:
             score.add_metric(labels, one.health.score)
-        covered.add_metric(labels, one.health.coverage)
+        if one.health.state != "idle":  # without traffic nothing is missing
+            covered.add_metric(labels, one.health.coverage)
         state.add_metric(labels, {name: name == one.state for name in STATES})
     yield from (score, covered, state)
