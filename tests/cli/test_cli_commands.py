@@ -170,6 +170,18 @@ def test_the_same_calls_one_by_one_decide_the_same(
     assert outputs[2] == outputs[0]
 
 
+def test_a_backtest_says_what_it_did_not_judge(config: Path, tmp_path: Path) -> None:
+    path = tmp_path / "calls.csv"
+    rows = [f"{1763251200 + n},{'chat' if n % 4 else 'chap'},server_error" for n in range(40)]
+    path.write_text("ts,service,error\n" + "\n".join(rows) + "\n")
+    run = tocsin("backtest", "--config", config, "--from", path)
+    assert (run.returncode, run.stdout) == (0, "")
+    assert "40 calls of 2 services, 40 failed" in run.stderr
+    assert "server_error as server" in run.stderr
+    assert "no Service document has the name: chap (10 calls)" in run.stderr
+    assert "judged nothing in all the time: detector/" in run.stderr
+
+
 def test_a_backtest_as_text_is_one_line_a_decision(config: Path, counts: Path) -> None:
     run = tocsin("backtest", "--config", config, "--from", counts, "--output", "text")
     lines = run.stdout.splitlines()
@@ -183,8 +195,9 @@ def test_a_backtest_as_text_is_one_line_a_decision(config: Path, counts: Path) -
     [
         ("minute,service,good,bad\n1,chat,1,-1\n", "row 1: bad is negative"),
         ("a,b\n1,2\n", "needs minute, service, good, bad"),
-        ("ts,service\nyesterday,chat\n", "use RFC 3339 or epoch seconds"),
-        ("ts,service\n1763251200000,chat\n", "milliseconds"),
+        ("ts,service\nyesterday,chat\n", "write RFC 3339"),
+        ("ts,service\n1e30,chat\n", "is no time"),
+        ("ts,service,error\n1763251200000,chap,\n", "did you mean 'chat'?"),
         ("minute,service,good,bad\n1e300,chat,1,0\n", "column minute"),
         ("ts,service,duration_ms\n2026-01-01T00:00:00Z,chat,fast\n", "'fast'"),
     ],

@@ -95,7 +95,7 @@ def test_one_series_needs_no_key(tmp_path: Path) -> None:
     [
         ("timestamp,value\n2026-11-21T10:00:00Z,1\n2026-11-21T10:01:00Z,fast\n", 3, "no number"),
         ("timestamp,value\nyesterday,1\n", 2, "no time"),
-        ("timestamp,value\n1790000400,1\n1790000400000,2\n", 3, "not milliseconds"),
+        ("timestamp,value\n1790000400,1\n1e30,2\n", 3, "1e+30 is no time"),
         ("time,value\n1790000400,1\n", 0, "no column 'timestamp'; there are time, value"),
         ("timestamp,value\n", 0, "has no rows"),
     ],

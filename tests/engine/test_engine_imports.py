@@ -14,7 +14,9 @@ import pytest
 from exchange_build import SHARED, Desk, desk, rejected, write
 
 from tocsin.domain.errors import SpecError
+from tocsin.engine.columns import micros_of, read_table
 from tocsin.engine.exchange import importing
+from tocsin.engine.files import CallsFile
 from tocsin.reports.costs import CostLine
 
 
@@ -114,6 +116,38 @@ def test_a_file_that_is_imported_again_adds_nothing(house: Desk, tmp_path: Path)
     again = house.take(write(tmp_path / "renamed.csv", path.read_bytes()))
     assert (again.accepted, again.known, again.rejected) == (0, 4, 0)
     assert house.count() == 3
+
+
+ODD = """timestamp;service_name;model_name;latency_s;ttft_ms;error;error_type;http_status{finish}
+2026-11-21T04:00:00+01:00;shop;gpt-4o;0.8;120;;;200{stop}
+1795233601000;shop;gpt-4o;0.8;120;server_error;;{none}
+2026-11-21 04:00:02;shop;gpt-4o;0.8;;;RateLimitError;429{none}
+2026-11-21T04:00:03Z;shop;gpt-4o;0.8;;true;None;{none}
+2026-11-21T04:00:04Z;shop;claude;0.8;120;0;null;503{none}
+2026-11-21T04:00:05Z;shop;claude;0.8;120;False;;{none}
+2026-11-21T04:00:06Z;shop;claude;0.8;120;;;{filtered}
+"""
+
+
+@pytest.mark.parametrize("tells", [True, False])
+def test_a_backtest_reads_calls_as_an_import_does(house: Desk, tmp_path: Path, tells: bool) -> None:
+    words = {"finish": ";finish_reason", "stop": ";stop", "none": ";", "filtered": ";SAFETY"}
+    text = ODD.format(**(words if tells else dict.fromkeys(words, "")))
+    path = write(tmp_path / "odd.csv", text)
+    assert house.take(path).accepted == 7
+    stored = [(r["ts"].timestamp(), r["error_class"], bool(r["truncated"])) for r in house.calls()]
+    read = CallsFile.of(read_table(path), path)
+    times = micros_of(read.table["ts"], "ts", path) / 1e6
+    classes = read.table["error_class"].to_pylist()
+    assert sorted(zip(times, classes, read.truncated, strict=True)) == sorted(stored)
+    assert sorted(filter(None, classes)) == sorted(
+        ["server", "rate_limit", "other", "overloaded", *(["content_filter"] if tells else [])]
+    )
+    assert read.truncated.sum() == tells, (
+        "a file without the column says of no stream that it broke"
+    )
+    assert read.numbers["duration_ms"].tolist() == [800.0] * 7
+    assert read.read["server_error"] == "server"
 
 
 def many(path: Path, rows: int) -> Path:

@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 from intake_build import NOW_NS, PROTOBUF, Bench, bench, span_request
 
+from tocsin.domain.failures import failure_class
 from tocsin.intake import scopes
 from tocsin.intake.envelope import envelope_head, varint
 from tocsin.store import attributes, prices
+from tocsin.store.normalise import NEVER_TELL_A_FINISH
 from tocsin.store.otlp import LOGS_ENVELOPE, METRICS_ENVELOPE, TRACES_ENVELOPE
 from tocsin.store.otlp_kinds import KINDS, traces
 from tocsin.store.prices import Price, Tier, price_rows
@@ -41,6 +43,7 @@ def one(tocsin: Bench, values: dict[str, Any], **more: Any) -> dict[str, Any]:
 def test_front_and_store_agree_on_scopes() -> None:
     assert scopes.PLAIN_SCOPES == attributes.PLAIN_SCOPES
     assert scopes.FRAMEWORKS == attributes.FRAMEWORKS
+    assert scopes.SILENT_SCOPE in NEVER_TELL_A_FINISH
 
 
 @pytest.mark.parametrize("envelope", [TRACES_ENVELOPE, LOGS_ENVELOPE, METRICS_ENVELOPE])
@@ -82,6 +85,7 @@ def test_failures_have_a_class(tocsin: Bench, message: str, error_type: str, exp
     assert tocsin.post("/v1/traces", body, {"content-type": PROTOBUF}).status_code == 200
     (call,) = tocsin.calls(f"service = 's{number}'")
     assert call["error_class"] == expected
+    assert failure_class(error_type, 0, message) == expected, "files are read alike"
 
 
 @pytest.mark.parametrize(

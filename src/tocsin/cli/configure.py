@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tocsin.cli.terminal import ConfigDir, DataDir, Output, fail, out, told
+from tocsin.cli.terminal import ConfigDir, DataDir, Output, err, fail, out, told
 
 if TYPE_CHECKING:
     from tocsin.spec.inspection import Inspected
@@ -109,13 +109,23 @@ def backtest(
     config: ConfigDir = None,
     output: Output = Output.JSONL,
 ) -> None:
-    """Run the very same decisions over a file, and print each with its time and its reason."""
+    """Run the very same decisions over a file, and print each with its time and its reason.
+
+    Standard error says what the file holds, what of it was not judged, and which monitors could
+    say nothing.
+
+    Exit code: 0 done, whatever was decided; 1 the file or the configuration cannot be used.
+    """
     from tocsin.engine import planning
     from tocsin.engine.settings import from_environment
 
     with told():
         settings = from_environment(config_dir=config)
-        for line in planning.backtest_lines(settings, history):
+
+        def tell(line: str) -> None:
+            err.print(line, markup=False, highlight=False, soft_wrap=True)
+
+        for line in planning.backtest_lines(settings, history, tell):
             record = line.record()
             if output is Output.TEXT:
                 text = "  ".join(str(record[key]) for key in ("at", "kind", "object", "reason"))

@@ -5,7 +5,6 @@ Numbers and times are checked as whole columns; an error names the file, the row
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -17,31 +16,68 @@ import pyarrow.json
 import pyarrow.parquet
 
 from tocsin.domain.errors import Problem, SpecError
+from tocsin.engine import instants
+from tocsin.intake.files import delimiter_of
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
-# Numbers below this are epoch minutes, above it epoch seconds: 3e8 minutes lie in the year 2540,
-# 3e8 seconds in 1979, and nothing in between has LLM telemetry.
-MINUTES_BELOW = 300_000_000
-SECONDS_BELOW = 32_503_680_000  # the year 3000
+_CSV, _JSON = (".csv", ".tsv"), (".jsonl", ".ndjson")
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 
-def read_table(path: Path) -> pa.Table:
-    """The file as an Arrow table. SpecError when its kind is unknown or it cannot be read."""
-    readers: Mapping[str, Callable[[Path], pa.Table]] = {
-        ".parquet": pyarrow.parquet.read_table,
-        ".csv": pyarrow.csv.read_csv,
-        ".jsonl": pyarrow.json.read_json,
-        ".ndjson": pyarrow.json.read_json,
-    }
-    reader = readers.get(path.suffix.lower())
-    if reader is None:
-        raise unusable(path, f"{path.suffix or 'no suffix'}: use {', '.join(readers)}")
+def read_table(path: Path, *, as_text: bool = False) -> pa.Table:
+    """The file as an Arrow table: CSV and JSON lines (also as `.gz`), Parquet.
+
+    What separates the columns of a CSV file is told by its header. as_text: of CSV every cell as
+    it stands. SpecError when its kind is unknown or it cannot be read.
+    """
+    form = form_of(path)
     try:
-        return reader(path)
-    except (pa.ArrowException, OSError) as error:
+        if form == ".parquet":
+            return pyarrow.parquet.read_table(path)
+        if form in _CSV:
+            return _read_csv(path, as_text=as_text)
+        return pyarrow.json.read_json(path)
+    except (pa.ArrowException, OSError, EOFError, UnicodeError) as error:
         raise unusable(path, f"cannot be read: {error}") from None
+
+
+def form_of(path: Path) -> str:
+    """The suffix that says how a file is read, without `.gz`; SpecError for an unknown one."""
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    zipped = suffixes[-1:] == [".gz"]
+    form = (suffixes[:-1] if zipped else suffixes)[-1:] or [""]
+    if form[0] in (*_CSV, *_JSON) or (form[0] == ".parquet" and not zipped):
+        return form[0]
+    told = "".join(suffixes[-2:]) if zipped else form[0]
+    known = ", ".join((".parquet", *_CSV, *_JSON))
+    raise unusable(path, f"{told or 'no suffix'}: use {known}; text also as .gz")
+
+
+def first_line(path: Path) -> int:
+    """The line of a file on which its first row stands."""
+    return 2 if form_of(path) in _CSV else 1
+
+
+def _read_csv(path: Path, *, as_text: bool) -> pa.Table:
+    with pa.input_stream(path, compression="detect") as raw:
+        head = raw.read(1 << 16)
+    encoding = "utf-16" if head.startswith(_UTF16) else "utf8"
+    header = head.decode(encoding, "ignore").lstrip("\ufeff\r\n").partition("\n")[0]
+    options = {
+        "read_options": pyarrow.csv.ReadOptions(encoding=encoding),
+        "parse_options": pyarrow.csv.ParseOptions(
+            delimiter=delimiter_of(header), newlines_in_values=True
+        ),
+    }
+    if as_text:
+        with pyarrow.csv.open_csv(path, **options) as reader:
+            names = reader.schema.names
+        options["convert_options"] = pyarrow.csv.ConvertOptions(
+            column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False
+        )
+    return pyarrow.csv.read_csv(path, **options)
 
 
 def unusable(path: Path, message: str, *, fix: str = "") -> SpecError:
@@ -55,11 +91,15 @@ def texts(table: pa.Table, name: str) -> npt.NDArray[np.object_]:
     return np.asarray(column.to_numpy(zero_copy_only=False), dtype=object)
 
 
-def floats(table: pa.Table, name: str) -> Floats:
-    """A column of amounts; NaN where it is null, negative or not finite, or there is none."""
+def floats(table: pa.Table, name: str, path: Path) -> Floats:
+    """A column of amounts; NaN where it is null, negative or not finite, or there is none.
+    SpecError for one that is not numbers."""
     if name not in table.column_names:
         return np.full(table.num_rows, np.nan)
-    values = pc.cast(table[name], pa.float64()).to_numpy(zero_copy_only=False)
+    try:
+        values = pc.cast(table[name], pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+    except pa.ArrowException as error:
+        raise unusable(path, f"column {name} is not numbers: {error}") from None
     return np.where(np.isfinite(values) & (values >= 0), values, np.nan)
 
 
@@ -78,40 +118,17 @@ def integers(table: pa.Table, name: str, path: Path) -> Ints:
     return values
 
 
-def _check_range(values: Floats, name: str, path: Path) -> None:
-    """SpecError for numbers that are no time of this century; milliseconds are the usual slip."""
-    wrong = ~(np.abs(values) <= SECONDS_BELOW)
-    if wrong.any():
-        row = int(np.argmax(wrong))
-        fix = "write seconds since 1970, not milliseconds, or RFC 3339"
-        raise unusable(
-            path, f"row {row + 1}: column {name}: {values[row]:.15g} is no time", fix=fix
-        )
-
-
 def minutes_of(column: pa.ChunkedArray, name: str, path: Path) -> Ints:
     """The epoch minute that each instant lies in; see `micros_of`."""
     return micros_of(column, name, path) // 60_000_000
 
 
 def micros_of(column: pa.ChunkedArray, name: str, path: Path) -> Ints:
-    """Microseconds since the epoch of a column that names instants: RFC 3339, timestamps, numbers
-    of seconds, or of minutes in a column called `minute`. SpecError for anything else."""
-    if column.null_count:
-        row = pc.index(pc.is_null(column), True).as_py()
-        raise unusable(path, f"row {row + 1}: {name} is empty")
-    kind = column.type
-    try:
-        if pa.types.is_integer(kind) or pa.types.is_floating(kind):
-            values = np.asarray(column.to_numpy(), dtype=np.float64)
-            _check_range(values, name, path)
-            in_minutes = name == "minute" and bool((values < MINUTES_BELOW).all())
-            return np.round(values * (60e6 if in_minutes else 1e6)).astype(np.int64)
-        if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-            column = pc.cast(pc.replace_substring(column, "Z", "+00:00"), pa.timestamp("us", "UTC"))
-        micros = pc.cast(pc.cast(column, pa.timestamp("us")), pa.int64())
-    except pa.ArrowException as error:
-        raise unusable(
-            path, f"column {name}: {error}", fix="use RFC 3339 or epoch seconds"
-        ) from None
-    return np.asarray(micros.to_numpy(), dtype=np.int64)
+    """Microseconds since the epoch of a column of instants, see `engine.instants`; numbers in a
+    column called `minute` may be epoch minutes. SpecError for anything else."""
+
+    def refuse(row: int | None, what: str, fix: str) -> SpecError:
+        where = f"column {name}" if row is None else f"row {row + 1}: column {name}"
+        return unusable(path, f"{where}: {what}", fix=fix)
+
+    return instants.micros_of(column, refuse, in_minutes=name == "minute")

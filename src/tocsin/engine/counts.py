@@ -185,7 +185,7 @@ def bind(desired: Desired, counts: CountsFile) -> tuple[Desired, CountsFile]:
             by_service.setdefault(monitor.service, set()).add(monitor.series)
     alone = [next(iter(found)) for found in by_service.values() if len(found) == 1]
     counts = replace(counts, sole=frozenset(alone))
-    _check_services(desired, counts)
+    check_services(counts.path, [service for service, _ in counts.keys], desired.services)
     return desired, counts
 
 
@@ -237,16 +237,16 @@ def _only_service(desired: Desired, counts: CountsFile, objectives: Sequence[Mon
     return candidates.pop()
 
 
-def _check_services(desired: Desired, counts: CountsFile) -> None:
-    """SpecError when no row names a known service: silence would look like health."""
-    theirs = dict.fromkeys(service for service, _ in counts.keys)
-    if theirs and not desired.services.keys() & theirs.keys():
+def check_services(path: Path, named: Iterable[str], known: Mapping[str, object]) -> None:
+    """SpecError when a file names services and none of them is known: silence would look like
+    health."""
+    theirs = dict.fromkeys(named)
+    if theirs and not known.keys() & theirs.keys():
         name = next(iter(theirs))
         raise unusable(
-            counts.path,
-            f"the configuration has none of its services, such as {name!r}",
-            fix=suggest(name, desired.services),
-        )
+            path, f"the configuration has none of its services, such as {name!r}",
+            fix=suggest(name, known) or "add a Service document with the name",
+        )  # fmt: skip
 
 
 def _column(table: pa.Table, what: str, path: Path) -> str | None:

@@ -17,7 +17,7 @@ from tocsin.assess.breakdown.cells import Cells
 from tocsin.assess.breakdown.ratio import Counts
 from tocsin.domain.clock import parse_iso
 from tocsin.domain.errors import Problem, SpecError
-from tocsin.engine.columns import read_table
+from tocsin.engine.columns import micros_of, read_table
 
 Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
@@ -189,17 +189,7 @@ class _Sheet:
         return now, then
 
     def _seconds(self, column: pa.ChunkedArray, name: str) -> Floats:
-        kind = column.type
-        try:
-            if pa.types.is_integer(kind) or pa.types.is_floating(kind):
-                return np.asarray(pc.cast(column, pa.float64()).to_numpy(), dtype=np.float64)
-            if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-                zoned = pc.replace_substring(column, "Z", "+00:00")
-                column = pc.cast(zoned, pa.timestamp("us", "UTC"))
-            micros = pc.cast(pc.cast(column, pa.timestamp("us")), pa.int64())
-        except pa.ArrowException as error:
-            raise self.wrong(f"column {name}: {error}", "use RFC 3339 or epoch seconds") from None
-        return np.asarray(micros.to_numpy(zero_copy_only=False), dtype=np.float64) / 1e6
+        return micros_of(column, name, self.path) / 1e6
 
     def _instant(self, text: str, option: str) -> float:
         try:

@@ -6,12 +6,15 @@ Two shapes of file, told apart by their columns; Parquet, CSV and JSON Lines ali
     calls   ts, service [, kind, model, duration_ms, ttft_ms, input_tokens, output_tokens, cost_usd,
             error_class, truncated, documents, and whatever conditions of indicators speak of]
 
-Calls count as `tocsin.store.minutes` counts them. `documents` is how many a retriever found. A call
-counts in the minute in which it ended, `ts` + `duration_ms`, as in the store.
+Columns of calls may have any name that an import knows, and failures any word
+(`tocsin.engine.call_columns`). Calls count as `tocsin.store.minutes` counts them. `documents` is
+how many a retriever found. A call counts in the minute in which it ended, `ts` + `duration_ms`, as
+in the store.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -36,9 +39,11 @@ from tocsin.domain.series import (
     SeriesId,
 )
 from tocsin.engine import predicates
+from tocsin.engine.call_columns import in_words_of_the_store
 from tocsin.engine.columns import Floats, Ints, floats, micros_of, read_table, texts, unusable
 from tocsin.engine.counts import CountsFile
 from tocsin.engine.file_totals import totals
+from tocsin.intake.columns import ALIASES
 
 Mask = npt.NDArray[np.bool_]
 
@@ -60,7 +65,7 @@ def open_source(path: Path) -> CountsFile | CallsFile:
             raise unusable(path, "a column appears more than once", fix="rename all but one")
         if CountsFile.fits(table):
             return CountsFile.of(table, path)
-        if {"ts", "service"} <= set(table.column_names):
+        if CallsFile.fits(table):
             return CallsFile.of(table, path)
     except (pa.ArrowException, UnicodeDecodeError) as error:
         raise unusable(path, f"a column is not of its kind: {error}") from None
@@ -73,7 +78,10 @@ def open_source(path: Path) -> CountsFile | CallsFile:
 
 @dataclass(frozen=True)
 class CallsFile:
-    """One row per call, in columns; NaN where a value is unknown."""
+    """One row per call, in columns; NaN where a value is unknown.
+
+    path: the file. read: words of it for failures, and the classes they were taken for.
+    """
 
     minute: Ints
     service: npt.NDArray[np.object_]
@@ -84,10 +92,18 @@ class CallsFile:
     failed: Mask
     truncated: Mask
     table: pa.Table
+    path: Path
+    read: Mapping[str, str]
+
+    @classmethod
+    def fits(cls, table: pa.Table) -> bool:
+        """Whether a table says of every row when it was and of which service."""
+        return {"ts", "service"} <= {ALIASES.get(name, name) for name in table.column_names}
 
     @classmethod
     def of(cls, table: pa.Table, path: Path) -> CallsFile:
         """Reads what columns there are; a missing one is unknown for every call."""
+        table, read = in_words_of_the_store(table, path)
         rows = table.num_rows
         errors = texts(table, "error_class") if "error_class" in table.column_names else None
         error = np.zeros(rows, np.bool_) if errors is None else errors != ""
@@ -103,11 +119,13 @@ class CallsFile:
             service=texts(table, "service"),
             kind=texts(table, "kind") if "kind" in table.column_names else kinds,
             model=texts(table, "model") if "model" in table.column_names else nameless,
-            numbers={name: floats(table, name) for name in _NUMBERS},
+            numbers={name: floats(table, name, path) for name in _NUMBERS},
             error=np.asarray(error, dtype=np.bool_),
             failed=np.asarray(failed | truncated, dtype=np.bool_),
             truncated=truncated,
             table=table,
+            path=path,
+            read=read,
         )
         return everything._rows(np.argsort(everything.minute, kind="stable"))
 
@@ -115,6 +133,11 @@ class CallsFile:
     def span(self) -> tuple[int, int]:
         """First minute, and the minute after the last."""
         return (int(self.minute.min()), int(self.minute.max()) + 1) if self.minute.size else (0, 0)
+
+    @property
+    def services(self) -> tuple[str, ...]:
+        """Every service it has calls of, the one with the most first."""
+        return tuple(name for name, _ in Counter(self.service.tolist()).most_common())
 
     def minutes(
         self, monitored: Mapping[SeriesId, Ratio], services: Sequence[str], start: int, stop: int
@@ -201,6 +224,8 @@ class CallsFile:
             self.table.slice(which.start, which.stop - which.start)
             if isinstance(which, slice)
             else self.table.take(which),
+            self.path,
+            self.read,
         )
 
     def _amount(self, ratio: Ratio) -> Ints:
@@ -302,5 +327,5 @@ class CallsFile:
 def _ended(table: pa.Table, path: Path) -> Ints:
     """The epoch minute in which each call ended, as the store counts it: `ts` is when it began."""
     began = micros_of(table.column("ts"), "ts", path)
-    lasted = np.nan_to_num(floats(table, "duration_ms")) * 1000.0
+    lasted = np.nan_to_num(floats(table, "duration_ms", path)) * 1000.0
     return (began + np.round(lasted).astype(np.int64)) // 60_000_000

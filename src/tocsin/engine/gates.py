@@ -18,6 +18,7 @@ from tocsin.assess.gates.gate import Batch, GateResult, run
 from tocsin.domain.comparison import ArmCount, Compared, Comparison
 from tocsin.domain.errors import Problem, SpecError
 from tocsin.domain.expressions import Expression, Field, fields
+from tocsin.engine.call_columns import in_words_of_the_store
 from tocsin.engine.columns import read_table
 from tocsin.engine.files import CallsFile
 from tocsin.engine.gate_health import ON_A_SERVER
@@ -81,7 +82,7 @@ def check_file(shape: GateShape, path: Path, candidate: str = "", baseline: str 
     speak of. candidate, baseline: in place of what the document says. Calls of other arms are
     ignored. SpecError when a column is missing or cannot be read.
     """
-    table = read_table(path)
+    table, _ = in_words_of_the_store(read_table(path), path)
     if "service" not in table.column_names:
         table = table.append_column("service", pa.array([""] * table.num_rows))
     wanted = [shape.arm, *(metric.value for metric in shape.metrics)]

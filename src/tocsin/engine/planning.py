@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -11,14 +11,16 @@ from tocsin.assess.health_effect import HealthEffect
 from tocsin.assess.prospects import Outlook
 from tocsin.domain.clock import Clock, from_minute, to_minute
 from tocsin.domain.errors import Problem, SpecError
+from tocsin.domain.findings import Verdict
 from tocsin.engine import documents
 from tocsin.engine.arranging import AHEAD
 from tocsin.engine.backtest import backtest
 from tocsin.engine.budgets import DAY, outlooks
-from tocsin.engine.counts import CountsFile, bind
+from tocsin.engine.counts import CountsFile, bind, check_services
 from tocsin.engine.decisions import DecisionLine, Line, lines
 from tocsin.engine.files import CallsFile, open_source
 from tocsin.engine.health_effect import kept_effects, replayed_effects
+from tocsin.engine.reading import Unjudged, found_in
 from tocsin.engine.rules import compile_desired
 from tocsin.engine.settings import STATE_FILE, Settings
 from tocsin.reports.responses import is_off_hours
@@ -111,10 +113,21 @@ def in_force(settings: Settings) -> Desired | None:
     return restore(versions[0]["body"]["text"]) if versions else None
 
 
-def backtest_lines(settings: Settings, history: Path) -> Iterator[Line]:
-    """Every decision that `--config` would have made over a file, in order."""
-    source = open_source(history)
-    yield from _decisions(desired_of(settings), source)
+def backtest_lines(
+    settings: Settings, history: Path, tell: Callable[[str], None] = lambda _: None
+) -> Iterator[Line]:
+    """Every decision that `--config` would have made over a file, in order.
+
+    tell: hears at first what the file holds and how much of it was looked at, at last which
+    monitors could say nothing. SpecError for a file about none of its services.
+    """
+    source, desired = open_source(history), desired_of(settings)
+    for line in found_in(source, desired):
+        tell(line)
+    unjudged = Unjudged()
+    yield from _decisions(desired, source, hear=unjudged.hear)
+    for line in unjudged.lines():
+        tell(line)
 
 
 def replay_over(history: Path) -> PageReplay:
@@ -150,11 +163,15 @@ def replay_over(history: Path) -> PageReplay:
 
 
 def _decisions(
-    desired: Desired, source: CountsFile | CallsFile, state: StateStore | None = None
-) -> Iterator[Line]:
+    desired: Desired, source: CountsFile | CallsFile, state: StateStore | None = None,
+    hear: Callable[[Sequence[Verdict]], None] = lambda _: None,
+) -> Iterator[Line]:  # fmt: skip
     if isinstance(source, CountsFile):
         desired, source = bind(desired, source)
+    else:
+        check_services(source.path, source.services, desired.services)
     for decided in backtest(compile_desired(desired), source, source.span, state=state):
+        hear(decided.verdicts)
         yield from lines(decided)
 
 

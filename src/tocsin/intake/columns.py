@@ -18,7 +18,7 @@ from tocsin.domain.errors import IntakeError
 from tocsin.intake.json_requests import read_json
 
 TIMES = ("ts", "timestamp", "start_time")
-_ALIASES = {
+ALIASES = {
     "timestamp": "ts", "start_time": "ts", "service_name": "service", "environment": "env",
     "model_name": "model", "request_model": "model", "prompt": "input", "response": "output",
     "completion": "output", "prediction_id": "response_id", "latency_ms": "duration_ms",
@@ -26,7 +26,7 @@ _ALIASES = {
     "cost_per_query": "cost_usd", "status_code": "http_status", "http_status_code": "http_status",
     "error_message": "status_message", "stream": "streamed",
 }  # fmt: skip
-_SECONDS = {"latency_s": "duration_ms", "inference_latency": "duration_ms", "ttft_s": "ttft_ms"}
+SECONDS = {"latency_s": "duration_ms", "inference_latency": "duration_ms", "ttft_s": "ttft_ms"}
 _NUMBERS = (
     "input_tokens", "output_tokens", "cached_tokens", "reasoning_tokens", "duration_ms", "ttft_ms",
     "cost_usd", "http_status",
@@ -37,6 +37,7 @@ _CALL = frozenset({
     "prompt_version", "finish_reason", "error_class", "error_type", "status_message", "streamed",
     "input", "output", "dims", "attributes", *_NUMBERS,
 })  # fmt: skip
+ERRORS = ("error", "error_flag", "error_code")
 # Columns that say which part of the traffic a call belongs to.
 _DIMENSIONS = frozenset({
     "tenant", "region", "tier", "user_tier", "user_segment", "user_cohort", "geography",
@@ -85,21 +86,21 @@ def call_row(where: str, row: Mapping[str, Any]) -> dict[str, Any]:
     dims = _object(where, row.get("dims"), "dims")
     attributes = _object(where, row.get("attributes"), "attributes")
     for column, value in row.items():
-        if is_missing(value) or column in {"dims", "attributes"}:
+        if is_missing(value) or column in {"dims", "attributes"} or _says_success(column, value):
             continue
-        name = _ALIASES.get(column, column)
+        name = ALIASES.get(column, column)
         if column == "latency":
             raise IntakeError(
                 400, f"{where}: latency has no unit; call the column latency_ms or latency_s"
             )
-        if name in _NUMBERS or column in _SECONDS:
-            seconds = column in _SECONDS
-            _put_number(made, where, column, _SECONDS.get(column, name), value, seconds=seconds)
+        if name in _NUMBERS or column in SECONDS:
+            seconds = column in SECONDS
+            _put_number(made, where, column, SECONDS.get(column, name), value, seconds=seconds)
         elif name in _CALL:
             made.setdefault(name, _plain(value))
         elif column in _DIMENSIONS or column.startswith("dims."):
             dims.setdefault(column.removeprefix("dims."), str(_plain(value)))
-        elif column in {"error", "error_flag", "error_code"}:
+        elif column in ERRORS:
             _put_error(made, value)
         else:
             key = _RENAMED_ATTRIBUTES.get(column, column.removeprefix("attributes."))
@@ -212,17 +213,28 @@ def _whole(where: str, column: str, value: Any) -> int:
     return int(number)
 
 
+def _says_success(column: str, value: Any) -> bool:
+    """Whether a column that names failures says that there was none: `None`, `null`, `ok`."""
+    return column in {"error_class", "error_type"} and failure_of(value) == ("", 0)
+
+
 def _put_error(made: dict[str, Any], value: Any) -> None:
-    """An error flag, code or name: success in one of the usual ways, or what failed."""
+    name, status = failure_of(value)
+    if status:
+        made.setdefault("http_status", status)
+    elif name and (name != "other" or "error_type" not in made):
+        made["error_type"] = name
+
+
+def failure_of(value: Any) -> tuple[str, int]:
+    """What an error flag, code or name says: (type of the error, HTTP status), ("", 0) of success
+    in one of the usual ways."""
     text = str(value).strip().lower()
     if text in _FALSE or text in _MISSING or text in {"ok", "success", "200"}:
-        return
+        return "", 0
     if text in _TRUE:
-        made.setdefault("error_type", "other")
-    elif _FAILED_STATUS.fullmatch(text):
-        made.setdefault("http_status", int(text))
-    else:
-        made["error_type"] = str(value).strip()
+        return "other", 0
+    return ("", int(text)) if _FAILED_STATUS.fullmatch(text) else (str(value).strip(), 0)
 
 
 def _flag(where: str, column: str, value: Any) -> bool:

@@ -165,7 +165,7 @@ class RowFile:
         """(first line, fields) of every record. A record that the format forbids is an error."""
         csv.field_size_limit(MAX_FIELD)
         first = text.readline(1 << 16)
-        delimiter = "\t" if self.form == ".tsv" else _delimiter(first)
+        delimiter = "\t" if self.form == ".tsv" else delimiter_of(first)
 
         def lines() -> Iterator[str]:
             yield first
@@ -253,7 +253,7 @@ def _form(path: Path) -> str:
     return form[0]
 
 
-def _delimiter(header: str) -> str:
+def delimiter_of(header: str) -> str:
     """What separates the names of a header: the likeliest of four, outside of quotes."""
     bare = "".join(header.split('"')[::2])
     return max((",", ";", "\t", "|"), key=lambda mark: (bare.count(mark), mark == ","))

@@ -22,7 +22,7 @@ _EPOCH_NUMBER = re.compile(r"\d{9,20}(\.\d*)?")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 # Digits that an epoch number has, by unit: seconds, milliseconds, microseconds, nanoseconds.
-_UNITS_NS = ((1e11, 1_000_000_000), (1e14, 1_000_000), (1e17, 1_000), (math.inf, 1))
+UNITS_NS = ((1e11, 1_000_000_000), (1e14, 1_000_000), (1e17, 1_000), (math.inf, 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,7 @@ def moment_ns(value: Any, where: str) -> int:
     if isinstance(value, bool) or value is None:
         raise IntakeError(400, f"{where}: a time is needed, as RFC 3339 text or epoch number")
     if isinstance(value, int) or (isinstance(value, float) and math.isfinite(value)):
-        unit = next(ns for limit, ns in _UNITS_NS if abs(value) < limit)
+        unit = next(ns for limit, ns in UNITS_NS if abs(value) < limit)
         return int(value * unit)
     text = str(value).strip()
     try:

@@ -14,6 +14,9 @@ PLAIN_SCOPES = (
     r"|opentelemetry\.instrumentation\.|@opentelemetry/instrumentation-"
     r"|@traceloop/instrumentation-|opentelemetry\.util\.genai\.|tocsin\.)"
 )
+# Calls from where it is not written down how their streams ended; the store takes none of them for
+# cut off (`store.normalise.NEVER_TELL_A_FINISH`).
+SILENT_SCOPE = "tocsin.replay"
 FRAMEWORKS = (
     r"langchain|llama[-_]?index|haystack|crewai|agno|agents|autogen|dspy|smolagents|pydantic[-_]?ai"
     r"|litellm|mcp|guardrails|instructor|beeai|strands|portkey|google[-_]adk|semantic[-_]kernel"

@@ -100,6 +100,10 @@ class TraceMapping:
         columns = {s.column for s in self.fields.values() if s.column and not s.optional}
         return frozenset({self.time.column, *columns, *self.dims.values()} - {""})
 
+    def column_of(self, name: str) -> str:
+        """The column that a field is read from, "" for one that no column holds."""
+        return self.fields[name].column if name in self.fields else ""
+
     @property
     def used(self) -> frozenset[str]:
         """All columns it would read if they were there."""

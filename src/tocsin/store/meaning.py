@@ -7,6 +7,14 @@ word lists are what the instrumentations recorded so far say.
 from __future__ import annotations
 
 from tocsin.domain.calls import ERROR_CLASSES, KINDS
+from tocsin.domain.failures import (
+    ERROR_PATTERNS,
+    FILTERED,
+    FILTERED_ENDS,
+    STATUS,
+    STATUS_CLASSES,
+    UNSAID_ENDS,
+)
 from tocsin.store.sqltext import first_known, mapped, one_of, quoted
 
 _OPERATIONS = {
@@ -28,36 +36,14 @@ _FINISH_REASONS = {
     "stop": ("stop", "end_turn", "complete", "completed", "stop_sequence", "end", "eos"),
     "tool_calls": ("tool_calls", "tool_call", "tool_use", "tool-calls", "function_call"),
     "length": ("length", "max_tokens", "max_output_tokens", "incomplete", "model_length"),
-    "content_filter": (
-        "content_filter", "content-filter", "refusal", "guardrail_intervened", "safety",
-        "recitation", "prohibited_content", "blocklist",
-    ),
-    "": ("unknown", "none", "null", "finish_reason_unspecified", "queued", "in_progress"),
+    "content_filter": FILTERED_ENDS,
+    "": UNSAID_ENDS,
 }  # fmt: skip
 
 _FIRST_TOKEN_EVENTS = (
     "First Token Stream Event", "gen_ai.content.completion.chunk", "llm.content.completion.chunk",
     "ai.stream.firstChunk",
 )  # fmt: skip
-
-# First match wins. The text is lower-case: error type, exception type, status message.
-_FILTERED = r"content_filter|content management policy|responsibleaipolicy"
-_ERROR_PATTERNS = (
-    ("rate_limit", r"rate.?limit|throttl|resource.?exhausted|too many requests|quota"),
-    ("overloaded", r"overloaded|service.?unavailable|no capacity|slow.?down"),
-    ("timeout", r"timed?.?out|deadline|etimedout"),
-    ("auth", r"authenti|permission.?denied|unauthorized|forbidden|access.?denied|api.?key"),
-    (
-        "bad_request",
-        r"bad.?request|invalid.?request|not.?found|unprocessable|validation|context.?length"
-        r"|invalid.?argument",
-    ),
-    (
-        "connection",
-        r"connect|socket|econn|\bdns\b|\bssl|broken pipe|remote.?protocol|incomplete.?read",
-    ),
-    ("server", r"internal.?server|server.?error|bad.?gateway|\bapi.?(status.?)?error"),
-)
 
 # Frameworks that name themselves where the provider belongs; the maker of the model is meant.
 FRAMEWORK_PROVIDERS = ("", "langchain", "langgraph", "llamaindex", "llama_index", "litellm")
@@ -154,8 +140,7 @@ def failure_text() -> str:
 
 def _failure_code(text: str) -> str:
     """The HTTP status behind a failure, 0 when none is told."""
-    told = r"(?:error code|status code|status_code|status|http)[:= /]*([45][0-9]{2})\b"
-    return f"toUInt16OrZero(extract({text}, {quoted(told)}))"
+    return f"toUInt16OrZero(extract({text}, {quoted(STATUS)}))"
 
 
 def documents_found() -> str:
@@ -176,14 +161,21 @@ def failure_class(texts: str) -> str:
     texts: an array with what `failure_text` says of it, empty where nothing failed. Inside, t is
     that text and c its code.
     """
-    by_code = (
-        "c = 429, 'rate_limit', c IN (503, 529), 'overloaded', c IN (408, 504), 'timeout',"
-        " c IN (401, 403), 'auth', c >= 500, 'server', c >= 400, 'bad_request'"
+    tests = [
+        f"c = {codes[0]}" if len(codes) == 1 else f"c IN ({', '.join(map(str, codes))})"
+        for codes, _ in STATUS_CLASSES
+    ]
+    named = [quoted(name) for _, name in STATUS_CLASSES]
+    by_code = ", ".join(
+        f"{test}, {name}"
+        for test, name in zip(
+            (*tests, "c >= 500", "c >= 400"), (*named, "'server'", "'bad_request'"), strict=True
+        )
     )
-    by_text = ", ".join(f"match(t, {quoted(p)}), {quoted(c)}" for c, p in _ERROR_PATTERNS)
+    by_text = ", ".join(f"match(t, {quoted(p)}), {quoted(c)}" for c, p in ERROR_PATTERNS)
     told = (
         f"multiIf({one_of('a_error_type', ERROR_CLASSES)}, a_error_type,"
-        f" finish_reason = 'content_filter' OR match(t, {quoted(_FILTERED)}), 'content_filter',"
+        f" finish_reason = 'content_filter' OR match(t, {quoted(FILTERED)}), 'content_filter',"
         f" {by_code}, {by_text}, 'other')"
     )
     codes = f"arrayMap(t -> {_failure_code('t')}, {texts})"

@@ -6,7 +6,7 @@ Nothing is guessed: a file that could be two things is an error that says how to
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from tocsin.engine.exchange.restoring import RESTORED, restored_kind
 from tocsin.intake import columns, focus, rest
 from tocsin.intake.files import FileRow, RowFile
 from tocsin.intake.records import SpanRecord
+from tocsin.intake.scopes import SILENT_SCOPE
 from tocsin.intake.screening import odd_time
 from tocsin.spec.mapped import MappedRows
 from tocsin.spec.mapping import TraceMapping, built_in, check_columns, detect, read_mapping
@@ -75,7 +76,8 @@ def look(file: RowFile, wishes: Wishes) -> Contents:
         raise _refused(file, f"--mapping reads {kind}, --kind says {wishes.kind}", "choose one")
     if mapping is None and kind == "calls":
         _needs(file, wishes)
-    rows = _Rows(wishes, mapping, file.digest.hex())
+    finish = "finish_reason" if mapping is None else mapping.column_of("finish_reason")
+    rows = _Rows(wishes, mapping, file.digest.hex(), tells_finish=finish in file.columns)
     makers = {
         "calls": rows.calls, "scores": rows.scores, "changes": rows.changes,
         "billing": rows.billing,
@@ -88,10 +90,13 @@ def look(file: RowFile, wishes: Wishes) -> Contents:
 class _Rows:
     """The rows of one file, each made what the file holds."""
 
-    def __init__(self, wishes: Wishes, mapping: TraceMapping | None, digest: str) -> None:
+    def __init__(
+        self, wishes: Wishes, mapping: TraceMapping | None, digest: str, *, tells_finish: bool
+    ) -> None:
         self._wishes = wishes
         self._mapped = None if mapping is None else MappedRows(mapping, wishes.start)
         self._digest = digest
+        self._tells_finish = tells_finish
         self._now_ns = int(wishes.now.timestamp() * 1e6) * 1000
 
     def calls(self, item: FileRow) -> Made:
@@ -99,7 +104,8 @@ class _Rows:
         span = rest.call(item.where, {**self._wishes.defaults, **row}, seed=self._digest)
         if odd := odd_time(span.start_ns, span.end_ns, self._now_ns):
             raise IntakeError(400, f"{item.where}: {odd}")
-        return Made(spans=[span])
+        # A file without the column does not say of any stream that it was cut off.
+        return Made(spans=[span if self._tells_finish else replace(span, scope=SILENT_SCOPE)])
 
     def scores(self, item: FileRow) -> Made:
         found = columns.score_rows(item.where, self._own(item))
