@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from tocsin.delivery.channels.pagerduty import PagerDutyConfig
 from tocsin.delivery.channels.slack import SlackConfig
 from tocsin.domain.errors import SpecError
 from tocsin.spec.desired import Desired, load_text, restore
+from tocsin.spec.inspection import inspect
 
 KEY = "k" * 32
 PAGER = "{type: pagerduty, routing_key: {secret: PD_KEY}}"
@@ -27,14 +29,34 @@ def load(spec: str, secrets: Mapping[str, str] | None = None) -> Desired:
 
 
 def config(spec: str, secrets: Mapping[str, str] | None = None) -> Any:
-    made: Any = load(spec, secrets).receivers["r"].channel
-    return made.config
+    channel: Any = load(spec, secrets).receivers["r"].channel
+    return None if channel is None else channel.config
 
 
 def problems_of(spec: str, secrets: Mapping[str, str] | None = None) -> list[str]:
     with pytest.raises(SpecError) as caught:
         load(spec, secrets)
     return [str(problem) for problem in caught.value.problems]
+
+
+def test_lint_refuses_what_plan_refuses_and_says_what_it_did_not_look_up(tmp_path: Path) -> None:
+    written = [
+        "{type: pagerduty}", PAGER, "{type: slack, channel: C1}", "{type: slack, tokn: 1}",
+        "{type: slack, channel: {secret: CH, default: C1}, token: {secret: TOKEN}}",
+    ]  # fmt: skip
+    (tmp_path / "f.yaml").write_text("---\n".join(map(document, written)))
+    found, unreadable = inspect([tmp_path], by_the_book=False)
+    assert not unreadable
+    verdicts = [(one.verdict.is_accepted, one.verdict.faults, one.verdict.notes) for one in found]
+    for (accepted, faults, _), spec in zip(verdicts, written, strict=True):
+        if accepted:
+            load(spec)
+        else:
+            assert problems_of(spec)[0].split(": ", 2)[2] == next(iter(faults.values()))[0]
+    assert [accepted for accepted, *_ in verdicts] == [False, True, False, False, True]
+    unresolved = [" ".join(texts) for *_, notes in verdicts for texts in notes.values()]
+    fix = "not looked up here, nor what depends on it (tocsin doctor says whether it is set)"
+    assert unresolved == [f"PD_KEY: {fix}", f"TOKEN: {fix}"]
 
 
 def test_references_are_resolved_where_there_is_a_way_to() -> None:

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field, model_validator
 from tocsin.assess.calibration import Calibration
 from tocsin.assess.monitor import Monitor, Severity
 from tocsin.assess.quality import QualityConfig
+from tocsin.domain.errors import Problem
 from tocsin.domain.evaluation import chance, human_of, propensity_of
 from tocsin.domain.expressions import Apply, Condition, Constant, Expression, negated
 from tocsin.domain.expressions import Field as Field_
@@ -21,6 +22,7 @@ from tocsin.spec.indicators import Condition as Written
 from tocsin.spec.judging import RunShape
 from tocsin.spec.services import Service
 from tocsin.spec.shape import Duration, Shape, Text
+from tocsin.spec.yaml import Located
 
 _USUAL = QualityConfig()
 
@@ -101,6 +103,10 @@ class EvaluatorShape(Shape):
         if self.target is not None:
             self._config(())
         return self
+
+    def examine(self, located: Located) -> tuple[list[Problem], list[Problem]]:
+        """As `PluginShape.examine`, of what judges."""
+        return self.run.examine(located) if self.run is not None else ([], [])
 
     def build(
         self, name: str, title: str, service: Service, labels: dict[str, str]

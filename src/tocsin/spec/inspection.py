@@ -9,14 +9,21 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from tocsin.domain.errors import Problem
 from tocsin.spec.documents import decode, unlisted
-from tocsin.spec.openslo.verdict import Verdict, compat, strict
+from tocsin.spec.openslo.verdict import Stage, Verdict, compat, strict
 from tocsin.spec.yaml import Located, read
 
 _OPENSLO = ("openslo/", "openslo.com/")
+
+
+@runtime_checkable
+class _OfPlugins(Protocol):
+    """A document with settings that a plugin declares."""
+
+    def examine(self, located: Located) -> tuple[list[Problem], list[Problem]]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +84,12 @@ def _verdict(document: Located, *, by_the_book: bool) -> Verdict:
     version = data.get("apiVersion") if isinstance(data, dict) else None
     if isinstance(version, str) and version.startswith("tocsin/"):
         found = decode(document)
-        notes = _by_path(found.warnings)
-        if not found.problems:
-            return Verdict(notes=notes)
-        return Verdict("validate", _by_path(found.problems), notes=notes)
+        problems, warnings = list(found.problems), list(found.warnings)
+        if found.document is not None and isinstance(found.document.spec, _OfPlugins):
+            faults, notes = found.document.spec.examine(document)
+            problems, warnings = problems + faults, warnings + notes
+        stage: Stage | None = "validate" if problems else None
+        return Verdict(stage, _by_path(problems), notes=_by_path(warnings))
     is_openslo = isinstance(version, str) and version.startswith(_OPENSLO)
     return strict(data) if by_the_book or not is_openslo else compat(data)
 

@@ -13,9 +13,9 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
-from pydantic import AfterValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from tocsin.domain.errors import Problem
 from tocsin.domain.evaluation import renamed, versioned
@@ -24,7 +24,7 @@ from tocsin.domain.expressions import Field as CallField
 from tocsin.indicators.language.parser import parse
 from tocsin.intake.evaluators import EVALUATORS
 from tocsin.spec.indicators import Condition
-from tocsin.spec.plugins import PluginName, Secrets, fit_settings
+from tocsin.spec.plugins import PluginName, Plugins, PluginShape, Secrets, fit_settings
 from tocsin.spec.services import Service
 from tocsin.spec.shape import Duration, SnakeShape
 from tocsin.spec.yaml import Located, Place
@@ -105,10 +105,11 @@ class DailyBudgetShape(SnakeShape):
     usd: Annotated[float | None, Field(gt=0, description="US dollars")] = None
 
 
-class RunShape(SnakeShape):
+class RunShape(PluginShape):
     """How Tocsin judges by itself. The other fields are settings of the type."""
 
-    model_config = ConfigDict(extra="allow")
+    plugins: ClassVar[Plugins] = EVALUATORS
+    place: ClassVar[Place] = _PLACE
 
     type: Annotated[str, PluginName("evaluator", EVALUATORS)]
     where: Annotated[Chosen, Field(description="which calls may be judged; all by default")] = ""
@@ -133,11 +134,6 @@ class RunShape(SnakeShape):
         if not timedelta(minutes=10) <= self.give_up <= timedelta(days=7):
             raise ValueError("give_up is from 10m to 7d")
         return self
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """Everything that is for the type."""
-        return dict(self.model_extra or {})
 
     @property
     def version(self) -> str:

@@ -14,9 +14,10 @@ import dataclasses
 import typing
 from collections.abc import Callable, Collection, Mapping
 from types import UnionType
-from typing import Annotated, Any, Union
+from typing import Annotated, Any, ClassVar, Union
 
 from pydantic import (
+    ConfigDict,
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
     TypeAdapter,
@@ -28,10 +29,11 @@ from pydantic_core import core_schema
 from tocsin.domain.errors import Problem, TocsinError
 from tocsin.domain.secret import Secret
 from tocsin.spec.explain import suggest
-from tocsin.spec.shape import fit_model, model_of, values_of
+from tocsin.spec.shape import SnakeShape, fit_model, model_of, values_of
 from tocsin.spec.yaml import Located, Place
 
 Secrets = Callable[[str], str | None]
+Plugins = Mapping[str, Any]  # a class with a `Config` by name
 
 REFERENCE_SCHEMA: Mapping[str, Any] = {
     "type": "object",
@@ -122,6 +124,38 @@ def fit_settings(
         return config(**values), []
     except (ValueError, TocsinError) as error:
         return None, [located.problem(place, str(error))]
+
+
+class PluginShape(SnakeShape):
+    """A shape whose fields beside its own are settings of the plugin that `type` names.
+
+    plugins: those there are. place: where the shape stands in its document.
+    """
+
+    model_config = ConfigDict(extra="allow")
+
+    plugins: ClassVar[Plugins]
+    place: ClassVar[Place] = ("spec",)
+    type: str
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Everything that is for the type."""
+        return dict(self.model_extra or {})
+
+    def examine(self, located: Located) -> tuple[list[Problem], list[Problem]]:
+        """What is wrong with the settings, and what cannot be said without their secrets."""
+        config = self.plugins[self.type].Config
+        _, faults = fit_settings(config, self.settings, located, None, self.place)
+        needed = [
+            value["secret"]
+            for value in self.settings.values()
+            if is_reference(value) and "default" not in value
+        ]
+        if not needed:
+            return faults, []
+        note = f"{', '.join(dict.fromkeys(needed))}: not looked up here, nor what depends on it"
+        return faults, [located.problem(self.place, note, "tocsin doctor says whether it is set")]
 
 
 # --------------------------------------------------------------------------------------------

@@ -7,15 +7,12 @@ fields are checked against the settings that the channel declares (`tocsin.spec.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated, Any
-
-from pydantic import ConfigDict
+from typing import Annotated, ClassVar
 
 from tocsin.delivery.channel import Channel
 from tocsin.delivery.channels import CHANNELS
 from tocsin.domain.errors import Problem
-from tocsin.spec.plugins import PluginName, Secrets, fit_settings
-from tocsin.spec.shape import SnakeShape
+from tocsin.spec.plugins import PluginName, Plugins, PluginShape, Secrets, fit_settings
 from tocsin.spec.yaml import Located
 
 
@@ -32,17 +29,12 @@ class Receiver:
     can_acknowledge: bool = False
 
 
-class ReceiverShape(SnakeShape):
+class ReceiverShape(PluginShape):
     """Somebody or something that is told. The other fields are settings of the type."""
 
-    model_config = ConfigDict(extra="allow")
+    plugins: ClassVar[Plugins] = CHANNELS
 
     type: Annotated[str, PluginName("receiver", CHANNELS)]
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """Everything but the type."""
-        return dict(self.model_extra or {})
 
     def build(
         self, name: str, located: Located, secrets: Secrets | None

@@ -9,16 +9,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
 from tocsin.domain.errors import Problem
 from tocsin.intake.source import Origin
 from tocsin.intake.sources import SOURCES
-from tocsin.spec.plugins import PluginName, Secrets, fit_settings
+from tocsin.spec.plugins import PluginName, Plugins, PluginShape, Secrets, fit_settings
 from tocsin.spec.services import Service
-from tocsin.spec.shape import Duration, SnakeShape
+from tocsin.spec.shape import Duration
 from tocsin.spec.yaml import Located
 
 SHORTEST, LONGEST = timedelta(seconds=1), timedelta(days=1)
@@ -39,10 +39,10 @@ class ConfiguredSource:
     config: Any = None
 
 
-class SourceShape(SnakeShape):
+class SourceShape(PluginShape):
     """Something that Tocsin asks by itself. The other fields are settings of the type."""
 
-    model_config = ConfigDict(extra="allow")
+    plugins: ClassVar[Plugins] = SOURCES
 
     type: Annotated[str, PluginName("source", SOURCES)]
     service: Annotated[
@@ -58,11 +58,6 @@ class SourceShape(SnakeShape):
     labels: Annotated[
         dict[str, str], Field(description="resource attributes of everything that is read")
     ] = Field(default_factory=dict)
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """Everything that is for the type."""
-        return dict(self.model_extra or {})
 
     def build(
         self, name: str, service: Service | None, located: Located, secrets: Secrets | None

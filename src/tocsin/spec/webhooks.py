@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
 from tocsin.domain.errors import Problem
 from tocsin.intake.webhooks import WEBHOOKS
-from tocsin.spec.plugins import PluginName, Secrets, fit_settings
-from tocsin.spec.shape import SnakeShape
+from tocsin.spec.plugins import PluginName, Plugins, PluginShape, Secrets, fit_settings
 from tocsin.spec.yaml import Located
 
 
@@ -33,11 +32,11 @@ class ConfiguredWebhook:
     config: Any = None
 
 
-class WebhookShape(SnakeShape):
+class WebhookShape(PluginShape):
     """Somebody who tells us something at `/hooks/<name>`. The other fields are settings of the
     type."""
 
-    model_config = ConfigDict(extra="allow")
+    plugins: ClassVar[Plugins] = WEBHOOKS
 
     type: Annotated[str, PluginName("webhook", WEBHOOKS)]
     service: Annotated[
@@ -46,11 +45,6 @@ class WebhookShape(SnakeShape):
     labels: Annotated[
         dict[str, str], Field(description="labels of every alert that has none of that name")
     ] = Field(default_factory=dict)
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """Everything that is for the type."""
-        return dict(self.model_extra or {})
 
     def build(
         self, name: str, located: Located, secrets: Secrets | None

@@ -13,7 +13,7 @@ import hashlib
 import mimetypes
 import smtplib
 import ssl
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from email.message import EmailMessage
 from email.policy import SMTP
@@ -102,9 +102,10 @@ class Email:
 
     def _deliver(self, message: Message) -> Outcome:
         mail = compose(message, self.config)
+        to = (message.address,) if message.address else self.config.to
         try:
             with self._connect() as smtp:
-                return self._hand_over(smtp, mail)
+                return self._hand_over(smtp, mail, to)
         except smtplib.SMTPResponseException as error:
             return self._refused(error.smtp_code, error.smtp_error)
         except smtplib.SMTPNotSupportedError:
@@ -132,17 +133,17 @@ class Email:
             raise
         return smtp
 
-    def _hand_over(self, smtp: smtplib.SMTP, mail: EmailMessage) -> Outcome:
+    def _hand_over(self, smtp: smtplib.SMTP, mail: EmailMessage, to: Sequence[str]) -> Outcome:
         smtp.ehlo_or_helo_if_needed()
         code, text = smtp.mail(parseaddr(self.config.sender)[1])
         if code != 250:
             return self._refused(code, text)
         refused: dict[str, tuple[int, bytes]] = {}
-        for address in (str(mail["To"]),) if mail["List-Unsubscribe"] else self.config.to:
+        for address in to:
             code, text = smtp.rcpt(parseaddr(address)[1])
             if code not in (250, 251):
                 refused[address] = (code, text)
-        if len(refused) == (1 if mail["List-Unsubscribe"] else len(self.config.to)):
+        if len(refused) == len(to):
             # One that may work later decides: 4xx before 5xx.
             return self._refused(*min(refused.values()))
         try:
