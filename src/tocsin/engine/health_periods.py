@@ -1,60 +1,62 @@
-"""What health scores measure, over any period of the past, from the rollups: for reports.
+"""A health score over days, by the samples that were kept of it: for reports.
 
-A week is too long for the window of the tick. Means are of scores, by when these came.
+What pages showed and alerts were about is what a report says, added up; it computes no score anew.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
-from tocsin.assess.health import Reading
-from tocsin.domain.shares import exact_interval
-from tocsin.store.reads import Timeline
-from tocsin.store.scores import Mean
+from tocsin.assess.health_effect import Past, past_of
+from tocsin.domain.health import HealthSample
+from tocsin.engine.scoring import EVERY, least_of
 
-_LATENCY = re.compile(
-    r"(p50|median|p95|p99)_(?:llm_|inference_|response_)?latency_(seconds|s|ms|milliseconds)"
-)
-_FAILURES, _SUCCESSES = ("error_rate", "failure_rate"), ("success_rate", "availability")
-_COSTS = ("cost_per_query", "cost_per_query_usd", "cost_usd")
+_HOLDS = 2 * EVERY  # minutes that a sample speaks for when none follows
 
 
-def budget_reading(slo: str, budgets: Mapping[str, float | None]) -> Reading:
-    """What is left of the budget of an objective. budgets: by the names of monitors."""
-    left = next((left for name, left in budgets.items() if name in (slo, f"slo/{slo}")), None)
-    if left is None:
-        return Reading(None, reason=f"nothing is known of the error budget of {slo}")
-    return Reading(left)
+@dataclass(frozen=True, slots=True)
+class HealthPeriod:
+    """What a score was. past: minutes in each state, and the mean. lowest: of all minutes. lost:
+    points that each component cost, in the mean over minutes with a score, the most first."""
+
+    past: Past
+    lowest: float | None
+    lost: Mapping[str, float]
 
 
-def measured(metric: str, calls: Timeline, judged: Mapping[str, Mean]) -> Reading:
-    """A metric over the first step of `calls`, or as scores judged it."""
-    name, n = metric.lower(), int(calls.n[0])
-    if timed := _LATENCY.fullmatch(name):
-        values = {"p95": calls.p95_ms, "p99": calls.p99_ms}.get(timed[1], calls.p50_ms)
-        factor = 1000.0 if timed[2] in ("s", "seconds") else 1.0
-        return _of_calls(float(values[0]) / factor, n)
-    if name in _FAILURES or name in _SUCCESSES:
-        return _rate(int(calls.failed[0]), n, is_failure=name in _FAILURES)
-    if name in _COSTS:
-        priced = float(calls.priced[0]) * n
-        return _of_calls(float(calls.cost_usd[0]) / priced if priced else float("nan"), n)
-    mean = judged.get(metric) or judged.get(metric.removesuffix("_score"))
-    if mean is None:
-        return Reading(None, reason="no score of this name came in this time", events=n)
-    half = 1.96 * mean.standard_error
-    return Reading(mean.value, mean.value - half, mean.value + half, mean.n)
+def period_of(samples: Sequence[HealthSample], start: int, stop: int) -> HealthPeriod:
+    """Of epoch minutes [start, stop), by samples that lie `_HOLDS` before them or in them.
+
+    A sample holds until the next one. A minute that no sample speaks for is in no state.
+    """
+    told: list[tuple[int, str, float | None]] = []
+    lost: dict[str, float] = {}
+    lowest: list[float] = []
+    for sample, minutes in _spans(samples, start, stop):
+        told += [(minute, sample.state, sample.score) for minute in minutes]
+        least = least_of(sample)
+        if least is None or not minutes:
+            continue
+        lowest.append(least.score if least.since >= start else float(sample.score or 0.0))
+        for metric, points in _lost(sample.body).items():
+            lost[metric] = lost.get(metric, 0.0) + points * len(minutes)
+    scored = sum(score is not None for _, _, score in told)
+    costs = {m: lost[m] / scored for m in sorted(lost, key=lambda metric: -lost[metric])}
+    return HealthPeriod(past_of(told), min(lowest, default=None), costs)
 
 
-def _of_calls(value: float, n: int) -> Reading:
-    return Reading(value, events=n, reason="" if n else "no calls in this time")
+def _spans(
+    samples: Sequence[HealthSample], start: int, stop: int
+) -> Iterator[tuple[HealthSample, range]]:
+    for place, sample in enumerate(samples):
+        after = samples[place + 1].minute if place + 1 < len(samples) else stop
+        yield sample, range(max(sample.minute, start), min(after, sample.minute + _HOLDS, stop))
 
 
-def _rate(failed: int, n: int, *, is_failure: bool) -> Reading:
-    if not n:
-        return Reading(None, events=0, reason="no calls in this time")
-    low, high = exact_interval(failed, n)
-    if is_failure:
-        return Reading(failed / n, low, high, n)
-    return Reading(1 - failed / n, 1 - high, 1 - low, n)
+def _lost(body: Mapping[str, Any]) -> Mapping[str, float]:
+    """Points that each component took from a weighted sum."""
+    weights: Mapping[str, float] = body["weights"]
+    scores: Mapping[str, float | None] = body["scores"]
+    return {m: weights.get(m, 0.0) * (100.0 - s) for m, s in scores.items() if s is not None}

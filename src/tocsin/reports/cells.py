@@ -113,12 +113,19 @@ def remaining(one: ObjectiveFacts) -> Measure:
 
 
 def health(one: HealthFacts) -> Measure:
-    """A health score; its state is its tone."""
-    if one.score is None:
-        return Measure(None, "score", unknown=one.reason or "it could not be computed")
-    return Measure(
-        one.score, "score", one.low, one.high, limit=one.warning, tone=STATE.get(one.state, "")
-    )
+    """The mean of a health score; the state that it would be is its tone."""
+    if one.mean is None:
+        return Measure(None, "score", unknown=one.reason)
+    return Measure(one.mean, "score", limit=one.warning, tone=STATE.get(one.state, ""))
+
+
+def share_in(one: HealthFacts, state: str) -> Measure:
+    """The share of the minutes with a score that a health score was in a state."""
+    scored = sum(one.minutes.get(each, 0) for each in STATE)
+    if not scored:
+        return Measure(None, "share", unknown=one.reason)
+    minutes = one.minutes.get(state, 0)
+    return Measure(minutes / scored, "share", tone=STATE[state] if minutes else "")
 
 
 def change(now: float | None, before: float | None, why: str) -> Measure:

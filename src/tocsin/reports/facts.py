@@ -139,16 +139,19 @@ class ScoreFacts:
 
 @dataclass(frozen=True, slots=True)
 class HealthFacts:
-    """A health score over the period as a whole. score None: `reason` says why."""
+    """A health score in the period, by what was kept of it. mean: over its minutes with a score,
+    None without any; lowest: of them all. state: that the mean would be. minutes: in each state, of
+    `length`; what is missing was not kept. reason: what cost most, or why there is no score.
+    """
 
     name: str
     title: str
     service: str
-    score: float | None
-    low: float | None
-    high: float | None
+    mean: float | None
+    lowest: float | None
     state: str
-    coverage: float
+    minutes: Mapping[str, int]
+    length: int
     reason: str
     warning: float
 

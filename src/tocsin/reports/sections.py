@@ -341,19 +341,23 @@ def scores(found: Sequence[ScoreFacts]) -> Section:
 
 
 def health_scores(found: Sequence[HealthFacts]) -> Table:
-    """Health scores with the whole period as their window."""
+    """Health scores as they were shown and told in the period."""
     rows = tuple(
         (one.title, one.service, cells.health(one),
-         Label(one.state, cells.STATE.get(one.state, "unknown")),
-         Measure(one.coverage, "share"), one.reason or "–")
+         Measure(one.lowest, "score", unknown=one.reason),
+         cells.share_in(one, "warning"), cells.share_in(one, "critical"),
+         Measure(sum(one.minutes.get(s, 0) for s in cells.STATE) / one.length, "share"),
+         one.reason)
         for one in found
     )  # fmt: skip
     columns = (
         Column("health_score", "Health score"), Column("service", "Service"),
-        Column("score", "Score"), Column("state", "State"), Column("coverage", "Coverage"),
+        Column("mean", "Mean"), Column("lowest", "Lowest"), Column("warning", "In warning"),
+        Column("critical", "Critical"), Column("scored", "Scored"),
         Column("reason", "Why", wide=True),
     )  # fmt: skip
-    note = "Computed once over the whole period; a page shows the same over its last minutes."
+    note = "As pages showed it and alerts told it, minute by minute. Scored: the share of the "
+    note += "period that had a score; the other shares are of that."
     return Table("health", "Health scores", columns, rows, "No health score is configured.", note)
 
 

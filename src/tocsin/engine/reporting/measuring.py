@@ -6,15 +6,14 @@ from collections.abc import Iterator, Set
 
 import numpy as np
 
-from tocsin.assess.health import Reading, health
+from tocsin.assess.health import state_of
 from tocsin.assess.segments import SegmentsConfig, standings
-from tocsin.engine.health_periods import budget_reading, measured
+from tocsin.engine.health_periods import HealthPeriod, period_of
 from tocsin.engine.reporting.inquiry import Inquiry
-from tocsin.engine.reporting.objectives import known
+from tocsin.engine.scoring import EVERY, KEPT
 from tocsin.reports.facts import HealthFacts, Part, ScoreFacts, SegmentFacts, ServiceFacts, Totals
 from tocsin.spec.health import HealthScoreShape
 from tocsin.store.periods import Sums
-from tocsin.store.reads import Timeline
 
 
 def services(asked: Inquiry, needs: Set[Part]) -> Iterator[ServiceFacts]:
@@ -82,34 +81,21 @@ def scores(asked: Inquiry) -> Iterator[ScoreFacts]:
 
 
 def health_scores(asked: Inquiry) -> Iterator[HealthFacts]:
-    """Every health score with the whole period as its window."""
-    left, missing = known(asked.objectives), asked.incomplete()
+    """Every health score by the samples that were kept of it in the period."""
+    start, stop = asked.start, asked.stop
     for document in asked.desired.documents:
         spec = document.spec
         if not isinstance(spec, HealthScoreShape) or not asked.wants(spec.service):
             continue
-        service = asked.desired.services.get(spec.service)
-        if service is None:
+        if spec.service not in asked.desired.services:
             continue
-        called = service.service_name
-        calls = _timeline(asked.totals.get(called), asked.start, asked.stop - asked.start)
-        judged = asked.reads.scores(called, asked.start, asked.stop)
-        readings = {
-            one.metric: budget_reading(one.from_slo, left)
-            if one.from_slo
-            else Reading(None, reason=missing)
-            if missing
-            else measured(one.metric, calls, judged)
-            for one in spec.parts
-        }
-        config = spec.build()
-        found = health(config, readings)
-        score, low, high = (
-            None if v is None else float(f"{v:.9g}") for v in (found.score, found.low, found.high)
-        )
+        samples = asked.house.state.health_samples(document.name, start - 2 * EVERY, stop)
+        found, config = period_of(samples, start, stop), spec.build()
+        mean = found.past.mean
         yield HealthFacts(
             document.name, spec.title(document.name, document.metadata.display_name), spec.service,
-            score, low, high, found.state, found.coverage, found.reason, config.warning,
+            _rounded(mean), _rounded(found.lowest), "" if mean is None else state_of(config, mean),
+            dict(found.past.minutes), stop - start, _cause(found), config.warning,
         )  # fmt: skip
 
 
@@ -140,14 +126,16 @@ def _not_before(asked: Inquiry, start: int) -> str:
     return asked.incomplete(start)
 
 
-def _timeline(sums: Sums | None, start: int, minutes: int) -> Timeline:
-    """One step of a timeline: the whole period."""
-    one = sums or Sums(0, 0, 0, 0.0, 0, 0, None, None, None)
-    p50, p95, p99 = (
-        np.array([np.nan if q is None else q]) for q in (one.p50_ms, one.p95_ms, one.p99_ms)
-    )
-    return Timeline(
-        start, minutes, np.array([one.calls]), np.array([one.failed]), np.array([0]), p50, p95, p99,
-        np.array([float(one.tokens)]), np.array([one.cost_usd if one.priced else np.nan]),
-        np.array([one.priced / one.calls if one.calls else 0.0]),
-    )  # fmt: skip
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else float(f"{value:.9g}")
+
+
+def _cause(found: HealthPeriod) -> str:
+    """What cost most of a mean, or why there is none."""
+    if found.past.mean is not None:
+        costs = [(metric, points) for metric, points in found.lost.items() if points >= 0.05]
+        told = ", ".join(f"{metric} {points:.1f}" for metric, points in costs[:2])
+        return f"points lost: {told}" if told else "nothing was lost"
+    if not found.past.minutes:
+        return f"no score of this time is kept; scores are kept for {KEPT // 1440} days"
+    return f"it was {' or '.join(sorted(found.past.minutes))} all the time"

@@ -6,7 +6,7 @@ end of the period, and by a twin whose window is the period itself.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -176,8 +176,3 @@ def _incomplete(period: ObjectiveStatus, span: Span) -> str:
 
 def _rounded(value: float | None) -> float | None:
     return None if value is None else float(f"{value:.9g}")
-
-
-def known(found: Sequence[ObjectiveFacts]) -> Mapping[str, float | None]:
-    """What is left of every budget, by the name of its monitor."""
-    return {f"slo/{one.name}": one.remaining for one in found}
