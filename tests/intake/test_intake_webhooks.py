@@ -73,6 +73,10 @@ def by_standard(body: bytes, secret: str, now: datetime) -> Headers:
     }
 
 
+def by_verbatim(body: bytes, secret: str, now: datetime) -> Headers:
+    return {"authorization": secret if secret == NEW else f"Bearer {secret}"}
+
+
 def by_token(body: bytes, secret: str, now: datetime) -> Headers:
     return {"authorization": f"Bearer {secret}"}
 
@@ -84,6 +88,10 @@ def signed(new: str = NEW, old: str | None = OLD) -> SignedConfig:
 Prove = Callable[[bytes, str, datetime], Headers]
 CASES: Mapping[str, tuple[Webhook, Prove]] = {
     "arize": (Arize(signed()), by_arize),
+    "arize-verbatim": (
+        Arize(SignedConfig(token=Secret(NEW), previous_token=Secret(f"Bearer {OLD}"))),
+        by_verbatim,
+    ),
     "arize-bearer": (Arize(SignedConfig(token=Secret(NEW), previous_token=Secret(OLD))), by_token),
     "github": (
         GitHub(GitHubConfig(secret=Secret(NEW), previous_secret=Secret(OLD))),
@@ -120,7 +128,7 @@ def test_the_secret_and_the_one_before_prove_a_request_and_nothing_else_does(nam
     good = prove(BODY, NEW, NOW)
     with pytest.raises(NotAuthentic):
         check(hook, {})
-    if prove is not by_token:
+    if prove not in (by_token, by_verbatim):
         with pytest.raises(NotAuthentic):
             check(hook, good, BODY + b" ")
     for header in good:

@@ -142,6 +142,9 @@ class Signed:
     Subclasses read, and say in `check_signature` what their sender signs.
     """
 
+    # Whether the sender writes the token into the header as it is, without a word of its own.
+    sends_verbatim: ClassVar[bool] = False
+
     def __init__(self, config: SignedConfig) -> None:
         self._config = config
 
@@ -160,7 +163,7 @@ class Signed:
         if self._config.secrets:
             return self.check_signature(headers, body, now)
         if self._config.tokens:
-            check_bearer(self._config.tokens, headers)
+            check_bearer(self._config.tokens, headers, is_verbatim=self.sends_verbatim)
         return self.delivery(headers)
 
     def check_signature(self, headers: Mapping[str, str], body: bytes, now: datetime) -> str:

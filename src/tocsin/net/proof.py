@@ -63,11 +63,19 @@ def standard_key(secret: Secret) -> bytes:
         raise ValueError("what follows whsec_ is not base64") from None
 
 
-def check_bearer(secrets: Sequence[Secret], headers: Mapping[str, str]) -> None:
-    """`Authorization: Bearer` holds one of the secrets."""
-    scheme, _, given = headers.get("authorization", "").partition(" ")
+def check_bearer(
+    secrets: Sequence[Secret], headers: Mapping[str, str], *, is_verbatim: bool = False
+) -> None:
+    """`Authorization: Bearer` holds one of the secrets.
+
+    is_verbatim: senders put into the header what people gave them, so that the word Bearer is part
+    of a secret, or missing.
+    """
+    header = headers.get("authorization", "").strip()
+    scheme, _, given = header.partition(" ")
     found = [_same(given.strip(), each.reveal()) for each in secrets]
-    if scheme.lower() != "bearer" or not any(found):
+    whole = [_same(header, each.reveal().strip()) for each in secrets if is_verbatim and header]
+    if not (scheme.lower() == "bearer" and any(found)) and not any(whole):
         raise NotAuthentic("the token of this request is not ours")
 
 

@@ -1,6 +1,7 @@
 """`arize`: notifications of Arize's monitors, and events of its prompts and evaluators.
 
-https://arize.com/docs/ax/security-and-settings/webhooks: a webhook is of type BEARER, or of type
+https://arize.com/docs/ax/security-and-settings/webhooks: a webhook is of type BEARER, whose
+token Arize puts into `Authorization` as it was given, with or without the word, or of type
 HMAC_SHA256 with `X-Arize-Webhook-Signature: v1=hex(HMAC-SHA256("<timestamp>.<body>"))`,
 `X-Arize-Webhook-Timestamp` and `X-Arize-Webhook-Id`, which a repeated delivery keeps.
 """
@@ -32,6 +33,7 @@ class Arize(Signed):
     """Arize's monitors and events."""
 
     Config: ClassVar[type[SignedConfig]] = SignedConfig
+    sends_verbatim: ClassVar[bool] = True
 
     def check_signature(self, headers: Mapping[str, str], body: bytes, now: datetime) -> str:
         """Signed with the time it was made."""
