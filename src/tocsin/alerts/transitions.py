@@ -129,11 +129,16 @@ class Transitions:
         if incident.state in (IncidentState.OPEN, IncidentState.TRIGGERED):
             after = self._triggered(incident, memory, seen)
             return self.change(incident, after, "unsuppressed", reason, Tell.TRIGGER, seen)
-        # Somebody has it in hand: pagers stay silent. What else was not sent before it is now.
+        if (raised := self._raised(incident, memory, seen)) is not None:
+            return raised
+        # Somebody has it in hand: pagers that heard of it stay silent. What else was not sent
+        # before it is now, and whoever never heard of it is told.
         after = self._with(incident, replace(memory, round=memory.round + 1), seen)
-        kept = Memory.of(after).telling(after.receivers)
+        newcomers = set(self._audience(incident, seen)) - set(memory.heard)
+        kept = Memory.of(after).telling([*after.receivers, *newcomers])
         after = replace(after, suppressed_by="", evidence=kept.onto(after.evidence))
-        return self.change(incident, after, "unsuppressed", reason, seen=seen)
+        tell = Tell.JOIN if newcomers else Tell.NOTHING
+        return self.change(incident, after, "unsuppressed", reason, tell, seen)
 
     def _back_from_hold(
         self, incident: Incident, memory: Memory, seen: Picture

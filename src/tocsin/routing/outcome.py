@@ -204,7 +204,7 @@ def _first_message(
         people = {name: first[name] for name in _PEOPLE if name in first}
         effect = replace(effect, payload={**effect.payload, **people})
         is_guarded = not _is_ticket(policy, what, receiver)
-    guard = {"state": _wanted_in(what)} if is_guarded else {}
+    guard = {"state": _wanted_in(what, receiver)} if is_guarded else {}
     return replace(effect, guard={**effect.guard, **guard})
 
 
@@ -216,13 +216,13 @@ def _first_step(what: Happening) -> Mapping[str, Any]:
     return step
 
 
-def _wanted_in(what: Happening) -> str | list[str]:
+def _wanted_in(what: Happening, receiver: str) -> str | list[str]:
     """States of an incident in which a page about it is still wanted: while nobody has it in hand.
 
     Whoever has it took what was known then. A newcomer is told of what joined since, which may be
     another team's, also after that.
     """
-    if what.tell == "join":
+    if what.tell == "join" and receiver not in _memory(what.before).get("heard", ()):
         return [IncidentState.TRIGGERED, IncidentState.ACKNOWLEDGED, IncidentState.MITIGATING]
     return IncidentState.TRIGGERED
 

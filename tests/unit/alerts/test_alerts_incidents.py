@@ -279,6 +279,27 @@ def test_unsilencing_an_incident_somebody_has_in_hand_tells_nobody() -> None:
     assert change.after.state is IncidentState.ACKNOWLEDGED
 
 
+def test_another_teams_alert_is_told_in_spite_of_a_silence_and_whoever_has_it_in_hand() -> None:
+    """It was silenced from the beginning, so that nobody had heard of it."""
+    theirs = routed("b", policy="", receivers=("pd2",))
+    world = World()
+    world.tick(muted(routed("a")))
+    ack(world)
+    told = world.one(muted(routed("a")), theirs)
+    assert (told.event, told.tell) == ("unsuppressed", Tell.JOIN)
+    assert (told.after.state, told.after.receivers) == (IncidentState.ACKNOWLEDGED, ("pd2",))
+    assert world.tick(muted(routed("a")), theirs) == []
+
+
+def test_what_becomes_urgent_beside_silenced_alerts_calls_at_once() -> None:
+    world = World()
+    world.tick(muted(routed("a", 2)))
+    ack(world)
+    told = world.one(muted(routed("a", 2)), routed("b", 1))
+    assert (told.event, told.tell, told.after.suppressed_by) == ("raised", Tell.TRIGGER, "")
+    assert told.after.state is IncidentState.TRIGGERED
+
+
 def test_unsilencing_what_somebody_has_in_hand_beside_others_tells_nobody_either() -> None:
     world = World()
     world.tick(routed("a", 1), routed("b", 2))

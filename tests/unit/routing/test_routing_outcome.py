@@ -137,6 +137,16 @@ def test_a_pager_that_joins_what_somebody_has_in_hand_is_rung() -> None:
     assert guard_failure(page.guard, replace(after, state=IncidentState.RESOLVED))
 
 
+def test_beside_a_newcomer_the_pager_of_what_somebody_has_in_hand_stays_silent() -> None:
+    before = incident(state=IncidentState.ACKNOWLEDGED, policy=None, receivers=("pd",),
+                      suppressed_by="silence:s", evidence=memory(heard=["pd"]))  # fmt: skip
+    after = replace(before, suppressed_by="", receivers=("pd", "slack"),
+                    evidence=memory(round=2, heard=["pd", "slack"]))  # fmt: skip
+    found = go(happening(before, after, "unsuppressed", "join", messages=())).effects
+    failing = {each.receiver: bool(guard_failure(each.guard, after)) for each in found}
+    assert failing == {"pd": True, "slack": False}
+
+
 def test_the_ticket_of_an_incident_that_a_person_closes_is_written_whatever_happens_first() -> None:
     regulated = incident(evidence=memory(heard=["pd", "slack"], auto_resolve=False))
     guards = {
