@@ -7,8 +7,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
-from world import CONFIG, T0, Failing, Phase, World, usual
+from world import CONFIG, T0, Failing, Phase, World, table, traffic, usual
 
 from tocsin.domain.ports import MinuteSource
 from tocsin.engine import restating
@@ -100,6 +101,7 @@ def test_what_memory_cannot_take_in_is_owed_and_read_anew(
 ) -> None:
     """Slices of six hours are held for three days; a label of last week changes one."""
     monkeypatch.setattr(restating, "OWED_FOR", timedelta(minutes=6))
+    monkeypatch.setattr(restating, "READING_SHARE", 1e-9)  # as of a store that takes long to read
     config = tmp_path / "config.yaml"
     config.write_text(CONFIG.read_text() + SLICED)
     days = 24 * 60
@@ -114,6 +116,28 @@ def test_what_memory_cannot_take_in_is_owed_and_read_anew(
         held = world.house.window
         world.play(15)
         assert world.house.window is held, "and once"
+
+
+def test_history_that_is_sent_to_a_new_server_counts_at_once(tmp_path: Path) -> None:
+    history = table(traffic([Phase("chat", -300, -60)]))
+    at = history.schema.get_field_index("span_id")
+    names = pa.array([f"a{n:015x}" for n in range(history.num_rows)])
+    with Live(tmp_path / "data", [Phase("chat", 0, 20)]) as world:
+        world.play(2)
+        before = totals(world)
+        received = pa.array([world.clock.now()] * history.num_rows, pa.timestamp("us", tz="UTC"))
+        sent = history.set_column(at, "span_id", names).append_column("recv", received)
+        world.telemetry.add_calls(sent)
+        world.telemetry.flush()
+        world.play(4)
+        known = totals(world)
+        assert all(known[name] > before[name] + 0.9 * history.num_rows for name in known)
+        world.restart()
+        assert totals(world) == known
+
+
+def totals(world: World) -> dict[str, int]:
+    return {status.monitor: status.total for status in world.house.statuses()}
 
 
 def slices(world: World) -> tuple[int, int]:

@@ -24,7 +24,7 @@ from tocsin.assess.monitor import Monitor, Objective
 from tocsin.assess.quality import QualityConfig, QualityStanding, quality
 from tocsin.assess.segments import SegmentsConfig
 from tocsin.assess.window import Window
-from tocsin.domain.clock import Clock, from_minute, to_minute
+from tocsin.domain.clock import Clock, from_minute, monotonic_s, to_minute
 from tocsin.domain.dependencies import Dependency, about, standing
 from tocsin.domain.errors import Conflict, NotFound
 from tocsin.domain.findings import Incident, Judgement, LedgerEvent, Verdict
@@ -141,8 +141,10 @@ class House:
         window = Window(rules.monitors.monitors, rules.watched.services)
         budgets = Budgets(desired.budgets, rules.least)
         resume = self._resume_at() if start is None else start
+        began_s = monotonic_s()
         if start is None:
             self._warm_up(window, rules, budgets, source, afresh, resume)
+        reading_s = monotonic_s() - began_s
         # What a tick would find in what was read back: shown until the first one, decides nothing.
         standing = Standing.of(resume - 1, judge(rules.monitors, window, resume - 1))
         with self._lock:
@@ -154,7 +156,7 @@ class House:
             self._afresh = afresh  # what a source may have read ahead is older than a late score
             self._restated = self.clock.now()
             self._late: set[int] = set()  # hours of late calls that wait to be read again
-            self._owed = Owed()
+            self._owed = Owed(reading_s)
             self._feed = Feed(source, rules.watched, start=resume, reread=self._reread)
             self.standing = standing
             self.tally.begin(window, rules.monitors.monitors)

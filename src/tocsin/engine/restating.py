@@ -6,6 +6,7 @@ that it cannot take in and that still counts somewhere is owed: history is read 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
@@ -22,8 +23,11 @@ from tocsin.domain.series import Ratio, SeriesId
 # fill up, with every rating that somebody takes a while to give.
 AUDITED_AFTER = timedelta(days=1)
 MOST_NAMED = 100
-# Reading history anew takes as long as a start. Labels that are months old can wait, and come in
-# batches.
+# Reading history anew takes as long as a start, and no minute is judged meanwhile: so much of the
+# time may go into it. A young server takes in at once what is sent to it after its start, before an
+# objective is judged by half of its calls; labels of months ago, which come in batches, wait longer
+# on a large one, but for no more than an hour.
+READING_SHARE = 0.01
 OWED_FOR = timedelta(hours=1)
 
 Moved = Mapping[tuple[int, SeriesId], tuple[float, float]]
@@ -57,9 +61,13 @@ def restate(
 
 
 class Owed:
-    """Hours that could not be restated and still count in the period of an objective."""
+    """Hours that could not be restated and still count in the period of an objective.
 
-    def __init__(self) -> None:
+    reading_s: how long it took to read history.
+    """
+
+    def __init__(self, reading_s: float = math.inf) -> None:
+        self._patience_s = min(OWED_FOR.total_seconds(), reading_s / READING_SHARE)
         self._hours: set[int] = set()
         self._since: datetime | None = None
 
@@ -81,7 +89,7 @@ class Owed:
 
     def is_due(self, now: datetime) -> bool:
         """Whether some have waited long enough for history to be read anew."""
-        return self._since is not None and now - self._since >= OWED_FOR
+        return self._since is not None and (now - self._since).total_seconds() >= self._patience_s
 
 
 def restated_event(moved: Moved, now: datetime) -> LedgerEvent | None:
