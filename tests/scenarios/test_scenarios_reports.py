@@ -17,9 +17,10 @@ import pytest
 from test_scenarios_as_of import late
 from world import CONFIG, Phase, World, usual, with_phase
 
-from tocsin.domain.clock import to_minute
+from tocsin.domain.clock import iso, to_minute
 from tocsin.engine.reporting.ordering import last_complete
 from tocsin.spec.desired import load_text
+from tocsin.store.schema import CALLS
 
 REPORT = """
 ---
@@ -186,7 +187,7 @@ def test_what_retention_deleted_is_unknown_with_its_reason_and_never_nothing(
     made: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept = datetime(2026, 11, 16, tzinfo=UTC)
-    monkeypatch.setattr(made.telemetry.keeping, "complete_since", kept.timestamp)
+    monkeypatch.setattr(made.telemetry.keeping, "complete_since", lambda *_: kept.timestamp())
     told = json.loads(files(made, "executive", **{"from": "2026-11-14T00:00Z"})["report.json"])
     why = "calls from before 2026-11-16 00:00 UTC are not kept any more"
     tiles = {tile["label"]: tile for tile in told["tiles"]}
@@ -200,3 +201,36 @@ def test_what_retention_deleted_is_unknown_with_its_reason_and_never_nothing(
         *gone, last = bars["points"]
         assert {(one["value"], one["unknown"]) for one in gone} == {(None, why)}
         assert last["value"] is not None, "the day of which everything is there"
+
+
+def rounded(told: dict[str, Any], name: str) -> Any:
+    """A section, with its numbers to six digits: money is a sum of floats in hours."""
+    section = next(s for s in told["sections"] if s["id"] == name)
+    return json.loads(json.dumps(section), parse_float=lambda text: float(f"{float(text):.6g}"))
+
+
+def test_hours_stand_in_for_calls_that_are_gone(
+    made: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As known now: hours do not tell what came after an as-of time.
+    now = iso(made.clock.now())
+    span = {"from": "2026-11-16T05:00Z", "to": "2026-11-16T09:00Z", "as_of": now}
+    kept = json.loads(files(made, "executive", **span)["report.json"])
+    after = datetime(2026, 11, 16, 12, tzinfo=UTC).timestamp()
+    keeping = made.telemetry.keeping
+    since = keeping.complete_since
+    monkeypatch.setattr(
+        keeping, "complete_since", lambda table=CALLS: after if table is CALLS else since(table)
+    )
+    told = json.loads(files(made, "executive", **span)["report.json"])
+    for name in ("services", "groups"):
+        section, raw = (rounded(one, name) for one in (told, kept))
+        assert section == raw
+    [row] = [r for r in section["tables"][0]["rows"] if r["answered"]["value"]][:1]
+    assert row["answered"]["low"] is not None
+    [note] = [one for one in told["notes"] if "hourly rollups" in one]
+    assert note.startswith("Not all calls of this period and the period before are kept.")
+    monkeypatch.setattr(keeping, "complete_since", lambda table=CALLS: after)
+    gone = json.loads(files(made, "executive", **span)["report.json"])
+    services = next(s for s in gone["sections"] if s["id"] == "services")
+    assert services["tables"][0]["rows"][0]["calls"]["value"] is None

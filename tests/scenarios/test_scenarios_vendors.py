@@ -140,7 +140,7 @@ def test_a_month_whose_calls_are_partly_gone_is_neither_kept_nor_broken(
     made: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept = datetime(2026, 11, 10, tzinfo=UTC)  # the report begins later, the month before
-    monkeypatch.setattr(made.telemetry.keeping, "complete_since", kept.timestamp)
+    monkeypatch.setattr(made.telemetry.keeping, "complete_since", lambda *_: kept.timestamp())
     found = table(made, "agreements")
     assert len(found) == 2
     for row in found:

@@ -212,7 +212,9 @@ class Quality:
 @dataclass(frozen=True, slots=True)
 class Facts:
     """All of it, as far as a report's template needs it (`Part`). time_zone: whose days are
-    counted. providers, models: held against each other."""
+    counted. providers, models: held against each other. incomplete: why calls of the period may be
+    missing; rolled_up: of which time sums, days and segments come from hourly rollups instead;
+    both "" as a rule."""
 
     since: datetime
     until: datetime
@@ -233,3 +235,4 @@ class Facts:
     contracts: tuple[Contract, ...] = ()
     relations: tuple[Followed, ...] = ()
     incomplete: str = ""
+    rolled_up: str = ""

@@ -383,6 +383,12 @@ def _unlisted(found: int) -> str:
 def notes(facts: Facts) -> tuple[str, ...]:
     """What a reader has to know about the data behind all numbers."""
     said = [facts.incomplete] if facts.incomplete else []
+    if facts.rolled_up:
+        said.append(
+            f"Not all calls of {facts.rolled_up} are kept. Sums, days and segments are counted "
+            "from their hourly rollups, in which calls that came after the as-of time count as "
+            "well; what only calls can tell is unknown."
+        )
     said += sorted({f"{o.title}: {o.incomplete}" for o in facts.objectives if o.incomplete})
     data = facts.quality
     if data is not None and data.unpriced:

@@ -68,10 +68,7 @@ class Periods:
     def days(self, start: int, stop: int, time_zone: str) -> dict[str, list[tuple[date, Sums]]]:
         """The same by the days of a time zone, oldest first; days without calls are left out."""
         day = f"toDate({ENDED}, {{zone:String}})"
-        found: dict[str, list[tuple[date, Sums]]] = defaultdict(list)
-        for key, sums in sorted(self._sums(start, stop, day, zone=time_zone).items()):
-            found[key[0]].append((key[1], sums))
-        return found
+        return by_day(self._sums(start, stop, day, zone=time_zone))
 
     def segments(self, start: int, stop: int) -> dict[str, list[tuple[str, str, int, int]]]:
         """(dimension, value, calls, failed) by service, of every value of every dimension."""
@@ -82,10 +79,7 @@ class Periods:
             f" WHERE {_LLM} GROUP BY service, d, v ORDER BY service, d, v",
             _window(start, stop),
         )
-        found: dict[str, list[tuple[str, str, int, int]]] = defaultdict(list)
-        for service, dimension, value, calls, failed in rows:
-            found[str(service)].append((str(dimension), str(value), int(calls), int(failed)))
-        return found
+        return by_segment(rows)
 
     def scores(self, service: str, start: int, stop: int) -> dict[str, Mean]:
         """Means of a service's scores, corrections counted once."""
@@ -136,30 +130,52 @@ class Periods:
         values = {**_window(start, stop), **more}
         keys, named = 1 + len(by), ", ".join(["service", *by])
         source = f"FROM {DATABASE}.calls AS calls WHERE {_LLM}"
-        histograms: dict[tuple[Any, ...], Any] = defaultdict(
-            lambda: np.zeros(LATENCY.count, np.int64)
-        )
-        rows = self._engine.rows(
+        buckets = self._engine.rows(
             f"SELECT {named}, {bucket('calls.duration_us', LATENCY)} AS b, count() {source}"
             f" AND {ANSWERED} GROUP BY ALL",
             values,
         )
-        for row in rows:
-            histograms[tuple(row[:keys])][int(row[keys])] += int(row[keys + 1])
-        found = {}
-        for row in self._engine.rows(f"SELECT {named}, {_SUMS} {source} GROUP BY ALL", values):
-            key = tuple(row[:keys])
-            calls, failed, priced, cost, used, tokens = row[keys:]
-            histogram = histograms.get(key)
-            quantiles = [
-                float(LATENCY.quantile(histogram, q)) / 1000 if histogram is not None else None
-                for q in (0.50, 0.95, 0.99)
-            ]
-            found[key] = Sums(
-                int(calls), int(failed), int(priced), float(cost), int(used),
-                int(tokens), *quantiles,
-            )  # fmt: skip
-        return found
+        sums = self._engine.rows(f"SELECT {named}, {_SUMS} {source} GROUP BY ALL", values)
+        return sums_of(keys, buckets, sums)
+
+
+def sums_of(
+    keys: int, buckets: Sequence[Sequence[Any]], rows: Sequence[Sequence[Any]]
+) -> dict[tuple[Any, ...], Sums]:
+    """Sums by the first `keys` columns. buckets: (keys, bucket of `LATENCY`, answered calls);
+    rows: (keys, calls, failed, priced, dollars, with usage, tokens)."""
+    histograms: dict[tuple[Any, ...], Any] = defaultdict(lambda: np.zeros(LATENCY.count, np.int64))
+    for row in buckets:
+        histograms[tuple(row[:keys])][int(row[keys])] += int(row[keys + 1])
+    found = {}
+    for row in rows:
+        key = tuple(row[:keys])
+        calls, failed, priced, cost, used, tokens = row[keys:]
+        histogram = histograms.get(key)
+        quantiles = [
+            float(LATENCY.quantile(histogram, q)) / 1000 if histogram is not None else None
+            for q in (0.50, 0.95, 0.99)
+        ]
+        found[key] = Sums(
+            int(calls), int(failed), int(priced), float(cost), int(used), int(tokens), *quantiles
+        )
+    return found
+
+
+def by_day(found: Mapping[tuple[Any, ...], Sums]) -> dict[str, list[tuple[date, Sums]]]:
+    """Sums by (service, day) as days of each service, oldest first."""
+    days: dict[str, list[tuple[date, Sums]]] = defaultdict(list)
+    for (service, day), sums in sorted(found.items()):
+        days[service].append((day, sums))
+    return days
+
+
+def by_segment(rows: Sequence[Sequence[Any]]) -> dict[str, list[tuple[str, str, int, int]]]:
+    """Rows of (service, dimension, value, calls, failed) by service."""
+    found: dict[str, list[tuple[str, str, int, int]]] = defaultdict(list)
+    for service, dimension, value, calls, failed in rows:
+        found[str(service)].append((str(dimension), str(value), int(calls), int(failed)))
+    return found
 
 
 def _window(start: int, stop: int) -> Mapping[str, Any]:

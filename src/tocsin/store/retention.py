@@ -18,11 +18,12 @@ from tocsin.domain.clock import Clock
 from tocsin.store.clickhouse import DATABASE, ClickHouse
 from tocsin.store.ddl import expiry
 from tocsin.store.facts import Facts
-from tocsin.store.schema import CALLS, CONTENT, Column, Retention, Table
+from tocsin.store.schema import CALLS, CALLS_1H, CONTENT, Column, Retention, Table
 
 _log = structlog.get_logger(__name__)
 DAY_S = 86_400
-_FACT = "raw_complete_since"
+# By table: the fact that says from when on all of its rows are there.
+_FACTS = {CALLS.name: "raw_complete_since", CALLS_1H.name: "hours_complete_since"}
 _TABLE_TTL = re.compile(r" TTL [^`]*?\+ toIntervalDay\((\d+)\)(?: SETTINGS .*)?$", re.S)
 _COLUMN_TTL = r"`{}` (?:(?! ENGINE = )[^`])*? TTL [^`]*?\+ toIntervalDay\((\d+)\)"
 
@@ -35,13 +36,13 @@ class Keeping:
         self._clock = clock
         self._tables = tables
         self._facts = Facts(engine, clock)
-        self._since = self._facts.number(_FACT)
-        self._raw_days = self.days(CALLS)
+        self._since = {name: self._facts.number(fact) for name, fact in _FACTS.items()}
+        self._days = self._kept()
 
     @property
     def raw_days(self) -> int:
         """For how many days calls are kept; 0 is for ever."""
-        return self._raw_days
+        return self._days[CALLS.name]
 
     def days(self, table: Table) -> int:
         """For how many days a table keeps its rows, as ClickHouse has it; 0 is for ever."""
@@ -52,10 +53,12 @@ class Keeping:
         """For how many days a column keeps what is in it; 0 is as long as its row."""
         return _column_days(self._definition(table), column)
 
-    def complete_since(self) -> float:
-        """The second since the epoch from which on every call is there that was ever stored."""
-        oldest = self._clock.now().timestamp() - self._raw_days * DAY_S
-        return max(self._since, oldest) if self._raw_days else self._since
+    def complete_since(self, table: Table = CALLS) -> float:
+        """The second since the epoch from which on every row is there that was ever stored: of
+        calls, or of their hours."""
+        since, days = self._since[table.name], self._days[table.name]
+        oldest = self._clock.now().timestamp() - days * DAY_S
+        return max(since, oldest) if days else since
 
     def apply(self, retention: Retention) -> list[str]:
         """Keep rows for so long from now on; returns the tables that were changed.
@@ -63,9 +66,10 @@ class Keeping:
         A table that has that retention already is left alone. ClickHouse drops what has become too
         old in the background.
         """
-        if self._raw_days and retention.days(CALLS) != self._raw_days:
-            self._since = self.complete_since()
-            self._facts.put(_FACT, repr(self._since))
+        for table in (CALLS, CALLS_1H):
+            if self._days[table.name] and retention.days(table) != self._days[table.name]:
+                self._since[table.name] = self.complete_since(table)
+                self._facts.put(_FACTS[table.name], repr(self._since[table.name]))
         changed = []
         for table in self._tables:
             if not table.time:
@@ -76,10 +80,13 @@ class Keeping:
                 self._engine.execute(f"ALTER TABLE {where} {command}", settings=_LATER)
             if commands:
                 changed.append(table.name)
-        self._raw_days = self.days(CALLS)
+        self._days = self._kept()
         if changed:
             _log.info("retention_changed", tables=changed)
         return changed
+
+    def _kept(self) -> dict[str, int]:
+        return {table.name: self.days(table) for table in (CALLS, CALLS_1H)}
 
     def _commands(self, table: Table, retention: Retention) -> Iterator[str]:
         definition = self._definition(table)

@@ -46,6 +46,7 @@ from tocsin.store.reads import Reads
 from tocsin.store.reconcile import Inserts, Opening, Reconciler, Settled, leftover
 from tocsin.store.recount import Recount, late_hours
 from tocsin.store.retention import DAY_S, Keeping
+from tocsin.store.rolled_up import RolledUp
 from tocsin.store.row_kinds import row_kinds
 from tocsin.store.samples import SampleReader
 from tocsin.store.scores import Placer, about, fill_versions, judged, restated
@@ -284,6 +285,10 @@ class Telemetry:
     def periods(self, known_by: datetime) -> Periods:
         """Whole periods as they were known then; see `store.periods`."""
         return Periods(self._engine, known_by)
+
+    def rolled_up(self) -> RolledUp:
+        """Whole periods from hours, where calls are not kept any more; see `store.rolled_up`."""
+        return RolledUp(self._engine)
 
     def call(self, trace_id: str, span_id: str) -> CallDetail | None:
         """One call with all that is kept about it, None when there is none."""

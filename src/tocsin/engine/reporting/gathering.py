@@ -64,10 +64,18 @@ def gather(house: House, wish: Wish, needs: Set[Part]) -> Gathered:
         paging=figures(told, wish.since, wish.until, wish.time_zone),
         quality=quality,
         incomplete=asked.incomplete(),
+        rolled_up=_rolled_up(asked, needs),
         **{part: tuple(read(asked)) for part, read in _PARTS.items() if part in needs},
     )
     ledger = Input("ledger", quality.ledger, quality.ledger_head)
     return Gathered(facts, tuple(_versions(asked)), (*inputs, ledger))
+
+
+def _rolled_up(asked: Inquiry, needs: Set[Part]) -> str:
+    """The times that are counted from hours because their calls are gone."""
+    then = asked.before.is_rolled_up if "before" in needs else False
+    times = [("this period", asked.now.is_rolled_up), ("the period before", then)]
+    return " and ".join(words for words, is_rolled_up in times if is_rolled_up)
 
 
 def _events(asked: Inquiry) -> Sequence[Event]:

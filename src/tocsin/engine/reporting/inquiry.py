@@ -18,6 +18,24 @@ from tocsin.reports.facts import ObjectiveFacts
 from tocsin.spec.desired import Desired
 from tocsin.spec.services import Service
 from tocsin.store.periods import Periods, Sums
+from tocsin.store.rolled_up import HOUR, RolledUp
+from tocsin.store.schema import CALLS_1H
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Where calls of [start, stop) in epoch minutes are counted. missing: why some may be missing,
+    or ""."""
+
+    source: Periods | RolledUp
+    start: int
+    stop: int
+    missing: str = ""
+
+    @property
+    def is_rolled_up(self) -> bool:
+        """Whether hours are read because calls are gone."""
+        return isinstance(self.source, RolledUp)
 
 
 @dataclass(frozen=True)
@@ -70,9 +88,23 @@ class Inquiry:
         return not self.wish.services or service in self.wish.services
 
     @cached_property
+    def now(self) -> Counts:
+        """Calls of the period."""
+        return self._counts(self.start, self.stop)
+
+    @cached_property
+    def before(self) -> Counts:
+        """Calls of the period of the same length before it."""
+        start = self.start - (self.stop - self.start)
+        first = self.house.telemetry.reads.first_minute()
+        if first is None or first > start:
+            return Counts(self.reads, start, self.start, "no calls are held from the period before")
+        return self._counts(start, self.start)
+
+    @cached_property
     def totals(self) -> Mapping[str, Sums]:
         """Calls of the period by the name that telemetry has for a service."""
-        return self.reads.totals(self.start, self.stop)
+        return self.now.source.totals(self.start, self.stop)
 
     @cached_property
     def monitors(self) -> tuple[Monitor, ...]:
@@ -86,6 +118,15 @@ class Inquiry:
     def objectives(self) -> tuple[ObjectiveFacts, ...]:
         """The same, counted."""
         return tuple(objectives(self.house, self.monitors, self.span, self.zone))
+
+    def _counts(self, start: int, stop: int) -> Counts:
+        """Raw calls; where these are gone, the hours they were rolled up in."""
+        missing = self.incomplete(start)
+        keeping = self.house.telemetry.keeping
+        is_whole = start % HOUR == 0 and stop % HOUR == 0
+        if not missing or not is_whole or start * 60 < keeping.complete_since(CALLS_1H):
+            return Counts(self.reads, start, stop, missing)
+        return Counts(self.house.telemetry.rolled_up(), start, stop)
 
     def incomplete(self, minute: int | None = None) -> str:
         """Why calls may be missing from an epoch minute on (by default the first), or ""."""

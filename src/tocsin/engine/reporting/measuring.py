@@ -18,15 +18,14 @@ from tocsin.store.periods import Sums
 
 def services(asked: Inquiry, needs: Set[Part]) -> Iterator[ServiceFacts]:
     """Every configured service, and every one that had calls, by name."""
-    start, stop, length = asked.start, asked.stop, asked.stop - asked.start
-    now, missing = asked.totals, asked.incomplete()
+    counts, now = asked.now, asked.totals
     days, gone, before, no_before = {}, {}, {}, "not asked for"
     if "days" in needs:
-        days = asked.reads.days(start, stop, asked.wish.time_zone)
-        gone = {day: asked.incomplete(minute) for day, minute in asked.days()}
+        days = counts.source.days(counts.start, counts.stop, asked.wish.time_zone)
+        gone = {day: counts.missing and asked.incomplete(minute) for day, minute in asked.days()}
     if "before" in needs:
-        no_before = _not_before(asked, start - length)
-        before = {} if no_before else asked.reads.totals(start - length, start)
+        then, no_before = asked.before, asked.before.missing
+        before = {} if no_before else then.source.totals(then.start, then.stop)
     for called in sorted({*now, *asked.theirs}):
         service = asked.service(called)
         if not asked.wants(service.name):
@@ -36,7 +35,7 @@ def services(asked: Inquiry, needs: Set[Part]) -> Iterator[ServiceFacts]:
             name=service.name,
             title=service.display_name,
             labels={"team": service.team, **service.labels} if called in asked.theirs else {},
-            now=_totals(now.get(called), missing),
+            now=_totals(now.get(called), counts.missing),
             before=None if no_before else _totals(before.get(called)),
             no_before=no_before,
             days=tuple((day, _totals(by_day.get(day), gone[day])) for day in gone),
@@ -45,7 +44,7 @@ def services(asked: Inquiry, needs: Set[Part]) -> Iterator[ServiceFacts]:
 
 def segments(asked: Inquiry) -> Iterator[SegmentFacts]:
     """Every value of every dimension, tested together as `assess.segments` does, per service."""
-    counted = asked.reads.segments(asked.start, asked.stop)
+    counted = asked.now.source.segments(asked.start, asked.stop)
     config = SegmentsConfig()
     for called in sorted(counted):
         service = asked.service(called)
@@ -116,14 +115,6 @@ def _totals(sums: Sums | None, incomplete: str = "") -> Totals:
         used=sums.used,
         incomplete=incomplete,
     )
-
-
-def _not_before(asked: Inquiry, start: int) -> str:
-    """Why nothing can be said from `start` on, or ""."""
-    first = asked.house.telemetry.reads.first_minute()
-    if first is None or first > start:
-        return "no calls are held from the period before"
-    return asked.incomplete(start)
 
 
 def _rounded(value: float | None) -> float | None:
