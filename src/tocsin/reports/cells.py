@@ -107,7 +107,8 @@ def spent(one: ObjectiveFacts) -> Measure:
 def remaining(one: ObjectiveFacts) -> Measure:
     """What was left of its own budget at the end of the period, as pages show it."""
     if one.remaining is None:
-        return Measure(None, "budget", unknown=one.incomplete or NO_CALLS)
+        why = one.incomplete or one.window_incomplete or NO_CALLS
+        return Measure(None, "budget", unknown=why)
     tone: Tone = "bad" if one.remaining < 0 else ("warn" if one.remaining < 0.25 else "ok")
     return Measure(one.remaining, "budget", tone=tone)
 

@@ -63,7 +63,8 @@ class ObjectiveFacts:
     good ones, None where there is none to give. standing: what the period proves. remaining: of the
     objective's own window (`window`), as pages show it. uncorrected: (bad, total) without
     corrections, None when there are none. amount: the mean itself and its interval, of an objective
-    about a mean, which has no share of good calls. incomplete: why counts are missing, or "".
+    about a mean, which has no share of good calls. incomplete: why counts are missing, or "";
+    window_incomplete: the same of its own window, which may begin long before the period.
     """
 
     name: str
@@ -83,6 +84,7 @@ class ObjectiveFacts:
     corrections: tuple[str, ...] = ()
     amount: tuple[float | None, float | None, float | None, float, str] | None = None
     incomplete: str = ""
+    window_incomplete: str = ""
 
     @property
     def sli(self) -> float | None:

@@ -117,7 +117,7 @@ class Inquiry:
     @cached_property
     def objectives(self) -> tuple[ObjectiveFacts, ...]:
         """The same, counted."""
-        return tuple(objectives(self.house, self.monitors, self.span, self.zone))
+        return tuple(objectives(self.house, self.monitors, self.span, self.zone, self.incomplete))
 
     def _counts(self, start: int, stop: int) -> Counts:
         """Raw calls; where these are gone, the hours they were rolled up in."""

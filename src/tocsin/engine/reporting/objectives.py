@@ -6,7 +6,7 @@ end of the period, and by a twin whose window is the period itself.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -34,11 +34,23 @@ class Span:
 
 
 def objectives(
-    house: House, monitors: Sequence[Monitor], span: Span, zone: ZoneInfo
+    house: House,
+    monitors: Sequence[Monitor],
+    span: Span,
+    zone: ZoneInfo,
+    incomplete: Callable[[int], str],
 ) -> Iterator[ObjectiveFacts]:
-    """Every objective among `monitors`, in their order."""
+    """Every objective among `monitors`, in their order.
+
+    incomplete: why calls may be missing from an epoch minute on, or "". What is left of a period
+    would say that the budget is less spent than it is.
+    """
     held = [m for m in monitors if isinstance(m.method, Objective)]
     if not held:
+        return
+    missing = incomplete(span.start)
+    if missing:
+        yield from (_unknown(monitor, missing) for monitor in held)
         return
     try:
         window, own, twins = _counted(house, held, span)
@@ -50,7 +62,9 @@ def objectives(
         row = int(window.ledger.rows([_twin(monitor, span)])[0])
         hours = window.ledger.hourly(span.stop, span.stop - span.start, row)
         by_day = _by_day(hours, days, span) if len(hours) else ()
-        yield _facts(monitor, status, period, by_day, span)
+        found = _facts(monitor, status, period, by_day, span)
+        why = incomplete(status.counted_from)
+        yield replace(found, remaining=None, window_incomplete=why) if why else found
 
 
 def restated(
