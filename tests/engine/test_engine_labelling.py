@@ -142,3 +142,42 @@ def test_a_label_is_offered_once_recorded_with_who_gave_it_and_weighed_by_its_ch
         assert quality.estimate.low <= 2 / 3 <= quality.estimate.high
         assert quality.agreement is not None
         assert quality.agreement.kappa > 0.8
+
+
+def test_some_answers_are_offered_to_a_second_person_and_tell_how_far_people_agree(
+    shop_store: Telemetry,
+) -> None:
+    run = "type: length\nmin_words: 2"
+    with works(shop_store, document(run, spec="target: 0.8\nhumanLabels: {min: 30}")) as shop:
+        beat(shop)
+        shop.calls(["One."] * 50)
+        shop.judge(4)
+        desk = Labelling(shop.house, shop.intake)
+        assert desk.agreement("faithful") is None
+        _, first = desk.queue("faithful", 100, "ann")
+        assert len(first) == 50
+        for place, offer in enumerate(first):
+            is_good = place % 2 == 0
+            asyncio.run(desk.label("faithful", offer.verdict.span_id, is_good, "web:ann"))
+        shop.store.flush()
+        shop.clock.advance(timedelta(minutes=6))
+        assert desk.queue("faithful", 100, "ann")[1] == [], "nobody is asked twice"
+        assert desk.queue("faithful", 100)[1] == [], "who has no name may be ann"
+        queue, second = desk.queue("faithful", 100, "bob")
+        assert (queue.labelled, len(second)) == (50, pytest.approx(10, abs=8))
+        said = {offer.verdict.span_id: place % 2 == 0 for place, offer in enumerate(first)}
+        for offer in second:
+            span = offer.verdict.span_id
+            asyncio.run(desk.label("faithful", span, said[span], "api:bob"))
+        with pytest.raises(Conflict, match="not offered"):
+            asyncio.run(desk.label("faithful", second[0].verdict.span_id, True, "web:bob"))
+        shop.store.flush()
+        found = desk.agreement("faithful")
+        assert found is not None
+        assert (found.answers, found.high) == (len(second), pytest.approx(1.0, abs=0.05))
+        assert found.low > 0.0
+        shop.clock.advance(timedelta(minutes=6))
+        assert desk.queue("faithful", 100, "cy")[1] == [], "two labels are enough"
+        beat(shop)
+        (quality,) = shop.house.qualities()
+        assert quality.labels == 50, "an answer with two labels counts once"

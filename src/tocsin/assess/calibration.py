@@ -68,6 +68,29 @@ class Agreement:
     specificity: float
 
 
+@dataclass(frozen=True, slots=True)
+class Doubles:
+    """Answers that several people labelled, each by its weight: pairs of labels that are both good,
+    one of each, both bad; of an answer with more than two labels, the shares of its pairs. squares:
+    of the weights; answers: how many there are."""
+
+    good: float = 0.0
+    split: float = 0.0
+    bad: float = 0.0
+    squares: float = 0.0
+    answers: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Reliability:
+    """How far people agree with each other beyond chance, with its 95 % interval."""
+
+    alpha: float
+    low: float
+    high: float
+    answers: int
+
+
 def even(good: float, weight: float, squares: float) -> tuple[float, float]:
     """(good, all) of even answers that say as much as weighted ones: sums of the weights of the
     good ones, of all weights, and of their squares. (0, 0) of none.
@@ -119,6 +142,29 @@ def agreement(sample: Sample, draws: int = DRAWS, seed: int = 20) -> Agreement:
             np.median((1.0 - passed) * (1.0 - missed) / np.maximum(1.0 - good, 1e-9))
         ),
     )  # fmt: skip
+
+
+def reliability(doubles: Doubles, draws: int = DRAWS, seed: int = 20) -> Reliability | None:
+    """Krippendorff's alpha of labels of two values, None without an answer that has two.
+
+    1 - (pairs that differ) / (pairs that would differ if labels were dealt out by chance): who said
+    what does not matter, so that people may come and go. The three kinds of pairs have Jeffreys'
+    posterior, over as many even answers as the weighted ones are worth. The correction of alpha for
+    small samples is left out; the interval is wider than what it corrects.
+
+    Krippendorff, "Content Analysis", 2004, chapter 11; of two labels each it is the pi of Scott,
+    "Reliability of content analysis", Public Opinion Quarterly 19 (1955).
+    """
+    pairs = np.array([doubles.good, doubles.split, doubles.bad])
+    if pairs.sum() <= 0.0 or doubles.squares <= 0.0:
+        return None
+    size = pairs.sum() ** 2 / doubles.squares
+    rng = np.random.default_rng(seed)
+    good, split, _ = rng.dirichlet(pairs / pairs.sum() * size + 0.5, draws).T
+    share = good + split / 2.0
+    alpha = 1.0 - split / np.maximum(2.0 * share * (1.0 - share), 1e-9)
+    low, middle, high = np.quantile(alpha, (0.025, 0.5, 0.975))
+    return Reliability(float(middle), float(low), float(high), doubles.answers)
 
 
 def rogan_gladen(

@@ -25,6 +25,9 @@ from tocsin.store.scores import holds, micros
 # The probability with which the surest pass is offered to people. Lower gains little with a good
 # judge and loses much with a weak one, which passes many a bad answer for sure; see the benchmark.
 LEAST_WORTH = 0.5
+# The share of labelled answers that are offered to somebody else as well, to see how far people
+# agree: a fifth of their work, and after 200 labels 40 answers that two people judged.
+SECOND = 0.2
 _MOST_BESIDE = 40  # spans of one trace that are looked at for documents and vectors
 _MOST_PASSAGES = 50
 _BEFORE = timedelta(days=1)
@@ -135,14 +138,24 @@ class Evaluations:
         return found
 
     def queue(
-        self, series: str, name: str, service: str, passes: float, since: datetime, limit: int
+        self,
+        series: str,
+        name: str,
+        service: str,
+        passes: float,
+        since: datetime,
+        limit: int,
+        who: str = "",
     ) -> Queue:
         """What people may label of what `series` judged since: an even draw from those offered.
+
+        who: somebody with a name is also offered some of what one other labelled (`SECOND`), among
+        the rest, so that a second label is given like a first one.
 
         What the judge failed is offered always; what it passed the likelier the less sure it was,
         and never with less than `LEAST_WORTH`.
         """
-        by_call, values = _judged(series, name, service, passes, since)
+        by_call, values = _judged(series, name, service, passes, since, who)
         judged, labelled, waiting = self._engine.rows(
             f"SELECT count(), countIf(labelled), countIf({_OFFERED}) FROM ({by_call})", values
         )[0]
@@ -153,12 +166,37 @@ class Evaluations:
         return Queue(int(judged), int(labelled), int(waiting), verdicts)
 
     def offered(
-        self, series: str, name: str, service: str, passes: float, since: datetime, span_id: str
+        self,
+        series: str,
+        name: str,
+        service: str,
+        passes: float,
+        since: datetime,
+        span_id: str,
+        who: str = "",
     ) -> Verdict | None:
-        """The verdict on one call, if it is of the queue."""
-        by_call, values = _judged(series, name, service, passes, since)
+        """The verdict on one call, if it is of the queue of `who`."""
+        by_call, values = _judged(series, name, service, passes, since, who)
         where = f"({by_call}) WHERE {_OFFERED} AND span_id = {{span:String}}"
         return next(iter(self._verdicts(where, values | {"span": span_id})), None)
+
+    def doubles(
+        self, series: str, name: str, service: str, passes: float, since: datetime
+    ) -> tuple[float, float, float, float, int]:
+        """Answers with labels of several people, weighed by one over their chance: (pairs that are
+        both good, split, both bad, squares of the weights, answers)."""
+        by_call, values = _judged(series, name, service, passes, since)
+        [row] = self._engine.rows(
+            "SELECT sum(w * good * (good - 1) / pairs), sum(w * 2 * good * bad / pairs),"
+            " sum(w * bad * (bad - 1) / pairs), sum(w * w), count()"
+            " FROM (SELECT 1 / (propensity * worth) AS w,"
+            " toInt64(arrayCount(one -> one.2 >= 0.5, said)) AS good,"
+            " toInt64(length(said)) - good AS bad, length(said) * (length(said) - 1) AS pairs"
+            f" FROM ({by_call}) WHERE length(said) > 1 AND length(said) = length(people))",
+            values,
+        )
+        good, split, bad, squares, answers = row
+        return float(good), float(split), float(bad), float(squares), int(answers)
 
     def _verdicts(self, source: str, values: Mapping[str, Any]) -> tuple[Verdict, ...]:
         rows = self._engine.rows(
@@ -268,13 +306,19 @@ def _draw(salt: str, *columns: str) -> str:
     return f"cityHash64({{series:String}}, '{salt}', {', '.join(columns)}) / 18446744073709551616."
 
 
-_OFFERED = f"NOT labelled AND {_draw('people', 'span_id')} < worth"
+# Somebody without a name may be whoever labelled it before.
+_SECOND = (
+    "{who:String} != '' AND length(people) = 1 AND NOT has(people, {who:String})"
+    f" AND NOT has(people, 'anonymous') AND {_draw('second', 'span_id')} < {SECOND}"
+)
+_OFFERED = f"(NOT labelled OR ({_SECOND})) AND {_draw('people', 'span_id')} < worth"
 
 
 def _judged(
-    series: str, name: str, service: str, passes: float, since: datetime
+    series: str, name: str, service: str, passes: float, since: datetime, who: str = ""
 ) -> tuple[str, dict[str, Any]]:
-    """SQL: a row for every call that `series` judged since, with what is known of its label."""
+    """SQL: a row for every call that `series` judged since, with what is known of its labels: what
+    was `said` by whom, and by which `people`, without the door by which each came."""
     where = (
         "service = {service:String} AND name IN ({series:String}, {chance:String},"
         " {human:String}) AND ts >= fromUnixTimestamp64Micro({since:Int64}, 'UTC')"
@@ -286,6 +330,9 @@ def _judged(
         " maxIf(ts, name = {series:String}) AS at,"
         " anyIf(value, name = {chance:String}) AS propensity,"
         " countIf(name = {human:String}) > 0 AS labelled,"
+        " groupArrayIf((replaceRegexpOne(toString(annotator), '^(api|web):', ''), value),"
+        " name = {human:String} AND NOT isNaN(value)) AS said,"
+        " arrayDistinct(said.1) AS people,"
         " countIf(name = {series:String} AND NOT isNaN(value)) > 0 AS judged,"
         " if(score < {passes:Float64}, 1.,"
         " greatest({least:Float64}, 1. - (score - {passes:Float64}) / {spare:Float64})) AS worth"
@@ -294,7 +341,7 @@ def _judged(
     )
     values = {
         "series": series, "chance": propensity_of(series), "human": human_of(name),
-        "service": service, "since": micros(since), "passes": passes,
+        "service": service, "since": micros(since), "passes": passes, "who": who,
         "spare": max(1.0 - passes, 1e-6), "least": LEAST_WORTH,
     }  # fmt: skip
     return sql, values

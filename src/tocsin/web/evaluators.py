@@ -72,9 +72,17 @@ class EvaluatorDesk:
             return {"total": len(items), "items": items}
 
         @router.get("/evaluators/{name}/queue", summary="Answers that are worth a label")
-        def queue(name: str, limit: Limit = 20) -> dict[str, Any]:
-            found, offers = self._labelling.queue(name, limit)
+        def queue(
+            name: str,
+            limit: Limit = 20,
+            actor: Annotated[
+                str, Query(description="Who labels: some of what another labelled is in it.")
+            ] = "",
+        ) -> dict[str, Any]:
+            found, offers = self._labelling.queue(name, limit, actor)
+            people = self._labelling.agreement(name)
             return {
+                "people": asdict(people) if people is not None else None,
                 "judged": found.judged, "labelled": found.labelled, "offered": found.offered,
                 "items": [_offer(one) for one in offers],
             }  # fmt: skip
@@ -103,11 +111,13 @@ class EvaluatorDesk:
             name, query = request.path_params["name"], request.query_params
             skip = _whole(query.get("skip", "0"))
             one = self._labelling.evaluator(name)
-            found, offers = self._labelling.queue(name, skip + 1)
+            who = query.get("name", "")
+            found, offers = self._labelling.queue(name, skip + 1, who)
             return renderer.page(
                 request, "label.html", title=f"Label: {one.title}", one=one, queue=found,
                 offer=offers[skip] if skip < len(offers) else None, skip=skip,
-                quality=qualities(self._house).get(name), name=query.get("name", ""),
+                quality=qualities(self._house).get(name), name=who,
+                people=self._labelling.agreement(name),
                 done=_DONE.get(query.get("done", ""), ""),
             )  # fmt: skip
 

@@ -6,7 +6,14 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from tocsin.assess.calibration import Sample, agreement, even, post_stratified
+from tocsin.assess.calibration import (
+    Doubles,
+    Sample,
+    agreement,
+    even,
+    post_stratified,
+    reliability,
+)
 
 Floats = npt.NDArray[np.float64]
 
@@ -81,6 +88,35 @@ def test_kappa_is_that_of_all_answers_and_its_interval_covers_it() -> None:
     sure = agreement(Sample(passed, 1e7, (1e6 * right, 1e6), (1e6 * missed, 1e6)))
     assert sure.kappa == pytest.approx(truth, abs=2e-3)
     assert (sure.sensitivity, sure.specificity) == pytest.approx((0.95, 0.75), abs=5e-3)
+
+
+@pytest.mark.parametrize(
+    ("answers", "good", "split"), [(15, 0.7, 0.1), (40, 0.5, 0.3), (200, 0.9, 0.08)]
+)
+def test_the_interval_of_agreement_between_people_covers_it(
+    answers: int, good: float, split: float
+) -> None:
+    rng = np.random.default_rng(answers)
+    share = good + split / 2
+    truth = 1 - split / (2 * share * (1 - share))
+    covered = 0
+    for _ in range(500):
+        pairs = rng.multinomial(answers, (good, split, 1 - good - split))
+        found = reliability(Doubles(*map(float, pairs), float(answers), answers), draws=800)
+        assert found is not None
+        covered += found.low <= truth <= found.high
+    assert covered / 500 >= 0.92
+
+
+def test_agreement_between_people_is_krippendorffs() -> None:
+    """The worked example of two observers and ten units in Krippendorff, "Computing Krippendorff's
+    Alpha-Reliability" (2011), part A: alpha .095, of which the small-sample correction is .05."""
+    found = reliability(Doubles(1e6, 4e6, 5e6, 1e7, 10))
+    assert found is not None
+    uncorrected = 1 - 0.4 / (2 * 0.3 * 0.7)
+    assert found.alpha == pytest.approx(uncorrected, abs=2e-3)
+    assert 1 - (1 - uncorrected) * 19 / 20 == pytest.approx(0.095, abs=5e-4)
+    assert reliability(Doubles()) is None
 
 
 def test_even_weights_are_counts_and_none_is_nothing() -> None:
