@@ -113,24 +113,27 @@ def _show(
     colour = _COLOURS.get(now.state, "dim")
     state = f"[{colour} bold]{number}[/]{spread} [{colour}]{now.state}[/]"
     out.print(f"[bold]{escape(card.title)}[/]  {state}")
-    covered = "" if now.state == "idle" else f"; {now.coverage:.0%} of the weight is there"
+    covered = "" if now.score is None else f"; {now.coverage:.0%} of the weight is there"
     out.print(f"  {escape(now.reason)}{covered}", highlight=False)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     headings = ["component", "value", "score", "weight", "points"]
-    for heading in [*headings, *(["change"] if moved and moved.terms else []), ""]:
-        table.add_column(heading, justify="left" if heading in ("component", "") else "right")
+    for heading in [*headings, *(["change"] if moved and moved.terms else [])]:
+        table.add_column(heading, justify="left" if heading == "component" else "right")
     for part in now.parts:
         row = [
             part.metric + ("*" if part.critical else ""),
             "-" if part.value is None else f"{part.value:g}",
             "-" if part.score is None else f"{part.score:.1f}",
-            f"{part.weight:.0%}",
+            f"{part.weight:.1%}",
             f"{part.contribution:.1f}",
         ]
         if moved and moved.terms:
             row.append(f"{moved.terms.get(part.metric, 0.0):+.1f}")
-        table.add_row(*map(escape, row), f"[dim]{escape(part.reason)}[/]")
+        table.add_row(*map(escape, row))
     out.print(table)
+    for part in now.parts:
+        if part.reason:
+            out.print(f"[dim]{escape(part.metric)}: {escape(part.reason)}[/]", soft_wrap=True)
     if any(part.critical for part in now.parts):
         out.print("[dim]* critical: the whole lies at most so many points above it[/]")
     if then is not None and moved is not None:
