@@ -7,21 +7,26 @@ written to `benchmarks/results/<name>.json` with the machine and the versions th
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 import sys
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from benchmarks import (
     accuracy,
     alerts,
+    budgets,
+    count_scan,
     detectors,
     drift,
     evaluators,
     gates,
     growth,
     ingest,
+    outage,
     paging,
     paths,
     redaction,
@@ -51,6 +56,9 @@ BENCHMARKS = {
     "drift": drift.run,
     "slo": slo.run,
     "unlike": unlike.run,
+    "count_scan": count_scan.run,
+    "budgets": budgets.run,
+    "outage": outage.run,
     "evaluators": evaluators.run,
     "reports": reports.run,
 }
@@ -68,6 +76,15 @@ def machine() -> dict[str, object]:
     }
 
 
+def known(value: Any) -> Any:
+    """A result as JSON can say it: what is not a number is null, not NaN."""
+    if isinstance(value, dict):
+        return {name: known(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [known(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def main(names: list[str]) -> int:
     unknown = sorted(set(names) - set(BENCHMARKS))
     if unknown:
@@ -79,7 +96,7 @@ def main(names: list[str]) -> int:
         found = BENCHMARKS[name]()
         where["load_after"] = os.getloadavg()[0]
         result = {"benchmark": name, "machine": where, **found}
-        text = json.dumps(result, indent=2) + "\n"
+        text = json.dumps(known(result), indent=2, allow_nan=False) + "\n"
         (RESULTS / f"{name}.json").write_text(text)
         print(text)
     return 0

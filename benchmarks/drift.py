@@ -6,7 +6,9 @@ read in the same run with its defaults: `__cache__/evidently` is its environment
 __cache__/evidently && __cache__/evidently/bin/pip install evidently==0.7.23 "pandas<3"`), or
 BENCH_EVIDENTLY names its Python; without one it is skipped.
 
-Times are processor times of comparing two tables that are in memory, 100,000 rows each.
+Times are processor times of comparing two tables that are in memory, 100,000 rows each, in one
+thread: threads of a linear algebra library that wait for each other take processor time as well.
+Each side has a process of its own.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -112,7 +115,6 @@ def _power(share: float, looks: int = 40) -> dict[str, float]:
 
 def _beside_the_rival(folder: Path) -> dict[str, Any]:
     rng = np.random.default_rng(5)
-    columns, vectors = [], []
     for name in ("reference", "current"):
         table = pa.table({
             **{f"n{i}": rng.lognormal(5, 1, ROWS) for i in range(10)},
@@ -121,15 +123,9 @@ def _beside_the_rival(folder: Path) -> dict[str, Any]:
         rows = rng.standard_normal((ROWS, WIDTH), np.float32)
         pq.write_table(table, folder / f"{name}.parquet")
         np.save(folder / f"{name}.npy", rows)
-        columns.append(table)
-        vectors.append(rows)
-    draw = np.random.default_rng(0)
-    ours = {
-        "columns": _cpu(lambda: drift_of_tables(*columns, Path("current"))),
-        "centroid": _cpu(lambda: centroid(*vectors, draw)),
-        "energy": _cpu(lambda: energy(*vectors, draw)),
-        "clusters": _cpu(lambda: cluster_shares(*vectors, draw)),
-    }
+    ours = _measured([sys.executable, "-m", "benchmarks.drift", str(folder)])
+    if "skipped" in ours:
+        raise RuntimeError(ours["skipped"])
     rival = _rival(folder)
     result = {"cpu_s": {"tocsin": ours, "evidently": rival}}
     if "skipped" not in rival:
@@ -145,6 +141,20 @@ def _beside_the_rival(folder: Path) -> dict[str, Any]:
     return result
 
 
+def own(folder: Path) -> dict[str, float]:
+    """Processor seconds of our comparisons of the tables and vectors in `folder`."""
+    names = ("reference", "current")
+    columns = [pq.read_table(folder / f"{name}.parquet") for name in names]
+    vectors = [np.load(folder / f"{name}.npy") for name in names]
+    draw = np.random.default_rng(0)
+    return {
+        "columns": _cpu(lambda: drift_of_tables(columns[0], columns[1], Path("current"))),
+        "centroid": _cpu(lambda: centroid(vectors[0], vectors[1], draw)),
+        "energy": _cpu(lambda: energy(vectors[0], vectors[1], draw)),
+        "clusters": _cpu(lambda: cluster_shares(vectors[0], vectors[1], draw)),
+    }
+
+
 def _cpu(work: Callable[[], object], rounds: int = 3) -> float:
     spent = []
     for _ in range(rounds):
@@ -157,12 +167,19 @@ def _cpu(work: Callable[[], object], rounds: int = 3) -> float:
 def _rival(folder: Path) -> dict[str, Any]:
     if not RIVAL.is_file():
         return {"skipped": f"no {RIVAL.name} with evidently; see benchmarks/drift.py"}
-    env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    done = subprocess.run(
-        [str(RIVAL), str(HERE / "drift_rival.py"), str(folder)],
-        capture_output=True, text=True, check=False, env=env | {"DO_NOT_TRACK": "1"},
-    )  # fmt: skip
+    return _measured([str(RIVAL), str(HERE / "drift_rival.py"), str(folder)])
+
+
+def _measured(command: list[str]) -> dict[str, Any]:
+    """What a process of its own prints as its last line."""
+    env = {k: v for k, v in os.environ.items() if k != "PYTHONPATH" or "-m" in command}
+    one = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "DO_NOT_TRACK": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=env | one)
     if done.returncode:
-        return {"skipped": f"evidently failed: {done.stderr.strip().splitlines()[-1]}"}
+        return {"skipped": f"{command[0]} failed: {done.stderr.strip().splitlines()[-1]}"}
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found
+
+
+if __name__ == "__main__":
+    print(json.dumps(own(Path(sys.argv[1]))))

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from scipy.special import bdtr
 
 from tocsin.assess.ring import Counts
-from tocsin.assess.tails import surprise
+from tocsin.assess.tails import surprise, surprise_if_log_normal
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -27,6 +27,11 @@ _STILL_BAD = 2
 # Of the false alarms allowed, so much goes to the wide windows together: those who wait for an hour
 # can ask for more, and fires are not found later for it.
 _WIDE_SHARE = 0.2
+# Where the rate makes counts vary so many times as much as chance does, few minutes are judged by
+# the heavier of two tails: of 20,000 calls a minute, a rate that wanders by factors does once in
+# ten thousand minutes what a beta distribution has once in a million. Over more it evens out.
+_BY_RATE = 4.0
+_FEW = 2  # widths
 # Within so many standard deviations of the mean no upper tail of a beta-binomial is below 10^-3,
 # the lowest threshold a detector accepts: checked over a grid in the tests. A share that is bounded
 # near by 1 has shorter tails.
@@ -71,8 +76,9 @@ def scan(bad: Counts, total: Counts, rate: npt.ArrayLike, rho: Floats, limits: L
     """Judge counts [width, ..., row] against `rate` [row] and `rho` [width, ..., row].
 
     The first axis is WIDTHS, or the first few of them. A cheap screen on mean and variance leaves
-    the few cells whose exact beta-binomial tail is then computed. The score is -log10 p, less
-    `_tried`, because several widths were.
+    the few cells whose exact beta-binomial tail is then computed; of few minutes and many calls
+    a log-normal one as well, where that would be a breach. The score is -log10 p, less `_tried`,
+    because several widths were.
     """
     p = np.asarray(rate, np.float64)
     mean = total * p
@@ -89,12 +95,14 @@ def scan(bad: Counts, total: Counts, rate: npt.ArrayLike, rho: Floats, limits: L
         index = _going_on(index, bad, total, above_usual)
     if not index[0].size:
         return Scores(index, np.zeros(0), np.zeros(0, np.bool_))
-    expanded_p = np.broadcast_to(p, near.shape)[index]
-    expanded_rho = np.broadcast_to(rho, near.shape)[index]
-    score = (
-        surprise(bad[index], total[index], expanded_p, expanded_rho) - _tried(len(bad))[index[0]]
-    )
+    given = bad[index], total[index], *(np.broadcast_to(x, near.shape)[index] for x in (p, rho))
+    tried = _tried(len(bad))[index[0]]
+    score = surprise(*given) - tried
     limit = np.broadcast_to(np.asarray(limits.threshold, np.float64), near.shape)[index]
+    by_rate = (given[1] - 1) * given[3] > _BY_RATE
+    few = np.flatnonzero((score >= limit) & (index[0] < _FEW) & by_rate)
+    heavier = surprise_if_log_normal(*(x[few] for x in given)) - tried[few]
+    score[few] = np.minimum(score[few], heavier)
     return Scores(index, score, np.asarray(score >= limit, np.bool_))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import betaln, gammaln
+from scipy.special import bdtrc, betaln, gammaln, ndtr
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -15,6 +15,7 @@ _FIRST_PANEL = 24.0  # widest first panel of that integral, in counts
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(10)
 _RHO_MIN, _RHO_MAX = 1e-8, 1.0 / 3.0  # up to 1/3 the mixing density has at most one pole
 _NEGLIGIBLE = np.log(1e-8)
+_STEP, _FROM, _TO = 0.25, -4.0, 9.0  # of standard deviations: how a log-normal rate is summed up
 
 
 def surprise(
@@ -47,6 +48,32 @@ def surprise(
         log_tail = np.where(flip, np.log1p(-np.exp(np.minimum(log_tail, -1e-16))), log_tail)
     log_tail = np.where(k <= 0, 0.0, log_tail)
     return np.asarray(np.maximum(-log_tail / _LN10, 0.0).reshape(shape), np.float64)
+
+
+def surprise_if_log_normal(
+    bad: npt.ArrayLike, total: npt.ArrayLike, rate: npt.ArrayLike, rho: npt.ArrayLike
+) -> Floats:
+    """-log10 P(K >= bad) as `surprise` has it, but of calls whose rate is log-normal.
+
+    Mean and variance of the rate are those of the beta-binomial; its tail is heavier, which counts
+    where calls are many and the rate, not chance, decides. Elementwise, of one-dimensional
+    arguments of one shape; right to 0.1 up to 16.
+    """
+    k, n, p, r = (np.asarray(x, np.float64) for x in (bad, total, rate, rho))
+    p = np.clip(p, 1e-12, 1.0 - 1e-12)
+    sigma = np.sqrt(np.log1p(np.clip(r, _RHO_MIN, _RHO_MAX) * (1.0 - p) / p))
+    # Many calls make the tail a step in the rate; an edge lies on it, so that none is cut in two.
+    step = (np.log(np.maximum(k - 0.5, 0.5) / np.maximum(n, 1.0) / p) + sigma**2 / 2.0) / sigma
+    edges = np.arange(_FROM, _TO + _STEP, _STEP) + np.mod(step, _STEP)[:, None]
+    weight = ndtr(-edges[:, :-1]) - ndtr(-edges[:, 1:])
+    weight[:, 0] += ndtr(edges[:, 0])
+    middle = (edges[:, :-1] + edges[:, 1:]) / 2.0
+    spread = sigma[:, None]
+    each = np.minimum(p[:, None] * np.exp(spread * middle - spread**2 / 2.0), 1.0)
+    tail = bdtrc(np.floor(k)[:, None] - 1.0, n.astype(np.int64)[:, None], each)
+    total_tail = (weight * tail).sum(axis=1) + ndtr(-edges[:, -1])
+    found = np.where(k <= 0, 0.0, -np.log10(np.clip(total_tail, 1e-300, 1.0)))
+    return np.asarray(found, np.float64)
 
 
 def _log_pmf(x: Floats, n: Floats, alpha: Floats, beta: Floats) -> Floats:

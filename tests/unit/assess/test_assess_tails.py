@@ -10,7 +10,7 @@ from scipy import stats
 from scipy.special import betaln, gammaln, logsumexp
 
 from tocsin.assess.scan import Limits, scan
-from tocsin.assess.tails import surprise
+from tocsin.assess.tails import surprise, surprise_if_log_normal
 from tocsin.domain.shares import clopper_pearson_lower, clopper_pearson_upper
 
 
@@ -71,6 +71,30 @@ def test_one_more_bad_call_never_surprises_less(n: int, k: int, rate: float, rho
     assert more >= fewer - 1e-6
 
 
+@pytest.mark.parametrize(
+    ("k", "n", "rate", "rho"),
+    [(4, 6, 0.005, 0.004), (60, 600, 0.01, 0.0025), (1300, 20_000, 0.01, 0.0028)],
+)
+def test_a_log_normal_rate_is_summed_up_to_a_twentieth(
+    k: int, n: int, rate: float, rho: float
+) -> None:
+    sigma = np.sqrt(np.log1p(rho * (1 - rate) / rate))
+    z = np.linspace(-8.0, 12.0, 200_001)
+    each = np.minimum(rate * np.exp(sigma * z - sigma**2 / 2), 1.0)
+    exact = np.trapezoid(stats.binom.sf(k - 1, n, each) * stats.norm.pdf(z), z)
+    (found,) = surprise_if_log_normal(*([x] for x in (k, n, rate, rho)))
+    assert found == pytest.approx(-np.log10(exact), abs=0.05)
+
+
+def test_of_very_many_calls_only_the_rate_decides() -> None:
+    n, rate, sigma = 10**9, 0.01, 0.5
+    rho = np.expm1(sigma**2) * rate / (1 - rate)
+    k = n * rate * np.exp(4 * sigma - sigma**2 / 2)  # four standard deviations of its logarithm
+    (found,) = surprise_if_log_normal([k], [n], [rate], [rho])
+    assert found == pytest.approx(-np.log10(stats.norm.sf(4)), abs=0.02)
+    assert surprise(k, n, rate, rho) > found + 0.5  # a beta distribution has a lighter tail
+
+
 @pytest.mark.parametrize("share", [0.001, 0.01, 0.2, 0.5])
 @pytest.mark.parametrize("n", [20, 500, 20_000])
 def test_clopper_pearson_bounds_miss_the_truth_at_most_as_often_as_promised(
@@ -96,7 +120,10 @@ def test_the_cheap_screen_of_the_scan_hides_no_breach() -> None:
                 counts = np.broadcast_to(k, (3, k.size))
                 total, rhos = np.full_like(counts, n), np.full(counts.shape, rho)
                 found = scan(counts, total, np.full(k.size, rate), rhos, Limits(3.0, 1, 1.0))
-                exact = surprise(k, n, rate, rho) - np.log10(3) >= 3.0
-                exact &= k > n * rate
+                tail = surprise(k, n, rate, rho)
+                if (n - 1) * rho > 4.0:  # the rate decides
+                    each = (np.full(k.size, x) for x in (n, rate, rho))
+                    tail = np.minimum(tail, surprise_if_log_normal(k, *each))
+                exact = (tail - np.log10(3) >= 3.0) & (k > n * rate)
                 breaching = set(found.breaching[1][found.breaching[0] == 0])
                 assert set(np.flatnonzero(exact)) == breaching, (n, rate, rho)

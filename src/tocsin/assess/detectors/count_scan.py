@@ -70,10 +70,11 @@ class CountScan:
 
     What: the probability of at least k bad calls among n under a beta-binomial whose rate and
     over-dispersion were learned from the trailing week of the same series, without the last fifteen
-    minutes and without minutes that were unusual themselves; five widths, Bonferroni. Half an hour
-    and an hour find small rises on little traffic; they end with the newest minutes, not an hour
-    later. Counts are never turned into percentages first, so two calls a minute and twenty thousand
-    are judged by the same rule.
+    minutes and without minutes that were unusual themselves; five widths, Bonferroni. Where calls
+    are so many that not chance but the rate decides, one and three minutes are judged by the
+    heavier of two tails, that one and a log-normal's. Half an hour and an hour find small rises on
+    little traffic; they end with the newest minutes, not an hour later. Counts are never turned
+    into percentages first, so two calls a minute and twenty thousand are judged by the same rule.
 
     Assumes: calls of one minute share a rate, the rate wanders around a mean that does not depend
     on the hour of the day, and the near future resembles the last week. A rate that stays changed
