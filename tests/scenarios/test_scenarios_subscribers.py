@@ -12,7 +12,8 @@ from world import CONFIG, Phase, World
 
 from tocsin.delivery.channels.email import EmailConfig, compose
 from tocsin.delivery.message import render_digest
-from tocsin.engine.subscribers import CannotSubscribe, Subscriptions
+from tocsin.engine.endpoints import CannotSubscribe
+from tocsin.engine.subscribers import Subscriptions
 from tocsin.store import subscribers
 
 PAGE = """
@@ -66,7 +67,7 @@ def publish(made: World, body: str) -> str:
 def test_an_address_gets_mails_after_its_owner_said_so_and_until_it_ends_them(
     made: World,
 ) -> None:
-    assert "Mails" in made.web.get("/status/public").text
+    assert ">Subscribe</a>" in made.web.get("/status/public").text
     first, again = post(made, "subscribe", address=ANA), post(made, "subscribe", address=ANA)
     assert (first.status_code, again.text) == (202, first.text)
     [letter] = mails(made)  # one, however often somebody asks
@@ -122,7 +123,7 @@ def test_what_is_no_address_is_not_written_to(made: World, address: str) -> None
 def test_a_page_without_subscribers_has_no_form(made: World) -> None:
     assert post(made, "subscribe", page="quiet", address=ANA).status_code == 404
     assert made.web.get("/status/quiet/subscribe").status_code == 404
-    assert "Mails" not in made.web.get("/status/quiet").text
+    assert ">Subscribe</a>" not in made.web.get("/status/quiet").text
 
 
 def test_a_form_is_no_way_to_send_mail_to_strangers(made: World) -> None:

@@ -65,6 +65,7 @@ SECRETS = {
     "GITHUB_WEBHOOK_SECRET": "s" * 20,
     "PIPELINES_SECRET": "whsec_" + "QUFB" * 11,
     "UPTIME_TOKEN": "t" * 20,
+    "STATUS_SIGNING_KEY": "k" * 64,
 }
 
 

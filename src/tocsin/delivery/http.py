@@ -62,14 +62,38 @@ async def request(
             extensions=dict(extensions) if extensions else None,
             follow_redirects=False,
         )
-    except _NOT_SENT as error:
-        return Retry(f"no connection ({type(error).__name__})")
-    except _MALFORMED as error:
-        return Rejected(f"the address cannot be used ({type(error).__name__})")
-    except httpx.TimeoutException as error:
-        return Ambiguous(f"no answer in time ({type(error).__name__})")
-    except httpx.HTTPError as error:
-        return Ambiguous(f"the connection broke ({type(error).__name__})")
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        return _failure(error)
+
+
+async def peek(
+    http: httpx.AsyncClient,
+    url: str,
+    *,
+    headers: Mapping[str, str],
+    content: bytes,
+    extensions: Mapping[str, Any],
+    longest: int,
+) -> httpx.Response | Retry | Ambiguous | Rejected:
+    """As `request`, a POST to a stranger: of the answer no more than `longest` bytes are read."""
+    try:
+        async with http.stream(
+            "POST",
+            url,
+            headers=dict(headers),
+            content=content,
+            extensions=dict(extensions),
+            follow_redirects=False,
+        ) as response:
+            read = bytearray()
+            async for chunk in response.aiter_raw():
+                read += chunk[: longest - len(read)]
+                if len(read) >= longest:
+                    break
+            kept = {k: v for k, v in response.headers.items() if k in {"retry-after", "date"}}
+            return httpx.Response(response.status_code, headers=kept, content=bytes(read))
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        return _failure(error)
 
 
 async def call(
@@ -136,6 +160,17 @@ def refusal(
 
 
 # --- private -----------------------------------------------------------------------------------
+
+
+def _failure(error: Exception) -> Retry | Ambiguous | Rejected:
+    name = type(error).__name__
+    if isinstance(error, _NOT_SENT):
+        return Retry(f"no connection ({name})")
+    if isinstance(error, _MALFORMED):
+        return Rejected(f"the address cannot be used ({name})")
+    if isinstance(error, httpx.TimeoutException):
+        return Ambiguous(f"no answer in time ({name})")
+    return Ambiguous(f"the connection broke ({name})")
 
 
 def _quote(response: httpx.Response, secrets: Iterable[Secret | None]) -> str:

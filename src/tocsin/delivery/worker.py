@@ -39,6 +39,8 @@ from tocsin.delivery.message import (
     render_drill,
     render_picture,
 )
+from tocsin.delivery.notices import ACTION as NOTICE
+from tocsin.delivery.notices import render_notice
 from tocsin.delivery.outcome import Ambiguous, Delivered, Outcome, Rejected, Retry
 from tocsin.delivery.replies import ACTION as REPLY
 from tocsin.delivery.replies import render_reply
@@ -47,7 +49,9 @@ from tocsin.domain.findings import ASIDE, EffectState, Incident
 
 T = TypeVar("T")
 # Messages that are not about an incident as it stands, by the action of their effect.
-_PLAIN = {"change": render_change, "picture": render_picture, REPLY: render_reply}
+_PLAIN = {
+    "change": render_change, "picture": render_picture, REPLY: render_reply, NOTICE: render_notice,
+}  # fmt: skip
 _log = structlog.get_logger(__name__)
 
 

@@ -79,7 +79,7 @@ class StatusPages:
         self,
         house: House,
         blind: Any = lambda: "",
-        mails: Callable[[Any, str, Notice], Iterable[NewEffect]] = lambda *_: (),
+        mails: Callable[[Any, StatusPage, Notice], Iterable[NewEffect]] = lambda *_: (),
     ) -> None:
         self._mails = mails
         self._house = house
@@ -181,6 +181,26 @@ class StatusPages:
             )
             for one in shape.components
         ]
+        return self._laid_out(document, shape, components, notices, now)
+
+    def _told(self, name: str, notices: Sequence[Notice], now: datetime) -> StatusPage:
+        """The page as messages about it need it, without its history: publishing waits for no
+        telemetry."""
+        document, shape = self._document(name)
+        components = [
+            Component(one.name, self._measured(shape, one), one.description, one.group)
+            for one in shape.components
+        ]
+        return self._laid_out(document, shape, components, notices, now)
+
+    def _laid_out(
+        self,
+        document: Document,
+        shape: StatusPageShape,
+        components: Sequence[Component],
+        notices: Sequence[Notice],
+        now: datetime,
+    ) -> StatusPage:
         return StatusPage(
             name=document.name,
             title=document.metadata.display_name or document.name,
@@ -291,7 +311,7 @@ class StatusPages:
             subject = told.incident or f"status/{name}"
             reason = f"{told.title}: {update.status}"
             tx.append(LedgerEvent(now, "status.published", actor, subject, reason, data))
-            for effect in self._mails(tx, name, told):
+            for effect in self._mails(tx, self._told(name, newest, now), told):
                 tx.add_effect(effect)
         with self._lock:
             self._made.pop(name, None)

@@ -1,4 +1,5 @@
-"""Mails about what a status page publishes, for those who asked and said so twice.
+"""Mails about what a status page publishes, for those who asked and said so twice; endpoints that
+asked stand in `engine.endpoints`.
 
 Asking sends one mail with a link; only its owner's answer makes an address a subscriber. Every mail
 says how to end it, and ending forgets the address. What is published and the mails about it are one
@@ -12,10 +13,10 @@ import secrets
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
-from tocsin.domain.errors import Unanswerable
 from tocsin.domain.findings import ASIDE, NewEffect
+from tocsin.engine.endpoints import CannotSubscribe, Endpoints
 from tocsin.engine.house import House
-from tocsin.reports.status import Notice
+from tocsin.reports.status import Notice, StatusPage
 from tocsin.spec.documents import Document
 from tocsin.spec.status_pages import StatusPageShape
 from tocsin.store import subscribers
@@ -31,19 +32,20 @@ FORGOTTEN = timedelta(days=2)
 _ADDRESS = re.compile(r"[^@\s<>,;:\"()\\\[\]]{1,64}@[A-Za-z0-9.-]{1,190}\.[A-Za-z]{2,24}")
 
 
-class CannotSubscribe(Unanswerable):
-    """A wish that cannot be met; the text says why."""
-
-
 class Subscriptions:
     """Who subscribes to the pages of one house. base: the address of this server."""
 
     def __init__(self, house: House, base: str) -> None:
         self._house = house
         self._base = base.rstrip("/")
+        self.endpoints = Endpoints(house, base)
 
     def offered(self, page: str) -> bool:
-        """Whether a page takes subscribers."""
+        """Whether one can subscribe to a page at all."""
+        return self.takes_mails(page) or self.endpoints.offered(page)
+
+    def takes_mails(self, page: str) -> bool:
+        """Whether mailboxes can subscribe to a page."""
         found = self._found(page)
         return found is not None and bool(found[1].subscribers)
 
@@ -99,11 +101,19 @@ class Subscriptions:
         """Forget whoever holds the token."""
         with self._house.state.transaction() as tx:
             found = subscribers.by_token(tx, page, token)
-            if found is not None:
+            if found is not None and found.is_endpoint:
+                self.endpoints.forget(tx, found, self._house.clock.now(), "it was unsubscribed")
+            elif found is not None:
                 subscribers.forget(tx, page, found.address)
 
-    def effects(self, tx: Transaction, page: str, told: Notice) -> Iterator[NewEffect]:
-        """A mail per subscriber about the last word of a notice."""
+    def effects(self, tx: Transaction, page: StatusPage, told: Notice) -> Iterator[NewEffect]:
+        """A message per subscriber about the last word of a notice."""
+        yield from self._mails(tx, page.name, told)
+        yield from self.endpoints.effects(tx, page, told)
+
+    # --- private ---
+
+    def _mails(self, tx: Transaction, page: str, told: Notice) -> Iterator[NewEffect]:
         found = self._found(page)
         if found is None or not found[1].subscribers:
             return
@@ -114,12 +124,10 @@ class Subscriptions:
         lines = [f"{status.capitalize()}: {update.body}"]
         lines += [f"{name}: {how.replace('_', ' ')}" for name, how in told.components.items()]
         for one in subscribers.of_page(tx, page):
-            if one.confirmed is None:
+            if one.confirmed is None or one.is_endpoint:
                 continue
             key = f"status:{page}:{told.id}:{len(told.updates)}:{one.token}"
             yield self._mail(shape, one, key, now, title=f"{title}: {told.title}", lines=lines)
-
-    # --- private ---
 
     def _found(self, page: str) -> tuple[Document, StatusPageShape] | None:
         for document in self._house.desired.documents:

@@ -51,6 +51,9 @@ _OF_COMPONENTS: Mapping[ComponentStatus, str] = {
     "partial_outage": "major",
     "major_outage": "critical",
 }
+# How the bodies of webhooks look.
+WEBHOOKS = "https://support.atlassian.com/statuspage/docs/enable-webhook-notifications/"
+_MOST_WORDS = 20
 _ATOM = "http://www.w3.org/2005/Atom"
 
 
@@ -284,7 +287,23 @@ def _component(
     }
 
 
-def _notice(page: StatusPage, notice: Notice) -> dict[str, Any]:
+def webhook(page: StatusPage, notice: Notice, unsubscribe: str) -> dict[str, Any]:
+    """What Statuspage posts to subscribers when an incident or a maintenance is published or gets a
+    further word, with the newest 20 words.
+    """
+    told = _notice(page, notice, most=_MOST_WORDS)
+    return {
+        "meta": {"unsubscribe": unsubscribe, "documentation": WEBHOOKS},
+        "page": {
+            "id": identity(page.name),
+            "status_indicator": page.indicator,
+            "status_description": page.description,
+        },
+        "incident": {**told, "organization_id": identity(page.name)},
+    }
+
+
+def _notice(page: StatusPage, notice: Notice, most: int | None = None) -> dict[str, Any]:
     id_ = identity(page.name, "notice", notice.id)
     monitoring, resolved = notice.first("monitoring"), notice.first(*OVER)
     affected = [
@@ -315,7 +334,7 @@ def _notice(page: StatusPage, notice: Notice) -> dict[str, Any]:
                 "display_at": iso(update.at),
                 "affected_components": affected,
             }
-            for number, update in reversed(list(enumerate(notice.updates)))
+            for number, update in list(enumerate(notice.updates))[::-1][:most]
         ],
         "components": [
             one for one in _components(page) if one["name"] in notice.components

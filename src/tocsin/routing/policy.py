@@ -23,7 +23,7 @@ NOT_IN_PLACE_TYPES = frozenset({"email", "teams"})
 # Receiver types that only show: nothing is sent.
 SILENT_TYPES = frozenset({"none"})
 # Receiver types that the public reads: nothing is tested there.
-PUBLIC_TYPES = frozenset({"statuspage"})
+PUBLIC_TYPES = frozenset({"statuspage", "status_webhook"})
 
 
 @dataclass(frozen=True, slots=True)

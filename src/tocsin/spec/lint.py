@@ -17,9 +17,12 @@ from tocsin.routing.policy import Condition, EscalationPolicy, Route, RoutingPol
 from tocsin.routing.tree import ALSO, compile_policy, decide
 from tocsin.spec.desired import Desired
 from tocsin.spec.retention import dubious, shortfalls
+from tocsin.spec.status_pages import StatusPageShape
 from tocsin.store.schema import Retention
 
 _MISSING = ""
+# Fields of a status page that name who writes to subscribers, and of which type that is.
+_WRITES_TO = {"subscribers": "email", "webhooks": "status_webhook"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,7 @@ def lint(desired: Desired) -> tuple[Finding, ...]:
         *_pages_without_answer(desired),
         *_regulated_routes(desired.routing),
         *_unreachable_steps(desired),
+        *_subscribers(desired),
         *_unused(desired),
         *_unwatched(desired),
         *_unrouted(desired),
@@ -164,12 +168,28 @@ def _unreachable_steps(desired: Desired) -> Iterator[Finding]:
                 yield Finding("unreachable-burn", monitor.name, sentence, is_error=False)
 
 
+def _subscribers(desired: Desired) -> Iterator[Finding]:
+    """A status page needs a receiver that can write to strangers."""
+    for page in desired.documents:
+        if not isinstance(page.spec, StatusPageShape):
+            continue
+        for field, type_ in _WRITES_TO.items():
+            receiver = desired.receivers.get(getattr(page.spec, field))
+            if receiver is not None and receiver.type != type_:
+                message = f"{field} needs a receiver of type {type_}; {receiver.name!r} is of type"
+                subject = f"status page {page.name!r}"
+                yield Finding("subscribers", subject, f"{message} {receiver.type}")
+
+
 def _unused(desired: Desired) -> Iterator[Finding]:
     used = {what: set(names) for what, names in desired.routing.names_used().items()}
     for monitor in desired.monitors:
         for label, told in monitor.labels.items():
             if label == ALSO or label.startswith(f"{ALSO}_"):
                 used["receivers"] |= set(told.split(","))
+    for document in desired.documents:
+        if isinstance(document.spec, StatusPageShape):
+            used["receivers"] |= {getattr(document.spec, field) for field in _WRITES_TO}
     # A digest needs no route: it gathers whatever meets its `include`.
     declared: Mapping[str, Iterable[str]] = {
         "receivers": desired.receivers,

@@ -71,6 +71,7 @@ _REFERENCES: Mapping[str, Mapping[str, str]] = {
         "components.*.service": "Service",
         "components.*.objectives": _PROMISE,
         "subscribers": "Receiver",
+        "webhooks": "Receiver",
     },
     "Source": {"service": "Service"},
     "Webhook": {"service": "Service"},

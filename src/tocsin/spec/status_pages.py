@@ -47,6 +47,13 @@ class StatusPageShape(Shape):
             " whoever subscribed; by default nobody can subscribe"
         ),
     ] = ""
+    webhooks: Annotated[
+        str,
+        Field(
+            description="a Receiver of type status_webhook, which posts what is published to the"
+            " endpoints of whoever subscribed; by default no endpoint can be subscribed"
+        ),
+    ] = ""
     components: Annotated[tuple[StatusComponentShape, ...], Field(min_length=1)]
 
     @model_validator(mode="after")

@@ -15,13 +15,19 @@ from tocsin.store.transaction import Transaction
 
 @dataclass(frozen=True, slots=True)
 class Subscriber:
-    """An address that asked for a page's mails. confirmed: None until its owner said so."""
+    """A mailbox or an endpoint that asked to hear of a page. confirmed: None until its owner said
+    so."""
 
     page: str
     address: str
     token: str
     asked: datetime
     confirmed: datetime | None = None
+
+    @property
+    def is_endpoint(self) -> bool:
+        """Whether it is the address of an endpoint, not of a mailbox."""
+        return "://" in self.address
 
 
 def put(tx: Transaction, one: Subscriber) -> None:

@@ -1,27 +1,34 @@
 """Subscribing to a status page, for everybody: asking, confirming, ending.
 
-/status/{name}/subscribe              the form
+/status/{name}/subscribe              the forms; `endpoint=` subscribes one, for programs as JSON
 /status/{name}/confirm?token=         a button: a mail scanner that follows links confirms nothing
 /status/{name}/unsubscribe?token=     a button, and one click for mail programs (RFC 8058)
 """
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from tocsin.engine.subscribers import CannotSubscribe, Subscriptions
+from tocsin.delivery.http import client
+from tocsin.engine.endpoints import CannotSubscribe, Subscribed
+from tocsin.engine.subscribers import Subscriptions
 from tocsin.web.actions import Actions, read_form
+from tocsin.web.guard import problem
 from tocsin.web.render import Renderer
 from tocsin.web.status_pages import PUBLIC
+
+_PRIVATE = {"Cache-Control": "no-store"}
 
 _SENT = "Look into your mail: there is a link to confirm by."
 _CONFIRMED = "You will get a mail whenever something is published here."
 _GONE = "This link does not work any more. Subscribe again."
-_ENDED = "There will be no further mail, and your address is forgotten."
+_ENDED = "There will be nothing further, and your address is forgotten."
 
 
 class SubscriberPages:
@@ -57,11 +64,29 @@ class _Desk:
         """Take the address; the answer does not tell whether it is known."""
         form = await read_form(request)
         name = request.path_params["name"]
+        if "endpoint" in form:
+            return await self._ask_endpoint(request, name, form["endpoint"])
         try:
             await run_in_threadpool(self._subscriptions.ask, name, form.get("address", ""))
         except CannotSubscribe as error:
             return self._page(request, step="ask", said=str(error), status=error.status)
         return self._page(request, said=_SENT, status=202)
+
+    async def _ask_endpoint(self, request: Request, name: str, endpoint: str) -> Response:
+        """Challenge it at once: whoever asks learns here what its answer was, and its secret."""
+        wants_json = "application/json" in request.headers.get("accept", "")
+        try:
+            async with client() as http:
+                made = await self._subscriptions.endpoints.subscribe(name, endpoint, http)
+        except CannotSubscribe as error:
+            if wants_json:
+                return problem(error.status, str(error))
+            return self._page(request, step="ask", said=str(error), status=error.status)
+        if wants_json:
+            return JSONResponse(asdict(made), 201, headers=_PRIVATE)
+        response = self._page(request, step="endpoint", made=made, status=201)
+        response.headers.update(_PRIVATE)
+        return response
 
     def button(self, request: Request) -> Response:
         """A link only shows a button."""
@@ -87,12 +112,14 @@ class _Desk:
 
     def _page(
         self, request: Request, *, step: str = "", said: str = "", token: str = "",
-        status: int = 200,
+        status: int = 200, made: Subscribed | None = None,
     ) -> Response:  # fmt: skip
         name = request.path_params["name"]
         if not self._subscriptions.offered(name):
             raise HTTPException(404, "there is no such status page, or it takes no subscribers")
         return self._renderer.page(
             request, "subscribe.html", title="Subscribe", status=status, bare=True, page_name=name,
-            step=step, said=said, token=token,
+            step=step, said=said, token=token, made=made,
+            mails=self._subscriptions.takes_mails(name),
+            endpoints=self._subscriptions.endpoints.offered(name),
         )  # fmt: skip

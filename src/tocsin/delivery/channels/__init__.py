@@ -16,6 +16,7 @@ from tocsin.delivery.channels.pagerduty import PagerDuty
 from tocsin.delivery.channels.servicenow import ServiceNow
 from tocsin.delivery.channels.slack import Slack
 from tocsin.delivery.channels.splunk_oncall import SplunkOnCall
+from tocsin.delivery.channels.status_webhook import StatusWebhook
 from tocsin.delivery.channels.statuspage import Statuspage
 from tocsin.delivery.channels.teams import Teams
 from tocsin.delivery.channels.webhook import Webhook
@@ -35,6 +36,7 @@ CHANNELS.add("pagerduty", PagerDuty)
 CHANNELS.add("servicenow", ServiceNow)
 CHANNELS.add("slack", Slack)
 CHANNELS.add("splunk_oncall", SplunkOnCall)
+CHANNELS.add("status_webhook", StatusWebhook)
 CHANNELS.add("statuspage", Statuspage)
 CHANNELS.add("teams", Teams)
 CHANNELS.add("webhook", Webhook)
