@@ -79,8 +79,7 @@ def until(holds: Callable[[], bool]) -> None:
 def test_a_query_that_does_not_return_holds_no_page_and_is_named(bench: Bench, back: Event) -> None:
     first = told(bench, "one")
     assert first.receivers == ("pager",)
-    assert facts_of(first)[MISSING].startswith("slice, component, provider, dependencies (")
-    assert facts_of(first)["changes"] == []  # what came before it is there
+    assert "slice, component, provider, dependencies (" in facts_of(first)[MISSING]
     assert facts_of(first)["runbook"] == "https://x.test/r"  # its own, before the service's none
     # While it lasts nobody waits for evidence, and the heart beats.
     assert facts_of(told(bench, "two"))[MISSING].startswith("changes, slice, ")

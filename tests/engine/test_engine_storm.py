@@ -95,6 +95,31 @@ def test_the_oldest_go_first_many_at_a_time() -> None:
     assert taken(*waiting) == [[1, 2], [3]]
 
 
+def test_with_the_oldest_goes_what_is_about_the_same_groups() -> None:
+    waiting = [
+        replace(told(n, f"s{n}", count=AT_ONCE // 4), groups=frozenset({(group,)}))
+        for n, group in enumerate("abcabca", start=1)
+    ]
+    assert taken(*waiting) == [[1, 2, 4, 7], [3, 5, 6]]
+
+
+def test_no_letter_about_an_alert_overtakes_an_earlier_one_about_it() -> None:
+    rng = random.Random(7)
+    for _ in range(50):
+        waiting = [
+            replace(
+                told(n, *rng.sample("stuvwxyz", 2), count=100),
+                groups=frozenset({(rng.choice("abc"),)}),
+            )
+            for n in range(1, 25)
+        ]
+        order = [number for numbers in taken(*waiting) for number in numbers]
+        assert sorted(order) == list(range(1, 25))
+        for key in "stuvwxyz":
+            about = [n for n in order if key in waiting[n - 1].keys]
+            assert about == sorted(about)
+
+
 # --- deciding about a part ------------------------------------------------------------------------
 
 

@@ -76,8 +76,8 @@ class Used:
 
 def is_parent(alert: Alert) -> bool:
     """Whether an alert is a common cause."""
-    is_ours = alert.labels.get("source", "") == "tocsin"
-    return is_ours and alert.labels.get("monitor", "").startswith(PREFIX)
+    labels = alert.labels
+    return labels.get("source") == "tocsin" and labels.get("monitor", "").startswith(PREFIX)
 
 
 def causes(

@@ -221,7 +221,12 @@ class Outside:
             log.warning("alert_refused", source=letter.source, letter=letter.id,
                         error=told.faults[0])  # fmt: skip
         alerts = tuple(self._labelled(sender, one) for one in told.alerts)
-        return Understood(sender, letter.at, alerts, letter, told.faults)
+        return Understood(sender, letter.at, alerts, letter, told.faults, self._groups(alerts))
+
+    def _groups(self, alerts: Iterable[Labelled]) -> frozenset[tuple[str, ...]]:
+        """By the labels that they bring themselves; a rule may group them otherwise."""
+        group_by = self._house.rules.incidents.group_by
+        return frozenset(tuple([one.labels.get(n, "") for n in group_by]) for one in alerts)
 
     def _labelled(self, sender: Sender, one: Incoming) -> Labelled:
         labels = self._labels(sender, one)

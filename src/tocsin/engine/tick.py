@@ -223,7 +223,7 @@ def decide(
         for change in folded.changes
         if change.alert.fingerprint not in begun
     }
-    written = kept | begun | _explained_since(firing, kept, now, explain)
+    written = kept | begun | _explained_since(alerts, firing, kept, now, explain)
     firing = {**firing, **{k: a for k, a in written.items() if k in firing}}
     routed = route_all(rules, firing, now)
     changed = fold_incidents(
@@ -327,10 +327,15 @@ def _still_explained(alert: Alert, before: Mapping[str, Alert]) -> Alert:
 
 
 def _explained_since(
-    firing: Mapping[str, Alert], kept: Mapping[str, Alert], now: datetime, explain: Explain
+    before: Mapping[str, Alert],
+    firing: Mapping[str, Alert],
+    kept: Mapping[str, Alert],
+    now: datetime,
+    explain: Explain,
 ) -> dict[str, Alert]:
     """Alerts that were told before all evidence was there, with what was found out since."""
-    known = (kept.get(key, alert) for key, alert in firing.items())
+    owed = [key for key, alert in before.items() if MISSING in alert.evidence and key in firing]
+    known = (kept.get(key, firing[key]) for key in owed)
     found = ((alert, explain(alert, now)) for alert in known if alert.evidence.get(MISSING))
     return {told.fingerprint: told for alert, told in found if told is not alert}
 

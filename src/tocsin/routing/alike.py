@@ -77,10 +77,12 @@ class Alike:
         return known
 
     def _like(self, labels: Labels, facts: Facts) -> Likeness:
-        sides = (self.side(name, facts[name]) if name in facts else None for name in self.numbers)
+        # Lists, and no generators: this is looked up for every alert of a storm.
+        sides = [self.side(name, facts[name]) if name in facts else None for name in self.numbers]
         # Whom an objective's alert policy or a budget's rule wants told as well; by severity too.
-        also = tuple(sorted(item for item in labels.items() if item[0].startswith(ALSO)))
-        return (*(labels.get(name, "") for name in self.labels), *sides, also)
+        also = [item for item in labels.items() if item[0].startswith(ALSO)]
+        told = tuple(sorted(also)) if also else ()
+        return (*[labels.get(name, "") for name in self.labels], *sides, told)
 
 
 def alike(router: Router) -> Alike:
