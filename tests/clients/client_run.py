@@ -95,20 +95,7 @@ class Tocsin:
         return self.bench.query(sql)
 
     def _run(self, environment: str, program: Path, service: str, extra: dict[str, str]) -> Any:
-        home = ENVIRONMENTS / environment
-        if not (home / ".made").is_file():
-            pytest.skip(f"there is no .clients/{environment}; `make clients` makes it")
-        if environment == "js":
-            # Modules are looked for above the program's own place.
-            (home / "run").mkdir(exist_ok=True)
-            placed = home / "run" / program.name
-            placed.write_bytes(program.read_bytes())
-            words = ["node", str(placed)]
-        else:
-            words = [str(home / "bin" / "python"), str(program)]
-        kept = {k: v for k, v in os.environ.items() if k in ("PATH", "HOME", "LANG", "TMPDIR")}
         variables = {
-            **kept,
             "HTTP": self.addresses.http,
             "HTTP_PORT": self.addresses.http.rpartition(":")[2],
             "GRPC_PORT": str(self.addresses.grpc),
@@ -119,9 +106,28 @@ class Tocsin:
             "OPENAI_API_KEY": "none",
             **extra,
         }
-        ran = subprocess.run(
-            words, env=variables, capture_output=True, text=True, check=False, timeout=_LONGEST_S
-        )
-        assert ran.returncode == 0, f"{ran.stdout}\n{ran.stderr}"
-        lines = ran.stdout.strip().splitlines()
-        return json.loads(lines[-1]) if lines and lines[-1][:1] in "{[" else None
+        return run_in(environment, program, variables)
+
+
+def run_in(environment: str, program: Path, variables: dict[str, str]) -> Any:
+    """Run a program in an environment, which is skipped where it was not made; what it printed
+    last, as JSON."""
+    home = ENVIRONMENTS / environment
+    if not (home / ".made").is_file():
+        pytest.skip(f"there is no .clients/{environment}; `make clients` makes it")
+    if environment == "js":
+        # Modules are looked for above the program's own place.
+        (home / "run").mkdir(exist_ok=True)
+        placed = home / "run" / program.name
+        placed.write_bytes(program.read_bytes())
+        words = ["node", str(placed)]
+    else:
+        words = [str(home / "bin" / "python"), str(program)]
+    kept = {k: v for k, v in os.environ.items() if k in ("PATH", "HOME", "LANG", "TMPDIR")}
+    ran = subprocess.run(
+        words, env=kept | variables, capture_output=True, text=True, check=False,
+        timeout=_LONGEST_S,
+    )  # fmt: skip
+    assert ran.returncode == 0, f"{ran.stdout}\n{ran.stderr}"
+    lines = ran.stdout.strip().splitlines()
+    return json.loads(lines[-1]) if lines and lines[-1][:1] in "{[" else None

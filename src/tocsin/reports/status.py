@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from email.utils import format_datetime
 from typing import Any, Literal, get_args
 from xml.etree import ElementTree
@@ -206,6 +206,11 @@ def identity(*parts: str) -> str:
 # --- Statuspage's JSON -----------------------------------------------------------------------
 
 
+def stamp(at: datetime) -> str:
+    """A time with milliseconds, always: clients of Statuspage read it by that format."""
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
 def documents(page: StatusPage) -> dict[str, dict[str, Any]]:
     """Every document of the API by its path under /api/v2, without `.json`."""
     head = {"page": _page(page)}
@@ -245,7 +250,7 @@ def _page(page: StatusPage) -> dict[str, Any]:
         "name": page.title,
         "url": page.url,
         "time_zone": page.timezone,
-        "updated_at": iso(page.at),
+        "updated_at": stamp(page.at),
     }
 
 
@@ -269,7 +274,7 @@ def _components(page: StatusPage) -> list[dict[str, Any]]:
 def _component(
     page: StatusPage, one: Component, id_: str, place: int, group: str | None
 ) -> dict[str, Any]:
-    at = iso(page.at)
+    at = stamp(page.at)
     return {
         "id": id_,
         "name": one.name,
@@ -316,11 +321,11 @@ def _notice(page: StatusPage, notice: Notice, most: int | None = None) -> dict[s
         "name": notice.title,
         "status": notice.status,
         "impact": notice.impact,
-        "created_at": iso(notice.created),
-        "updated_at": iso(notice.updated),
-        "started_at": iso(notice.start or notice.created),
-        "monitoring_at": iso(monitoring) if monitoring else None,
-        "resolved_at": iso(resolved) if resolved else None,
+        "created_at": stamp(notice.created),
+        "updated_at": stamp(notice.updated),
+        "started_at": stamp(notice.start or notice.created),
+        "monitoring_at": stamp(monitoring) if monitoring else None,
+        "resolved_at": stamp(resolved) if resolved else None,
         "shortlink": link(page, notice),
         "page_id": identity(page.name),
         "incident_updates": [
@@ -329,9 +334,9 @@ def _notice(page: StatusPage, notice: Notice, most: int | None = None) -> dict[s
                 "status": update.status,
                 "body": update.body,
                 "incident_id": id_,
-                "created_at": iso(update.at),
-                "updated_at": iso(update.at),
-                "display_at": iso(update.at),
+                "created_at": stamp(update.at),
+                "updated_at": stamp(update.at),
+                "display_at": stamp(update.at),
                 "affected_components": affected,
             }
             for number, update in list(enumerate(notice.updates))[::-1][:most]
@@ -340,8 +345,8 @@ def _notice(page: StatusPage, notice: Notice, most: int | None = None) -> dict[s
             one for one in _components(page) if one["name"] in notice.components
         ],
         **(
-            {"scheduled_for": iso(notice.start),
-             "scheduled_until": iso(notice.stop or notice.start)}
+            {"scheduled_for": stamp(notice.start),
+             "scheduled_until": stamp(notice.stop or notice.start)}
             if notice.start is not None
             else {}
         ),

@@ -68,7 +68,7 @@ def test_a_maintenance_shows_when_it_has_begun() -> None:
     assert page(notice("scheduled", **planned)).indicator == "none"
     assert page(notice("scheduled", "in_progress", **planned)).indicator == "maintenance"
     told = documents(page(notice("scheduled", **planned)))["summary"]["scheduled_maintenances"]
-    assert told[0]["scheduled_for"] == "2026-11-20T12:00:00Z"
+    assert told[0]["scheduled_for"] == "2026-11-20T12:00:00.000Z"
 
 
 def test_nothing_known_is_not_operational() -> None:
@@ -108,7 +108,7 @@ def test_the_documents_are_those_of_statuspage() -> None:
     [incident] = summary["incidents"]
     assert [u["status"] for u in incident["incident_updates"]] == ["identified", "investigating"]
     assert incident["components"][0]["name"] == "Answers"
-    assert incident["started_at"] == "2026-11-20T12:00:00Z"
+    assert incident["started_at"] == "2026-11-20T12:00:00.000Z"
     assert len(told["incidents"]["incidents"]) == 2
     ids = [incident["id"], *(u["id"] for u in incident["incident_updates"])]
     later = documents(page(notice("investigating", "identified", "monitoring")))
