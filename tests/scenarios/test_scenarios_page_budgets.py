@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
+import pyarrow as pa
 from world import FOREVER, LATENESS, T0, ZERO, Phase, table, traffic
 
 from tocsin.domain.clock import ManualClock, from_minute
@@ -92,3 +95,38 @@ def test_running_on_and_looking_back_and_backtest_agree(tmp_path: Path) -> None:
         assert replayed == told
         for house in (running, late):
             house.state.close()
+
+
+def test_history_that_is_imported_beside_a_new_server_is_learned_from_on_that_day(
+    tmp_path: Path,
+) -> None:
+    calls = table(
+        traffic(
+            [Phase("chat", -90 * 60, -9 * 60, per_minute=6), Phase("chat", -600, -595, failing=0.4)]
+        )
+    )
+    clock = ManualClock(from_minute(ZERO) + LATENESS)
+    with (
+        Telemetry.open(tmp_path, clock, kinds=KINDS, tables=TABLES, retention=FOREVER) as telemetry,
+        closing(StateStore.open(":memory:")) as state,
+    ):
+        house = House(telemetry, state, clock, load_text(CONFIG), lateness=LATENESS)
+        house.catch_up(clock.now())
+        clock.set(from_minute(ZERO + 1) + LATENESS)
+        house.catch_up(clock.now())
+        assert house.budgets.calibrations["cx"].method == "bonferroni"
+        received = pa.array([clock.now()] * calls.num_rows, pa.timestamp("us", tz="UTC"))
+        telemetry.add_calls(calls.append_column("recv", received))
+        telemetry.flush()
+        for minute in range(2, 15):
+            clock.set(from_minute(ZERO + minute) + LATENESS)
+            house.catch_up(clock.now())
+        found = house.budgets.calibrations["cx"]
+        assert (found.day, found.method) == (ZERO // 1440, "assumed")
+        assert found.blocks > 50
+        limits = [e for e in state.ledger_entries() if e.kind == "budget.calibrated"]
+        assert len(limits) == 2, "found twice: of nothing, and of the import"
+        again = House(telemetry, state, clock, load_text(CONFIG), lateness=LATENESS)
+        again.catch_up(clock.now() + timedelta(minutes=1))
+        assert again.budgets.calibrations["cx"] == found
+        assert len([e for e in state.ledger_entries() if e.kind == "budget.calibrated"]) == 2

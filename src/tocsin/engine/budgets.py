@@ -2,7 +2,8 @@
 
 The limits of a day rest on the days before it and on what people had said by its beginning, so the
 same history gives the same limits on every clock; they are kept, so that a restart at noon does not
-change them, and written to the ledger.
+change them, and written to the ledger. Only history that came since, such as an import, changes
+them within the day.
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ class Budgets:
         self._hour = -1
         self._peaks: dict[str, float] = {}
         self._day = -1
+        self._is_wiser = False  # history was read that the limits of the day know nothing of
         self.calibrations: Mapping[str, Calibration] = {}
         self.heard: Mapping[str, Verdict] = {}  # by monitor: what was found last, told or not
 
@@ -77,7 +79,11 @@ class Budgets:
         return set(range(first, last + 1)) - known
 
     def looked_at(self, days: Collection[int], state: State) -> None:
-        """Whatever there was to be found on `days` is kept: they are missing no more."""
+        """Whatever there was to be found on `days` is kept: they are missing no more, and the
+        limits of today are found anew from them."""
+        if not days:
+            return
+        self._is_wiser = True
         with state.transaction() as tx:
             tx.note_evidence(
                 [EvidenceDay(m, day) for m in sorted(self._of) for day in sorted(days)]
@@ -120,10 +126,15 @@ class Budgets:
         day = minute // DAY
         kept = state.get_meta(CALIBRATIONS) or {}
         before = calibrations(state)
-        if (kept.get("day"), kept.get("of")) == (day, self._digest):
+        is_of_today = (kept.get("day"), kept.get("of")) == (day, self._digest)
+        if is_of_today and not self._is_wiser:
             self.calibrations, self._day = before, day
             return
         found = self._calibrated(day, state)
+        self._is_wiser = False
+        if is_of_today and found == before:
+            self.calibrations, self._day = before, day
+            return
         limits = {name: asdict(calibration) for name, calibration in found.items()}
         with state.transaction() as tx:
             tx.forget_evidence(day - KEPT_DAYS)

@@ -393,9 +393,8 @@ class House:
         """Let calls and scores that came late, and corrections, count in objectives where they
         belong, after what is known has been judged.
 
-        Looks back further than the last time that succeeded: what is received takes a moment to be
-        loaded, and taking the same hour in twice changes nothing. Whoever waits to decide waits for
-        one hour at most.
+        Looks back further than the last success: what is received takes a moment to be loaded, and
+        taking the same hour in twice changes nothing. Who waits to decide waits for one hour.
         """
         window, watched = self.window, self.rules.watched.series
         moved: dict[tuple[int, SeriesId], tuple[float, float]] = {}
@@ -417,9 +416,11 @@ class House:
         since = self._restated - RESTATE_OVERLAP
         before = self._feed.position - self._reread
         held = {s: r for s, r in watched.items() if s in window.ledger.series}
+        late_s = self.lateness.total_seconds() + 60 * (self._reread + 1)
+        late = self.telemetry.late(since, before, late_s) if watched else ()
+        self._owed.arrived(late, before, self.clock.now())
         if held:
-            late_s = self.lateness.total_seconds() + 60 * (self._reread + 1)
-            self._late |= set(self.telemetry.late(since, before, late_s))
+            self._late |= set(late)
             for hour in sorted(self._late)[-MOST_LATE_HOURS:]:
                 yield held, hour
                 self._late.discard(hour)
@@ -457,17 +458,19 @@ class House:
             first = stop - 1  # nothing ever came, which is what pages are to show
         start = max(first, stop - WARM_UP_DAYS * 24 * 60) // 60 * 60
         self._recall(window, rules, history, first, start, stop)
-        missing = budgets.missing(start, stop, self.state)
+        missing, looked_at = budgets.missing(start, stop, self.state), set[int]()
         for begin in range(start, stop, WARM_UP_STEP):
             end = min(begin + WARM_UP_STEP, stop)
             block = source.minutes(rules.watched.series, rules.watched.services, begin, end)
-            if missing.isdisjoint((begin // DAY, (end - 1) // DAY)):
+            days = missing & {begin // DAY, (end - 1) // DAY}  # without calls they stay missing:
+            if not (days and (block.total.any() or block.latency.any())):  # an import may follow
                 window.advance(block)
                 continue
+            looked_at |= days
             for minute in range(begin, end):
                 window.advance(cut(block, minute, minute + 1))
                 budgets.note(judge(rules.monitors, window, minute), minute, self.state)
-        budgets.looked_at(missing, self.state)
+        budgets.looked_at(looked_at, self.state)
 
     def _recall(
         self, window: Window, rules: Rules, history: History, first: int, start: int, stop: int

@@ -29,6 +29,10 @@ MOST_NAMED = 100
 # on a large one, but for no more than an hour.
 READING_SHARE = 0.01
 OWED_FOR = timedelta(hours=1)
+# History that is imported beside a running server: as many hours of it, more than a day old, and it
+# is read when no more has come for a while.
+IMPORTED_HOURS = 24
+SETTLED_FOR = timedelta(minutes=10)
 
 Moved = Mapping[tuple[int, SeriesId], tuple[float, float]]
 
@@ -61,7 +65,8 @@ def restate(
 
 
 class Owed:
-    """Hours that could not be restated and still count in the period of an objective.
+    """Hours that memory does not hold as they are now stored: those that could not be restated and
+    still count in the period of an objective, and a history that was imported meanwhile.
 
     reading_s: how long it took to read history.
     """
@@ -70,6 +75,8 @@ class Owed:
         self._patience_s = min(OWED_FOR.total_seconds(), reading_s / READING_SHARE)
         self._hours: set[int] = set()
         self._since: datetime | None = None
+        self._imported: set[int] = set()
+        self._grew: datetime | None = None
 
     def add(
         self, hours: Iterable[int], series: Mapping[SeriesId, Ratio], monitors: Iterable[Monitor],
@@ -87,8 +94,18 @@ class Owed:
         if self._hours and self._since is None:
             self._since = now
 
+    def arrived(self, hours: Iterable[int], position: int, now: datetime) -> None:
+        """Note hours in which calls arrived late. Detectors learn from single ones that are more
+        than a day old at the next start; a day's worth of them is an import."""
+        new = {hour for hour in hours if hour < position // 60 - IMPORTED_HOURS} - self._imported
+        if new:
+            self._imported |= new
+            self._grew = now
+
     def is_due(self, now: datetime) -> bool:
         """Whether some have waited long enough for history to be read anew."""
+        if self._grew is not None and len(self._imported) >= IMPORTED_HOURS:
+            return now - self._grew >= SETTLED_FOR
         return self._since is not None and (now - self._since).total_seconds() >= self._patience_s
 
 
