@@ -19,8 +19,6 @@ import numpy as np
 from scipy.special import pdtrc
 
 from tocsin.assess.detectors import DETECTORS
-from tocsin.assess.detectors.capacity import CapacityConfig
-from tocsin.assess.detectors.static_threshold import StaticThresholdConfig
 from tocsin.assess.gauges.kind import GaugeConfig
 from tocsin.engine.detecting import Alert, config_of, detect, detect_by
 from tocsin.engine.value_files import ValueSeries
@@ -33,6 +31,9 @@ KINDS = sorted(
     for kind in DETECTORS
     if issubclass(DETECTORS[kind].config, GaugeConfig) and kind != "committee"
 )
+# What somebody has to state, see `as_given`; a budget means nothing on series of any unit.
+STATED = {"static_threshold": {"limit": "1"}, "capacity": {"limit": "1"},
+          "forecast": {"budget": "1000"}}  # fmt: skip
 SIGMAS = 3.0  # above the mean of the first half: the limit that somebody would have set
 COUNTED = ("precision", "recall", "delay_min", "false_per_week_all_monitors", "worst_week")
 WEEK_S = 7 * 86_400
@@ -59,13 +60,11 @@ def run() -> dict[str, Any]:
             for name, b in settings.items()
         }
         for kind in KINDS:
-            config = config_of(kind)
+            config = config_of(kind, STATED.get(kind, {}))
             judged = [given for one in series if (given := as_given(kind, one, first[one.name]))]
             if not judged:
                 found[pack][kind] = {"skipped": "no series can be taken for counts of calls"}
                 continue
-            if isinstance(config, StaticThresholdConfig | CapacityConfig):
-                config = replace(config, limit=1.0)
             fires = fires_of(detect_by(judged, config))
             found[pack][kind] = {
                 **({"series": len(judged), "of": len(series)} if len(judged) < len(series) else {}),

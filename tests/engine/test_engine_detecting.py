@@ -96,7 +96,10 @@ def test_one_series_needs_no_key(tmp_path: Path) -> None:
         ("timestamp,value\n2026-11-21T10:00:00Z,1\n2026-11-21T10:01:00Z,fast\n", 3, "no number"),
         ("timestamp,value\nyesterday,1\n", 2, "no time"),
         ("timestamp,value\n1790000400,1\n1e30,2\n", 3, "1e+30 is no time"),
-        ("time,value\n1790000400,1\n", 0, "no column 'timestamp'; there are time, value"),
+        ("when,value\n1790000400,1\n", 0, "no column 'timestamp'; there are when, value"),
+        ("1790000400,1\n1790000460,1\n", 0, "the first line must name the columns"),
+        ("time;p95\n1790000400;1,5\n", 2, "a point in front of decimals"),
+        ("timestamp,value\n1790000400,1e30\n", 2, "beyond 1e+18"),
         ("timestamp,value\n", 0, "has no rows"),
     ],
 )
@@ -118,7 +121,60 @@ def test_missing_values_times_out_of_order_and_repeats_are_taken(tmp_path: Path)
     (series,) = read_values(path)
     np.testing.assert_array_equal(series.values, [1, np.nan, 4])
     assert (series.repeated, series.step_s) == (1, 60)
-    assert "1 rows repeat a time" in run(path)[2]
+    code, _, told = run(path)
+    assert "1 rows repeat a time" in told
+    assert (code, "0 of 3 values could be judged" in told) == (3, True)
+    assert "121 values in a row, 60 s apart, are needed; there are 2" in told
+
+
+@pytest.mark.parametrize("keys", [["host"], ["host", "metric"], []])
+def test_several_series_without_a_key_are_refused(tmp_path: Path, keys: list[str]) -> None:
+    path = tmp_path / "keyed.csv"
+    lines = [
+        ",".join([str(START + STEP * i), str(10 * n + i % 7), *[f"{k}{n}" for k in keys]])
+        for i in range(300)
+        for n in range(3)
+    ]
+    path.write_text("\n".join([",".join(["timestamp", "value", *keys]), *lines]) + "\n")
+    code, _, told = run(path)
+    assert code == 1
+    assert "600 of 900 rows have another value at the time of another row" in told
+    assert (f"--key {keys[0]}" if keys else "add up or average them") in told
+    if keys:
+        assert "0 alerts in 3 series" in run(path, "--key", ",".join(keys))[2]
+
+
+def test_a_kind_that_needs_a_limit_is_given_one(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.csv")
+    keyed = (path, "--key", "name", "--use")
+    for use, needs in (
+        ("static_threshold", "limit"),
+        ("capacity", "limit"),
+        ("forecast", "budget"),
+    ):
+        code, _, told = run(*keyed, use)
+        assert (code, f"--with {needs}=NUMBER" in told) == (1, True)
+    code, lines, _ = run(*keyed, "static_threshold", "--with", "limit=500")
+    assert (code, {line["start_epoch"] for line in lines}) == (0, {START + STEP * SPIKE})
+    for setting, says in (
+        ("limt=1", "no setting 'limt'"), ("side=up", "one of above, below"),
+        ("for_minutes=x", "a whole number"), ("for_minutes=900", "for_minutes is 1 to 60"),
+    ):  # fmt: skip
+        code, _, told = run(*keyed, "static_threshold", "--with", "limit=500", "--with", setting)
+        assert (code, says in told) == (1, True), told
+    assert run(*keyed, "zscore", "--with", "k")[0] == 64
+
+
+def test_values_closer_together_than_the_steps_are_judged_by_their_mean(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    rng = np.random.default_rng(5)
+    lines = [f"{START + 60 * i},{100 + rng.standard_normal()}" for i in range(400)]
+    lines.insert(301, f"{START + 60 * 300 + 20},9000")
+    path.write_text("\n".join(["timestamp,value", *lines]) + "\n")
+    _, (line,), told = run(path)
+    assert line["start_epoch"] == START + 60 * 300 + 20, "when the step is whole"
+    assert str(line["reason"]).startswith("4550, above the expected 100")
+    assert "1 values are closer together" in told
 
 
 def test_a_key_may_not_be_empty(tmp_path: Path) -> None:
@@ -131,7 +187,7 @@ def test_a_key_may_not_be_empty(tmp_path: Path) -> None:
 def test_settings_that_contradict_are_refused(tmp_path: Path) -> None:
     path = written(tmp_path / "a.csv")
     code, _, told = run(path, "--budget", 5, "--evidence", 4)
-    assert code == 2
+    assert code == 64
     assert "not both" in told
     with pytest.raises(ValueError, match="above 0"):
         list(detect(read_values(path, key="name"), budget=0.0))
@@ -147,7 +203,7 @@ def test_other_kinds_judge_files_too(tmp_path: Path) -> None:
     for use, says in (("oracle", "unknown detector 'oracle'"), ("count_scan", "judges calls")):
         code, _, told = run(path, "--use", use)
         assert (code, says in told) == (1, True)
-    assert run(path, "--use", "zscore", "--budget", 5)[0] == 2
+    assert run(path, "--use", "zscore", "--budget", 5)[0] == 64
 
 
 def test_one_wrong_time_neither_costs_decades_nor_hides_the_rest(tmp_path: Path) -> None:
@@ -164,7 +220,8 @@ def test_one_wrong_time_neither_costs_decades_nor_hides_the_rest(tmp_path: Path)
 def test_values_of_months_are_judged_like_any_other(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text("timestamp,value\n" + "".join(f"{30 * 86_400 * i},{i}\n" for i in range(40)))
-    assert run(path)[0] == 0
+    code, _, told = run(path)
+    assert (code, "0 of 40 values could be judged" in told) == (3, True)
 
 
 PACKS = Path(__file__).resolve().parents[2] / ".." / "shared" / "detect"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,11 +14,18 @@ from rich.table import Table
 
 from tocsin.cli.terminal import Output, err, out, told
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from tocsin.assess.gauges.kind import GaugeConfig
+    from tocsin.engine.detecting import Alert, Scored
+    from tocsin.engine.drift_files import DriftReport
+
 
 def detect(
     file: Annotated[Path, typer.Argument(help="CSV, JSONL or Parquet: a timestamp and a value")],
     key: Annotated[
-        str, typer.Option(help="column that tells several series apart; one series without")
+        str, typer.Option(help="columns that tell several series apart, with commas")
     ] = "",
     budget: Annotated[
         float | None,
@@ -26,24 +34,26 @@ def detect(
     evidence: Annotated[
         float | None, typer.Option(min=1.0, help="-log10 p to ask for, instead of a budget [3.5]")
     ] = None,
-    use: Annotated[
-        str, typer.Option(help="another kind of gauge detector, at its default settings")
-    ] = "committee",
-    timestamp: Annotated[str, typer.Option(help="column of times")] = "timestamp",
-    value: Annotated[str, typer.Option(help="column of values")] = "value",
+    use: Annotated[str, typer.Option(help="another kind of gauge detector")] = "committee",
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--with", help="a setting of that kind, as name=value: limit=500"),
+    ] = None,
+    timestamp: Annotated[str, typer.Option(help="column of times [timestamp, time, ts, ...]")] = "",
+    value: Annotated[
+        str, typer.Option(help="column of values [value, or the only other one]")
+    ] = "",
     output: Output = Output.TEXT,
 ) -> None:
     """What would have rung over a file of values, each judged only by what lay before it.
 
     One line an alert: series, start (when it rings), end, score (-log10 p at its strongest), p,
-    reason.
+    reason. Standard error says how many values could be judged.
 
-    Exit code: 0 done, alerts or not; 1 the file cannot be used.
+    Exit code: 0 done, alerts or not; 3 there are too few values to judge any; 1 the file cannot be
+    used.
     """
-    from dataclasses import asdict
-
-    from tocsin.engine.detecting import config_of, detect_by
-    from tocsin.engine.detecting import detect as alerts_of
+    from tocsin.engine.detecting import alerts_by, alerts_of, config_of, score
     from tocsin.engine.value_files import read_values
 
     if budget is not None and evidence is not None:
@@ -51,31 +61,73 @@ def detect(
     if use != "committee" and (budget is not None or evidence is not None):
         raise typer.BadParameter("--budget and --evidence are about the committee")
     with told():
-        config = config_of(use)
+        config = config_of(use, _settings(settings or []))
         series = read_values(file, key=key, timestamp=timestamp, value=value)
-        repeated = sum(one.repeated for one in series)
-        if repeated:
-            err.print(f"{repeated:,} rows repeat a time; the later one counts", highlight=False)
+        scored = score(series, config)
         found = list(
-            alerts_of(series, budget=budget, evidence=evidence)
-            if use == "committee"
-            else detect_by(series, config)
+            alerts_of(scored, budget=budget, evidence=evidence)
+            if use == "committee" and not settings
+            else alerts_by(scored, config)
         )
+    _write(found, output)
+    for line in _judged(scored, config, len(found)):
+        err.print(line, markup=False, highlight=False, soft_wrap=True)
+    if not any(one.judged for one in scored):
+        raise typer.Exit(3)
+
+
+def _write(found: Sequence[Alert], output: Output) -> None:
+    records = [asdict(one) for one in found]
     if output is Output.JSON:
-        sys.stdout.write(json.dumps([asdict(one) for one in found]) + "\n")
+        sys.stdout.write(json.dumps(records) + "\n")
     elif output is Output.JSONL:
-        sys.stdout.writelines(json.dumps(asdict(one)) + "\n" for one in found)
+        sys.stdout.writelines(json.dumps(record) + "\n" for record in records)
     else:
         for one in found:
             text = f"{one.start}  {one.series}  {one.score:.1f}  {one.reason}"
             out.print(text, markup=False, highlight=False, soft_wrap=True)
-        points = sum(len(one.values) for one in series)
-        text = f"{len(found):,} alerts in {len(series):,} series, {points:,} values"
-        err.print(text, highlight=False)
 
 
-if TYPE_CHECKING:
-    from tocsin.engine.drift_files import DriftReport
+def _settings(options: list[str]) -> dict[str, str]:
+    pairs = [option.partition("=") for option in options]
+    for option, (name, _, text) in zip(options, pairs, strict=True):
+        if not (name.strip() and text.strip()):
+            raise typer.BadParameter(f"--with {option}: write it like limit=500")
+    return {name.strip(): text.strip() for name, _, text in pairs}
+
+
+def _judged(scored: Sequence[Scored], config: GaugeConfig, alerts: int) -> Iterator[str]:
+    """What became of the values: rows that do not count, how many could be judged, and why not."""
+    import numpy as np
+
+    from tocsin.engine.detecting import needed
+
+    if repeated := sum(one.series.repeated for one in scored):
+        yield f"{repeated:,} rows repeat a time; the later one counts"
+    if crowded := sum(one.crowded for one in scored):
+        yield (
+            f"{crowded:,} values are closer together than is usual in their series: the mean of"
+            " each usual step is judged"
+        )
+    points = sum(len(one.series.values) for one in scored)
+    judged = sum(one.judged for one in scored)
+    yield (
+        f"{alerts:,} alerts in {len(scored):,} series; {judged:,} of {points:,} values could be"
+        " judged"
+    )
+    blind = [one for one in scored if not one.judged]
+    if blind:
+        names = ", ".join(one.series.name for one in blind[:5])
+        more = f" and {len(blind) - 5} more" if len(blind) > 5 else ""
+        steps = [one.grid.step_s for one in blind]
+        step_s = max(steps, key=steps.count)
+        least = needed(config, step_s)
+        asked = f"{least:,} values in a row" if least else "more than a month of values"
+        has = max(int(np.isfinite(one.series.values).sum()) for one in blind)
+        yield (
+            f"nothing could be judged of {names}{more}: {asked}, {step_s:,} s apart, are needed;"
+            f" there are {has:,}"
+        )
 
 
 def explain(

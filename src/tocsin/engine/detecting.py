@@ -7,10 +7,12 @@ each day from what was seen until then, over all series of the file together.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from itertools import pairwise
+from types import MappingProxyType
+from typing import Any, get_args, get_type_hints
 
 import numpy as np
 import numpy.typing as npt
@@ -30,8 +32,16 @@ Ints = npt.NDArray[np.int64]
 
 # Gaps after which a series begins anew: four weeks, at least so many steps.
 _FORGOTTEN_S, _FORGOTTEN_STEPS = 28 * DAY_S, 60
+# Settings about how values are made of calls; the values of a file are there.
+_OF_CALLS = ("measure", "over", "min_calls")
+# Values to find out with how many are needed.
+_TRIED_LEAST, _TRIED = 400, 200_000
 _CELLS = 30_000_000  # values that are judged together
 _BASELINES = ("the week", "the time of day", "the last hour", "the last three hours")
+
+
+class BadSetting(TocsinError):
+    """A kind or setting that a file of values cannot be judged by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,16 +59,27 @@ class Alert:
 
 @dataclass(slots=True)
 class Scored:
-    """A series on its grid: evidence and what was expected, a step at a time, and the limit of the
-    detector's settings."""
+    """A series on its grid, a row for every value: the value as it was judged (the mean of those
+    in its step), evidence and what was expected; and the limit of the detector's settings."""
 
     series: ValueSeries
     grid: Grid
     limit: float
     steps: Ints
+    values: Floats
     evidence: Floats
     expected: Floats
     by: npt.NDArray[np.int8]
+
+    @property
+    def judged(self) -> int:
+        """Values that something could be said about."""
+        return int(np.isfinite(self.evidence).sum())
+
+    @property
+    def crowded(self) -> int:
+        """Values that share their step with an earlier one."""
+        return int((np.diff(self.steps) == 0).sum())
 
 
 def detect(
@@ -72,7 +93,13 @@ def detect(
     """
     if budget is not None and budget <= 0:
         raise ValueError(f"a budget is above 0 alerts a week, not {budget:g}")
-    scored = score(series)
+    yield from alerts_of(score(series), budget=budget, evidence=evidence)
+
+
+def alerts_of(
+    scored: Sequence[Scored], *, budget: float | None = None, evidence: float | None = None
+) -> Iterator[Alert]:
+    """As `detect`, of series that the committee has judged."""
     limits = None if budget is None else _Limits(scored, budget)
     for one in scored:
         asked = DEFAULT_EVIDENCE if evidence is None else evidence
@@ -80,18 +107,50 @@ def detect(
         yield from _alerts(one, limit)
 
 
-def config_of(kind: str) -> GaugeConfig:
-    """Default settings of a kind of gauge detector, both sides of the expected where it has sides.
+def config_of(kind: str, settings: Mapping[str, str] = MappingProxyType({})) -> GaugeConfig:
+    """A kind of gauge detector, both sides of the expected where it has sides and nobody says.
 
-    UnknownKind for one that is not registered, TocsinError for one that judges calls, not values.
+    settings: name -> text of its value, in place of the defaults. UnknownKind for a kind that is
+    not registered, BadSetting for one that judges calls, not values, for a setting that it has not
+    or refuses, and for a limit or budget that nobody stated.
     """
     config = DETECTORS[kind].config
     if not issubclass(config, GaugeConfig):
         kinds = [name for name in DETECTORS if issubclass(DETECTORS[name].config, GaugeConfig)]
-        raise TocsinError(f"{kind} judges calls, not values; use {', '.join(sorted(kinds))}")
-    has_side = any(each.name == "side" for each in fields(config))
-    is_limit = any(each.name == "limit" for each in fields(config))
-    return config(side="both") if has_side and not is_limit else config()  # type: ignore[call-arg]
+        raise BadSetting(f"{kind} judges calls, not values; use {', '.join(sorted(kinds))}")
+    known = {each.name: each for each in fields(config) if each.name not in _OF_CALLS}
+    words = get_type_hints(config)
+    stated = next((name for name in ("limit", "budget") if name in known), "")
+    if stated and stated not in settings:
+        raise BadSetting(f"{kind} needs a {stated}: --with {stated}=NUMBER, in the file's unit")
+    given: dict[str, Any] = {"side": "both"} if "side" in known and not stated else {}
+    for name, text in settings.items():
+        if name not in known:
+            raise BadSetting(f"{kind} has no setting {name!r}; there are {', '.join(known)}")
+        given[name] = _setting(name, known[name].default, get_args(words[name]), text)
+    if kind == "static_threshold":  # a limit of a value, below 0 or above 1, not of a share
+        given["measure"] = "mean"
+    try:
+        return config(**given)
+    except (ValueError, TypeError) as error:
+        raise BadSetting(f"{kind}: {error}") from None
+
+
+def _setting(name: str, default: object, words: Sequence[object], text: str) -> object:
+    """The text of a setting as what the setting is. words: what it may be, where there are some."""
+    if words and text not in words:
+        raise BadSetting(f"{name} is one of {', '.join(map(str, words))}, not {text!r}")
+    if isinstance(default, bool):
+        if text.lower() not in ("true", "false"):
+            raise BadSetting(f"{name} is true or false, not {text!r}")
+        return text.lower() == "true"
+    if not isinstance(default, int | float):
+        return text
+    try:
+        return int(text) if isinstance(default, int) else float(text)
+    except ValueError:
+        number = "a whole number" if isinstance(default, int) else "a number"
+        raise BadSetting(f"{name} is {number}, not {text!r}") from None
 
 
 def detect_by(series: Sequence[ValueSeries], config: GaugeConfig) -> Iterator[Alert]:
@@ -99,14 +158,31 @@ def detect_by(series: Sequence[ValueSeries], config: GaugeConfig) -> Iterator[Al
 
     One value per step is what it judges, whatever `config` would measure of calls.
     """
-    for one in _judged(series, config):
-        one.evidence = lasting(one.evidence[:, None], config.for_minutes)[:, 0]
-        yield from _alerts(one, np.full(len(one.steps), one.limit), config)
+    yield from alerts_by(score(series, config), config)
 
 
-def score(series: Sequence[ValueSeries]) -> list[Scored]:
-    """Evidence for every series by the committee, in their order."""
-    return _judged(series, CommitteeConfig())
+def alerts_by(scored: Sequence[Scored], config: GaugeConfig) -> Iterator[Alert]:
+    """As `detect_by`, of series that were judged by `config`."""
+    for one in scored:
+        lasted = lasting(one.evidence[:, None], config.for_minutes)[:, 0]
+        yield from _alerts(
+            replace(one, evidence=lasted), np.full(len(one.steps), one.limit), config
+        )
+
+
+def score(series: Sequence[ValueSeries], config: GaugeConfig | None = None) -> list[Scored]:
+    """Evidence for every series, in their order; by the committee without `config`."""
+    return _judged(series, config or CommitteeConfig())
+
+
+def needed(config: GaugeConfig, step_s: int) -> int | None:
+    """From how many values on, without a gap and `step_s` seconds apart, something is said about a
+    series; None when neither a month nor 400 of them are enough. Found by trying."""
+    points = min(max(31 * DAY_S // step_s, _TRIED_LEAST), _TRIED)
+    values = 100.0 + np.random.default_rng(0).standard_normal(points)
+    (tried,) = _judged([ValueSeries("", step_s * np.arange(points), values)], config)
+    judged = np.flatnonzero(np.isfinite(tried.evidence))
+    return int(judged[0]) + 1 if len(judged) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,11 +209,13 @@ def _judged(series: Sequence[ValueSeries], config: GaugeConfig) -> list[Scored]:
 
 
 def _joined(parts: Sequence[Scored]) -> Scored:
-    steps, evidence, expected, by = (
+    steps, values, evidence, expected, by = (
         np.concatenate([getattr(part, name) for part in parts])
-        for name in ("steps", "evidence", "expected", "by")
+        for name in ("steps", "values", "evidence", "expected", "by")
     )
-    return replace(parts[0], steps=steps, evidence=evidence, expected=expected, by=by)
+    return replace(
+        parts[0], steps=steps, values=values, evidence=evidence, expected=expected, by=by
+    )
 
 
 def _pieces(series: ValueSeries) -> Iterator[_Piece]:
@@ -181,7 +259,7 @@ def _run(members: list[_Piece], grid: Grid, scorer: Scorer) -> list[Scored]:
     length = max(int(steps[-1]) for steps in places) + 1 - begin
     values = np.full((grid.lead + length, len(members)), np.nan)
     for row, (one, steps) in enumerate(zip(members, places, strict=True)):
-        values[grid.lead + steps - begin, row] = one.series.values[one.first : one.stop]
+        _fill(values[grid.lead :, row], steps - begin, one.series.values[one.first : one.stop])
     evidence = np.full((length, len(members)), np.nan)
     expected = np.full((length, len(members)), np.nan)
     by = np.zeros((length, len(members)), np.int8)
@@ -195,12 +273,23 @@ def _run(members: list[_Piece], grid: Grid, scorer: Scorer) -> list[Scored]:
         scorer.learn((begin + start) // grid.block, recent[grid.lead :], judged)
     return [
         Scored(
-            one.series, grid, float(scorer.limit[row]), steps,
+            one.series, grid, float(scorer.limit[row]), steps, values[grid.lead + at, row],
             evidence[at, row], expected[at, row], by[at, row],
         )
         for row, (one, steps) in enumerate(zip(members, places, strict=True))
         for at in [steps - begin]
     ]  # fmt: skip
+
+
+def _fill(cells: Floats, at: Ints, values: Floats) -> None:
+    """Put values into the cells of their steps, the mean of those that share one."""
+    known = np.isfinite(values)
+    first, last = at[0], at[-1] + 1
+    sums, counts = (
+        np.bincount(at[known] - first, weights, last - first) for weights in (values[known], None)
+    )
+    with np.errstate(invalid="ignore"):
+        cells[first:last] = np.where(counts > 0, sums / counts, np.nan)
 
 
 class _Limits:
@@ -279,7 +368,7 @@ def _p(evidence: float) -> float:
 
 
 def _reason(one: Scored, row: int, config: GaugeConfig | None) -> str:
-    value, expected = float(one.series.values[row]), float(one.expected[row])
+    value, expected = float(one.values[row]), float(one.expected[row])
     side = "above" if value > expected else "below"
     against = f", {side} the expected {expected:.4g}" if math.isfinite(expected) else ""
     if config is not None:

@@ -396,16 +396,14 @@ class House:
         Looks back further than the last success: what is received takes a moment to be loaded, and
         taking the same hour in twice changes nothing. Who waits to decide waits for one hour.
         """
-        window, watched = self.window, self.rules.watched.series
-        moved: dict[tuple[int, SeriesId], tuple[float, float]] = {}
-        for series, hour in self._late_hours(window, watched):
+        window, moved = self.window, dict[tuple[int, SeriesId], tuple[float, float]]()
+        for series, hour in self._late_hours(window, self.rules.watched.series):
             with self._lock:
                 if self.window is not window:
                     return  # history was read anew meanwhile
                 moved |= self._restate_hours(series, (hour,), now)
         self._restated = now
-        event = restated_event(moved, now)
-        if event is not None:
+        if event := restated_event(moved, now):
             with self.state.transaction() as tx:
                 tx.append(event)
 

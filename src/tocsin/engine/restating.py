@@ -104,8 +104,9 @@ class Owed:
 
     def is_due(self, now: datetime) -> bool:
         """Whether some have waited long enough for history to be read anew."""
-        if self._grew is not None and len(self._imported) >= IMPORTED_HOURS:
-            return now - self._grew >= SETTLED_FOR
+        is_whole = self._grew is not None and now - self._grew >= SETTLED_FOR
+        if is_whole and len(self._imported) >= IMPORTED_HOURS:
+            return True
         return self._since is not None and (now - self._since).total_seconds() >= self._patience_s
 
 
