@@ -91,8 +91,7 @@ class Experiments:
 
     def gates(self) -> list[tuple[Document, GateShape]]:
         """The gates that the server judges: those of a service, by name."""
-        found = [d for d in self._house.desired.documents if isinstance(d.spec, GateShape)]
-        return [(d, d.spec) for d in found if d.spec.service]
+        return [(d, gate) for d, gate in self._house.desired.of(GateShape) if gate.service]
 
     def trials(self, gate: str = "") -> list[Trial]:
         """Every trial that was begun, of one gate or of all."""

@@ -145,9 +145,8 @@ def groups(
     """Health scores by labels of their services, the worst group of each label first."""
     newest, minute = house.state.newest_health(), house.standing.minute
     found: dict[tuple[str, str], dict[str, int]] = {}
-    for document in house.desired.documents:
-        spec = document.spec
-        if not isinstance(spec, HealthScoreShape) or spec.service not in house.desired.services:
+    for document, spec in house.desired.of(HealthScoreShape):
+        if spec.service not in house.desired.services:
             continue
         sample = newest.get(document.name)
         is_known = sample is not None and sample.minute >= minute - STALE
@@ -199,11 +198,8 @@ def _find(house: House, name: str) -> ServiceHealth:
 
 
 def _document(house: House, name: str) -> Document:
-    return next(
-        document
-        for document in house.desired.documents
-        if document.name == name and isinstance(document.spec, HealthScoreShape)
-    )
+    scores = house.desired.of(HealthScoreShape)
+    return next(document for document, _ in scores if document.name == name)
 
 
 def _change(at_us: int, data: Mapping[str, Any]) -> HealthChange:

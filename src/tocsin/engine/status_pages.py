@@ -155,9 +155,7 @@ class StatusPages:
     # --- private
 
     def _documents(self) -> Iterator[tuple[Document, StatusPageShape]]:
-        for document in self._house.desired.documents:
-            if isinstance(document.spec, StatusPageShape):
-                yield document, document.spec
+        return self._house.desired.of(StatusPageShape)
 
     def _document(self, name: str) -> tuple[Document, StatusPageShape]:
         found = {document.name: (document, shape) for document, shape in self._documents()}

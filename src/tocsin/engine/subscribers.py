@@ -130,10 +130,8 @@ class Subscriptions:
             yield self._mail(shape, one, key, now, title=f"{title}: {told.title}", lines=lines)
 
     def _found(self, page: str) -> tuple[Document, StatusPageShape] | None:
-        for document in self._house.desired.documents:
-            if isinstance(document.spec, StatusPageShape) and document.name == page:
-                return document, document.spec
-        return None
+        pages = self._house.desired.of(StatusPageShape)
+        return next((found for found in pages if found[0].name == page), None)
 
     def _link(self, shape: StatusPageShape, one: Subscriber, what: str) -> str:
         page = shape.url.rstrip("/") or f"{self._base}/status/{one.page}"

@@ -16,6 +16,7 @@ from typing import Any, Literal, Protocol
 
 Api = Literal["openai", "anthropic"]
 Told = dict[str, str | int]
+Usage = tuple[int | None, int | None]
 
 _ANTHROPIC_VERSION = "2023-06-01"
 
@@ -46,6 +47,10 @@ class Dialect(Protocol):
 
     def learns(self, refusal: bytes) -> bool:
         """Whether a refusal (HTTP 400) says how to ask, so that asking again helps."""
+        ...
+
+    def usage(self, answer: Any) -> Usage:
+        """(input, output) tokens that were counted; None for what is not said, whatever came."""
         ...
 
     def read(self, answer: Mapping[str, Any]) -> Told:
@@ -85,18 +90,23 @@ class OpenAi:
         self._limit = other
         return True
 
+    def usage(self, answer: Any) -> Usage:
+        """As `Dialect.usage`."""
+        counted = _usage(answer)
+        return _whole(counted.get("prompt_tokens")), _whole(counted.get("completion_tokens"))
+
     def read(self, answer: Mapping[str, Any]) -> Told:
         """As `Dialect.read`."""
         choice = answer["choices"][0]
-        usage = answer.get("usage") or {}
-        details = usage.get("completion_tokens_details") or {}
+        given, made = self.usage(answer)
+        details = _usage(answer).get("completion_tokens_details") or {}
         return _known(
             {
                 "gen_ai.response.id": answer.get("id"),
                 "gen_ai.response.model": answer.get("model"),
                 "gen_ai.response.finish_reasons": choice.get("finish_reason"),
-                "gen_ai.usage.input_tokens": usage.get("prompt_tokens"),
-                "gen_ai.usage.output_tokens": usage.get("completion_tokens"),
+                "gen_ai.usage.input_tokens": given,
+                "gen_ai.usage.output_tokens": made,
                 "gen_ai.usage.reasoning_tokens": details.get("reasoning_tokens"),
                 "output.value": _text(choice["message"].get("content")),
             }
@@ -127,25 +137,40 @@ class Anthropic:
         del refusal
         return False
 
+    def usage(self, answer: Any) -> Usage:
+        """As `Dialect.usage`. Theirs leaves out what was cached, the conventions' count has it."""
+        counted = _usage(answer)
+        asked = _whole(counted.get("input_tokens"))
+        cached = [
+            _whole(counted.get(f"cache_{how}_input_tokens")) or 0 for how in ("creation", "read")
+        ]
+        return None if asked is None else asked + sum(cached), _whole(counted.get("output_tokens"))
+
     def read(self, answer: Mapping[str, Any]) -> Told:
         """As `Dialect.read`. Thinking is no part of the text."""
-        usage = answer.get("usage") or {}
-        cached = [usage.get(f"cache_{how}_input_tokens") or 0 for how in ("creation", "read")]
-        asked = usage.get("input_tokens")
+        given, made = self.usage(answer)
         return _known(
             {
                 "gen_ai.response.id": answer.get("id"),
                 "gen_ai.response.model": answer.get("model"),
                 "gen_ai.response.finish_reasons": answer.get("stop_reason"),
-                # Theirs leaves out what was cached, the conventions' count has it.
-                "gen_ai.usage.input_tokens": None if asked is None else asked + sum(cached),
-                "gen_ai.usage.output_tokens": usage.get("output_tokens"),
+                "gen_ai.usage.input_tokens": given,
+                "gen_ai.usage.output_tokens": made,
                 "output.value": _text(answer["content"]),
             }
         )
 
 
 DIALECTS: Mapping[Api, type[OpenAi] | type[Anthropic]] = {"openai": OpenAi, "anthropic": Anthropic}
+
+
+def _usage(answer: Any) -> Mapping[str, Any]:
+    found = answer.get("usage") if isinstance(answer, dict) else None
+    return found if isinstance(found, dict) else {}
+
+
+def _whole(value: Any) -> int | None:
+    return value if isinstance(value, int) else None
 
 
 def refused(status: int, body: bytes) -> str:

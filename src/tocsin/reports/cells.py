@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from tocsin.domain.precision import Precision
 from tocsin.domain.shares import exact_interval
 from tocsin.reports import wording
 from tocsin.reports.facts import HealthFacts, ObjectiveFacts, Totals
@@ -127,6 +128,16 @@ def share_in(one: HealthFacts, state: str) -> Measure:
         return Measure(None, "share", unknown=one.reason)
     minutes = one.minutes.get(state, 0)
     return Measure(minutes / scored, "share", tone=STATE[state] if minutes else "")
+
+
+def precision(found: Precision) -> Measure:
+    """The share of judged pages that were real."""
+    why = (
+        ""
+        if found.share is not None
+        else f"none of {wording.plural(found.unjudged, 'page')} judged"
+    )
+    return Measure(found.share, "share", found.low, found.high, unknown=why)
 
 
 def change(now: float | None, before: float | None, why: str) -> Measure:

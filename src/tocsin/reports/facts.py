@@ -22,14 +22,13 @@ Part = Literal[
 class Totals:
     """Calls of a service over some time.
 
-    failed: those the user did not get an answer to. p50_s, p95_s: of answered calls, None without
-    any. cost_usd: of the `priced` ones, None when there is none. tokens: of calls that reported it.
+    failed: those the user did not get an answer to. p95_s: of answered calls, None without any.
+    cost_usd: of the `priced` ones, None when there is none. tokens: of calls that reported it.
     incomplete: why some calls may be missing, so that nothing here is the whole, or "".
     """
 
     calls: int = 0
     failed: int = 0
-    p50_s: float | None = None
     p95_s: float | None = None
     cost_usd: float | None = None
     priced: int = 0

@@ -40,9 +40,7 @@ def rules(found: Figures) -> Section:
 
 
 def _rule(part: Part, proposal: str) -> tuple[Cell, ...]:
-    p = part.precision
-    why = f"none of {wording.plural(p.unjudged, 'page')} judged"
-    real = Measure(p.share, "share", p.low, p.high, unknown="" if p.share is not None else why)
+    real = cells.precision(part.precision)
     return (part.name, Measure(part.pages, "count"), Measure(part.off_hours, "count"),
             Measure(part.unwanted, "count"), real, proposal)  # fmt: skip
 

@@ -256,9 +256,7 @@ def incidents(facts: Facts) -> Section:
 
 def paging(found: Figures) -> Table:
     """Pages, their precision and how fast they were answered."""
-    p = found.precision
-    why = f"none of {wording.plural(p.unjudged, 'page')} judged"
-    precision = Measure(p.share, "share", p.low, p.high, "" if p.share is not None else why)
+    precision = cells.precision(found.precision)
     rows: tuple[tuple[Cell, ...], ...] = (
         ("Pages", Measure(found.pages, "count"), f"{found.off_hours} off-hours"),
         ("Unanswered pages", Measure(found.unanswered, "count"), ""),

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from tocsin.assess.monitor import Monitor
 from tocsin.assess.page_budget import PageBudget
@@ -33,6 +33,7 @@ from tocsin.store.prices import Price
 from tocsin.store.redaction import BUILT_IN
 from tocsin.store.schema import Retention
 
+S = TypeVar("S")
 _STORED = "stored configuration"
 
 
@@ -61,6 +62,12 @@ class Desired:
     retention: Retention | None = None
     prices: tuple[Price, ...] = ()
     budgets: tuple[PageBudget, ...] = ()
+
+    def of(self, shape: type[S]) -> Iterator[tuple[Document, S]]:
+        """Every document whose spec is a `shape`, with it."""
+        for document in self.documents:
+            if isinstance(document.spec, shape):
+                yield document, document.spec
 
     @property
     def digests(self) -> Mapping[str, Digest]:

@@ -112,14 +112,13 @@ def documents(house: House) -> list[dict[str, Any]]:
         {
             "name": document.name,
             "title": document.metadata.display_name or document.name,
-            "template": document.spec.template,
-            "period": document.spec.period,
-            "cron": document.spec.cron,
-            "tz": document.spec.tz,
-            "to": list(document.spec.to),
+            "template": shape.template,
+            "period": shape.period,
+            "cron": shape.cron,
+            "tz": shape.tz,
+            "to": list(shape.to),
         }
-        for document in house.desired.documents
-        if isinstance(document.spec, ReportShape)
+        for document, shape in house.desired.of(ReportShape)
     ]
 
 

@@ -128,8 +128,8 @@ class Issuer:
 
 
 def _scheduled(house: House) -> Iterator[Document]:
-    for document in house.desired.documents:
-        if isinstance(document.spec, ReportShape) and document.spec.cron is not None:
+    for document, shape in house.desired.of(ReportShape):
+        if shape.cron is not None:
             yield document
 
 

@@ -82,11 +82,8 @@ def scores(asked: Inquiry) -> Iterator[ScoreFacts]:
 def health_scores(asked: Inquiry) -> Iterator[HealthFacts]:
     """Every health score by the samples that were kept of it in the period."""
     start, stop = asked.start, asked.stop
-    for document in asked.desired.documents:
-        spec = document.spec
-        if not isinstance(spec, HealthScoreShape) or not asked.wants(spec.service):
-            continue
-        if spec.service not in asked.desired.services:
+    for document, spec in asked.desired.of(HealthScoreShape):
+        if not asked.wants(spec.service) or spec.service not in asked.desired.services:
             continue
         samples = asked.house.state.health_samples(document.name, start - 2 * EVERY, stop)
         found, config = period_of(samples, start, stop), spec.build()
@@ -107,7 +104,6 @@ def _totals(sums: Sums | None, incomplete: str = "") -> Totals:
     return Totals(
         calls=sums.calls,
         failed=sums.failed,
-        p50_s=None if sums.p50_ms is None else sums.p50_ms / 1000,
         p95_s=None if sums.p95_ms is None else sums.p95_ms / 1000,
         cost_usd=sums.cost_usd if sums.priced else None,
         priced=sums.priced,

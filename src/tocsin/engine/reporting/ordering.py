@@ -69,7 +69,7 @@ def order(
 def named(desired: Desired, name: str) -> Document | None:
     """The Report document of this name."""
     return next(
-        (d for d in desired.documents if isinstance(d.spec, ReportShape) and d.name == name), None
+        (document for document, _ in desired.of(ReportShape) if document.name == name), None
     )
 
 
@@ -100,7 +100,7 @@ def words(since: datetime, until: datetime, zone: ZoneInfo) -> str:
 def _template(desired: Desired, name: str) -> str:
     if name in TEMPLATES:
         return name
-    known = [d.name for d in desired.documents if isinstance(d.spec, ReportShape)]
+    known = [document.name for document, _ in desired.of(ReportShape)]
     hint = suggest(name, [*known, *TEMPLATES]) or f"templates: {', '.join(TEMPLATES)}"
     raise NoSuchReport(f"there is no report {name!r} ({hint})")
 

@@ -41,11 +41,10 @@ def contracts(asked: Inquiry) -> Iterator[Contract]:
     in a report about some services.
     """
     wish, vendors = asked.wish, asked.reads.vendors
-    for document in asked.desired.documents:
-        if isinstance(document.spec, VendorAgreementShape):
-            for begin, end in _months(wish.since, wish.until, ZoneInfo(document.spec.tz)):
-                missing = asked.incomplete(to_minute(begin))
-                yield _contract(document, vendors, begin, end, wish.until, missing)
+    for document, shape in asked.desired.of(VendorAgreementShape):
+        for begin, end in _months(wish.since, wish.until, ZoneInfo(shape.tz)):
+            missing = asked.incomplete(to_minute(begin))
+            yield _contract(document, vendors, begin, end, wish.until, missing)
 
 
 def proof(
@@ -57,9 +56,7 @@ def proof(
     NoSuchAgreement, BadOrder.
     """
     desired = configuration_at(house, as_of)[0] or house.desired
-    agreements = {
-        d.name: d.spec for d in desired.documents if isinstance(d.spec, VendorAgreementShape)
-    }
+    agreements = {document.name: spec for document, spec in desired.of(VendorAgreementShape)}
     if name not in agreements:
         hint = suggest(name, agreements) or "there is none; add a VendorAgreement document"
         raise NoSuchAgreement(f"there is no vendor agreement {name!r} ({hint})")

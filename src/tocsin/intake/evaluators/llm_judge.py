@@ -206,8 +206,7 @@ class LlmJudge:
 
     def _cost(self, body: Any) -> float | None:
         """Of an answer whose form is not known yet: whoever answered has counted."""
-        usage = body.get("usage") if isinstance(body, dict) else None
-        return self._usd(*_tokens(usage if isinstance(usage, dict) else {}))
+        return self._usd(*self._dialect.usage(body))
 
     def _check_status(self, answered: Answered) -> None:
         """400 may be about one answer or about all: it is asked again a few times, then given up.
@@ -232,7 +231,7 @@ class LlmJudge:
         told = explanation[:_MOST_EXPLANATION] if isinstance(explanation, str) else ""
         return Opinion(self.config.choices[known], known, told, model, cost)
 
-    def _usd(self, input_tokens: float | None, output_tokens: float | None) -> float | None:
+    def _usd(self, input_tokens: int | None, output_tokens: int | None) -> float | None:
         config = self.config
         rates = (config.input_usd_per_mtok, config.output_usd_per_mtok)
         if input_tokens is None or output_tokens is None or None in rates:
@@ -282,21 +281,6 @@ def _cut(text: str, most: int) -> str:
     half = most // 2
     left_out = len(text) - 2 * half
     return f"{text[:half]}\n[... {left_out} characters are left out here ...]\n{text[-half:]}"
-
-
-def _tokens(usage: Mapping[str, Any]) -> tuple[float | None, float | None]:
-    """(input, output) as either API counts them."""
-    cached = sum(
-        n
-        for name in ("cache_creation_input_tokens", "cache_read_input_tokens")
-        if isinstance(n := usage.get(name), int)
-    )
-    given = usage.get("prompt_tokens", usage.get("input_tokens"))
-    made = usage.get("completion_tokens", usage.get("output_tokens"))
-    return (
-        float(given + cached) if isinstance(given, int) else None,
-        float(made) if isinstance(made, int) else None,
-    )
 
 
 def _from_openai(body: Any) -> Any:
