@@ -22,6 +22,8 @@ from tocsin.indicators.limits import PRESETS
 from tocsin.intake.bodies import BodyLimits
 from tocsin.intake.front import routes
 from tocsin.intake.rest import MAX_ROWS
+from tocsin.routing.simulate import run_tests
+from tocsin.routing.tree import compile_policy
 from tocsin.spec.desired import load
 from tocsin.spec.documents import KINDS
 from tocsin.spec.gates import ON_DEMAND
@@ -75,6 +77,7 @@ def test_documents_of_a_page_load_together(page: Path, tmp_path: Path) -> None:
     assert not [
         warning for warning in desired.warnings if warning.message not in (ON_DEMAND, SHADOW)
     ]
+    assert not [one for one in run_tests(compile_policy(desired.routing)) if not one.passed]
 
 
 def test_every_endpoint_of_intake_is_documented() -> None:

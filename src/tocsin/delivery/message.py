@@ -353,6 +353,7 @@ def _evidence(incident: Incident, evidence: Mapping[str, Any]) -> tuple[tuple[st
         ("Expected", _quantity(evidence, "expected", unit)),
         ("Component", _text(evidence.get("component"))),
         ("Mostly", _text(evidence.get("slice"))),
+        ("Changed at", _change_point(evidence)),
         ("Provider or us", _text(evidence.get("provider_note"))),
         ("Depends on", "; ".join(_texts(evidence.get("dependencies")))),
         ("Explains", "; ".join(_texts(evidence.get("children")))),
@@ -361,8 +362,21 @@ def _evidence(incident: Incident, evidence: Mapping[str, Any]) -> tuple[tuple[st
         ("Not known yet", _text(evidence.get(MISSING))),
         ("Acknowledged by", incident.acknowledged_by),
         ("Route", incident.route),
+        ("Described as", _text(evidence.get("description"))),
+        ("Runbook", "" if _is_address(runbook := _text(evidence.get("runbook"))) else runbook),
     ]
     return tuple((label, text) for label, text in shown if text)
+
+
+def _change_point(evidence: Mapping[str, Any]) -> str:
+    """The minute at which the rate changed, when one is certain."""
+    account = evidence.get("breakdown")
+    since = _text(account.get("since")) if isinstance(account, Mapping) else ""
+    return f"{since[:16].replace('T', ' ')} UTC" if since else ""
+
+
+def _is_address(text: str) -> bool:
+    return text.startswith(("https://", "http://"))
 
 
 def _either(evidence: Mapping[str, Any], name: str, other: str) -> Any:
@@ -439,8 +453,11 @@ def _links(
         else:
             links.append(("Was it worth telling you?", f"{page}#act"))
     runbook = _text(evidence.get("runbook"))
-    if runbook.startswith(("https://", "http://")):
+    if _is_address(runbook):
         links.append(("Runbook", runbook))
+    theirs = _text(evidence.get("link"))
+    if _is_address(theirs):
+        links.append((f"In {incident.labels.get('source') or 'its monitor'}", theirs))
     more = evidence.get("links")
     if isinstance(more, Mapping):
         links += [(str(text), str(href)) for text, href in more.items()]
@@ -456,8 +473,6 @@ def _lines(message: Message, pair: str, link: str, bullet: str, *, escape: Any =
         facts.append(("For", ", ".join(message.who)))
     if message.told:
         facts.append(("Also told", ", ".join(message.told)))
-    if message.runbook and not message.runbook.startswith(("https://", "http://")):
-        facts.append(("Runbook", message.runbook))
     if message.note:
         facts.append(("Note", message.note))
     lines += [pair.format(label=label, text=escape(text)) for label, text in facts]
