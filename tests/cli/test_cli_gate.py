@@ -167,6 +167,46 @@ def test_an_interval_agrees_with_the_failure_beside_it(gate: Path) -> None:
     assert errors["low"] > 0
 
 
+ANSWERS = Path(__file__).resolve().parents[3] / "shared" / "data" / "refchecker_human.parquet"
+
+
+@pytest.mark.parametrize(
+    ("setting", "code"), [("accurate_context", 2), ("noisy_context", 1), ("zero_context", 1)]
+)
+def test_answers_of_a_retrieval_that_got_worse_are_caught(
+    gate: Path, setting: str, code: int
+) -> None:
+    """RefChecker's human labels: answers to the right passages against others; two halves of the
+    same answers are no finding, and too few for a pass."""
+    if not ANSWERS.exists():
+        pytest.skip("the shared data refchecker_human is not beside this checkout")
+    gate.write_text(
+        "apiVersion: tocsin/v1\nkind: Gate\nmetadata: {name: retrieval}\n"
+        "spec:\n  arms: {by: prompt_version}\n  burnIn: {requests: 100, minutes: 10}\n"
+        "  metrics: [{name: faithful, mean: score('faithfulness'), margin: 0.03, critical: true,"
+        " direction: higher_is_better}]\n"
+    )
+    labelled = [
+        (row["setting"], row["faithfulness"])
+        for row in pyarrow.parquet.read_table(ANSWERS).to_pylist()
+        if row["faithfulness"] is not None
+    ]
+    rng = np.random.default_rng(1)
+    right = rng.permutation([value for where, value in labelled if where == "accurate_context"])
+    other = rng.permutation([value for where, value in labelled if where == setting])
+    if setting == "accurate_context":
+        right, other = np.array_split(right, 2)
+    size = min(len(right), len(other))
+    at = 1.79e9 + 12 * np.arange(size)
+    rows = pa.table({
+        "ts": np.concatenate([at, at]),
+        "prompt_version": ["v7"] * size + ["v8"] * size,
+        "score.faithfulness": np.concatenate([right[:size], other[:size]]),
+    })  # fmt: skip
+    done = check(gate, rows, "--baseline", "v7")
+    assert done.exit_code == code, done.output
+
+
 def test_neither_a_wrong_option_nor_a_fault_is_a_verdict(
     gate: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
