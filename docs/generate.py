@@ -4,6 +4,7 @@
     docs/reference/settings.md                  from `tocsin.engine.settings`
     docs/reference/configuration.md             from the shapes that validate documents
     docs/reference/configuration.schema.json    the same for editors
+    docs/reference/api.md                       from the API's own OpenAPI document
 
 `tests/docs` fails when a page is not what this script would write.
 """
@@ -20,12 +21,14 @@ from pathlib import Path
 from typing import Any
 
 import typer.main
+from starlette.routing import Mount
 
 from tocsin import cli
 from tocsin.cli.terminal import Output
 from tocsin.engine import settings
 from tocsin.engine.settings import Settings
 from tocsin.spec.schema import references, schema
+from tocsin.web.server import web_app
 
 REFERENCE = Path(__file__).parent / "reference"
 GENERATED = "<!-- Written by docs/generate.py from the code; `make docs` writes it anew. -->"
@@ -175,6 +178,7 @@ VARIABLES: Mapping[str, Variable] = {
 def pages() -> Mapping[str, str]:
     """File name under `docs/reference` -> its text."""
     return {
+        "api.md": api_page(),
         "cli.md": cli_page(),
         "settings.md": settings_page(),
         "configuration.md": configuration_page(),
@@ -275,6 +279,98 @@ def configuration_page() -> str:
     for name, page in found.items():
         lines += ["", f"## {titles[name]}", *_deeper(page.rstrip().splitlines()[1:])]
     return "\n".join(lines) + "\n"
+
+
+class _Absent:
+    """Stands where a running server is: describing what may be asked asks nothing."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return self
+
+    def __call__(self, *_: object, **__: object) -> Any:
+        return self
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(())
+
+
+def api_page() -> str:
+    """Every request of the API: its parameters and the fields of its body."""
+    nobody: Any = _Absent()
+    app: Any = web_app(nobody, nobody, Settings(Path("data")))
+    (api,) = (each.app for each in app.routes if isinstance(each, Mount) and each.path == "/api")
+    document = api.openapi()
+    lines = [
+        "# API", "", GENERATED, "",
+        "Every request lies under `/api` and is answered with JSON, an error as a problem"
+        " (RFC 9457). A running server describes the same, answers included, at"
+        " `/api/openapi.json`. Access: [operate](../operate/README.md). A field without a default"
+        " is needed.", "",
+    ]  # fmt: skip
+    groups: dict[str, list[str]] = {}
+    for path, methods in document["paths"].items():
+        for method, asked in methods.items():
+            tag = (asked.get("tags") or ["more"])[0]
+            groups.setdefault(tag, []).extend(_request(method, path, asked, document))
+    for tag in sorted(groups):
+        lines += [f"## {tag[:1].upper()}{tag[1:]}", "", *groups[tag]]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _request(
+    method: str, path: str, asked: Mapping[str, Any], document: Mapping[str, Any]
+) -> Iterator[str]:
+    yield from (f"### {method.upper()} /api{path}", "")
+    yield from (f"{asked['summary'].rstrip('.')}.", "")
+    rows = [
+        _row(each["name"], each["schema"], each.get("required", False), document, each)
+        for each in asked.get("parameters", ())
+        if each["in"] == "query"
+    ]
+    if rows:
+        yield from ("| parameter | type | default | |", "|---|---|---|---|", *rows, "")
+    body = asked.get("requestBody", {}).get("content", {}).get("application/json", {})
+    shape = _resolved(body.get("schema", {}), document)
+    rows = [
+        _row(name, field, name in shape.get("required", ()), document, field)
+        for name, field in shape.get("properties", {}).items()
+    ]
+    if rows:
+        yield from ("| field of the body | type | default | |", "|---|---|---|---|", *rows, "")
+
+
+def _row(
+    name: str,
+    field: Mapping[str, Any],
+    required: bool,
+    document: Mapping[str, Any],
+    said: Mapping[str, Any],
+) -> str:
+    default = "" if required else f"`{json.dumps(field.get('default'))}`"
+    about = str(said.get("description", "")).replace("|", "\\|").replace("\n", " ")
+    return f"| `{name}` | {_type(field, document)} | {default} | {about} |"
+
+
+def _type(field: Mapping[str, Any], document: Mapping[str, Any]) -> str:
+    found = _resolved(field, document)
+    if "anyOf" in found:
+        kinds = [_type(each, document) for each in found["anyOf"]]
+        return " or ".join(kind for kind in kinds if kind != "null") or "null"
+    if "enum" in found or "const" in found:
+        return ", ".join(f"`{each}`" for each in found.get("enum", [found.get("const")]))
+    if found.get("type") == "array":
+        return f"list of {_type(found.get('items', {}), document)}"
+    if found.get("format") == "date-time":
+        return "time (RFC 3339)"
+    return str(found.get("type", "anything"))
+
+
+def _resolved(field: Mapping[str, Any], document: Mapping[str, Any]) -> Mapping[str, Any]:
+    name = str(field.get("$ref", "")).rpartition("/")[2]
+    found: Mapping[str, Any] = document["components"]["schemas"][name] if name else field
+    return found
 
 
 def _title(name: str, page: str) -> str:

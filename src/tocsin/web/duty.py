@@ -149,24 +149,33 @@ Words = Annotated[str, Field(max_length=500)]
 class _Input(BaseModel):
     model_config = ConfigDict(extra="forbid", str_strip_whitespace=True)
 
-    actor: Actor
-    comment: Words = ""
-    start: AwareDatetime | None = None
-    stop: AwareDatetime
+    actor: Annotated[Actor, Field(description="who asks for it, as the ledger shows it")]
+    comment: Annotated[Words, Field(description="why")] = ""
+    start: Annotated[AwareDatetime | None, Field(description="with a zone; null is now")] = None
+    stop: Annotated[AwareDatetime, Field(description="with a zone")]
 
 
 class MakeSilence(_Input):
     """Tell nobody about alerts that match, as in `if:` of a rule."""
 
-    kind: Kind = "silence"
-    when: Annotated[dict[str, Any], Field(min_length=1)]
+    kind: Annotated[
+        Kind, Field(description="a silence lasts seven days at most, maintenance thirty")
+    ] = "silence"
+    when: Annotated[
+        dict[str, Any],
+        Field(
+            min_length=1,
+            description='labels that an alert must have, as in `if:` of a rule, e.g. `{"service":'
+            ' "support", "signal": "latency_p95"}`',
+        ),
+    ]
 
 
 class MakeOverride(_Input):
     """`user` is on call in `schedule`."""
 
-    schedule: str
-    user: str
+    schedule: Annotated[str, Field(description="name of an OnCallSchedule")]
+    user: Annotated[str, Field(description="who stands in")]
 
 
 class EndIt(BaseModel):
