@@ -181,3 +181,23 @@ def test_the_heartbeat_looks_between_two_beats(tmp_path: Path, telemetry: Teleme
     asyncio.run(beats())
     assert bench.incidents()[0].state == "triggered"
     bench.close()
+
+
+def test_a_minute_that_is_judged_late_brings_no_silence_back(
+    tmp_path: Path, telemetry: Telemetry
+) -> None:
+    bench = Bench(tmp_path, telemetry)
+    scheduler = Scheduler(
+        bench.house, interval=MINUTE, lateness=timedelta(0), wake=lambda: None
+    )  # fmt: skip
+    span = (NOW, NOW + timedelta(seconds=90))
+    bench.house.arranging.silence("silence", {"service": "chat"}, span, "ana", "a change", NOW)
+    bench.later(seconds=100)  # the heart is held up: by a lock, or a slow query
+    bench.tell("alertmanager", PAGE)
+    for _ in range(3):
+        scheduler.beat()
+        bench.later(minutes=1)
+    (incident,) = bench.incidents()
+    kinds = [each.kind for each in bench.state.entries_about(incident.id)]
+    assert kinds == ["incident.opened"]
+    bench.close()

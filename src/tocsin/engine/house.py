@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import structlog
@@ -27,7 +27,7 @@ from tocsin.assess.window import Window
 from tocsin.domain.clock import Clock, from_minute, monotonic_s, to_minute
 from tocsin.domain.dependencies import Dependency, about, standing
 from tocsin.domain.errors import Conflict, NotFound
-from tocsin.domain.findings import Incident, Judgement, LedgerEvent, Verdict
+from tocsin.domain.findings import Incident, LedgerEvent
 from tocsin.domain.ports import History, MinuteSource
 from tocsin.domain.series import Ratio, SeriesId
 from tocsin.engine.arranging import Arranging, with_arrangements
@@ -38,6 +38,7 @@ from tocsin.engine.conductor import Conductor
 from tocsin.engine.evidence import Witness
 from tocsin.engine.feed import Feed, cut
 from tocsin.engine.gathering import Gatherer
+from tocsin.engine.heartbeat import Pulse, Standing
 from tocsin.engine.moments import has_passed
 from tocsin.engine.naming import Renamed
 from tocsin.engine.restating import Moved, Owed, restate, restated_event
@@ -65,28 +66,6 @@ LAST_MINUTE = "engine.last_minute"
 
 class NoSuchIncident(NotFound):
     """An incident id that names nothing."""
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """What the last tick found: at which minute, every verdict that is not ok, by monitor."""
-
-    minute: int
-    verdicts: Mapping[str, Verdict]
-
-    @classmethod
-    def of(cls, minute: int, verdicts: Iterable[Verdict]) -> Standing:
-        """Of everything that was judged, those included that only sustain what is firing."""
-        found = {v.monitor: v for v in verdicts if v.judgement is not Judgement.OK}
-        return cls(minute, found)
-
-
-@dataclass(slots=True)
-class Pulse:
-    """How the heart beats: ticks that failed, and how long the last one that judged took."""
-
-    failures: int = 0
-    duration_s: float = 0.0
 
 
 class House:
@@ -119,6 +98,7 @@ class House:
         self._source = source
         self._lock = threading.RLock()
         self._decided = clock.now()  # about everything, for the last time
+        self._latest: datetime | None = None  # when something was decided, if it was here
         self._gatherer = Gatherer()
         self.tally = Tally()
         self.pulse = Pulse()
@@ -169,15 +149,16 @@ class House:
     def tick(self, now: datetime) -> Decided:
         """Judge the last complete minute before `now`, commit what follows; see `engine.tick`."""
         with self._lock:
+            rules = replace(self.present(now), decided=self._latest)
             decided = tick(
-                self.present(now), self.window, self._feed, self.budgets, self.scoring,
+                rules, self.window, self._feed, self.budgets, self.scoring,
                 self.conductor.state, now,
                 lateness=self.lateness, explain=self._witness().explain,
             )  # fmt: skip
             minute = self._feed.position - 1
             self.standing = Standing.of(minute, decided.verdicts)
             self.tally.update()
-            self._decided = now
+            self._decided = self._latest = decided.now
         return decided
 
     @contextmanager
@@ -195,6 +176,7 @@ class House:
             explain, now = self._witness().explain, self.clock.now()
             rules = self.present(now)
             decided = settle(rules, None, self.conductor.state, now, explain, arrival)
+            self._latest = max(self._latest or now, now)
             if arrival is None:
                 self._decided = now
         return decided
@@ -227,6 +209,7 @@ class House:
             # Waiting for a clock that was set back would be silence, for up to as long as it was
             # wrong; a clock that leapt a year ahead would be judged for hours.
             log.warning("clock_stepped", minutes=behind)
+            self._decided, self._latest = now, None
             self.adopt(self.desired)
         decided = []
         for minute in range(self._feed.position, last + 1):

@@ -37,7 +37,7 @@ class Rules:
     monitors: as they are judged, detectors whose evidence is kept from low on. least: the evidence
     each of those asks for by itself. used, causes: which dependencies may explain several alerts;
     None when none may. knowing: what is remembered of alerts that were looked at. enriching: which
-    evidence is gathered.
+    evidence is gathered. decided: when something was decided last, if that is known.
     """
 
     desired: Desired
@@ -54,6 +54,12 @@ class Rules:
     used: Used
     causes: CauseConfig | None
     enriching: Enriching
+    decided: datetime | None = None
+
+    def no_earlier(self, now: datetime) -> datetime:
+        """When to decide what is judged as of `now`: never before what was decided already, or a
+        silence that was over begins and ends once more, and everybody is told again."""
+        return now if self.decided is None else max(now, self.decided)
 
     @property
     def policy(self) -> RoutingPolicy:

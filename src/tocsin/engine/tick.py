@@ -225,9 +225,10 @@ def decide(
     }
     written = kept | begun | _explained_since(alerts, firing, kept, now, explain)
     firing = {**firing, **{k: a for k, a in written.items() if k in firing}}
-    routed = route_all(rules, firing, now)
+    at = rules.no_earlier(now)
+    routed = route_all(rules, firing, at)
     changed = fold_incidents(
-        incidents, routed, now, rules.incidents, lambda name: rules.snapshot_of(name, now)
+        incidents, routed, at, rules.incidents, lambda name: rules.snapshot_of(name, at)
     )
     changes = tuple(_told_by_lead(change, rules.policy) for change in changed.changes)
     written |= {m.alert.fingerprint: m.alert for m in routed if m.alert.fingerprint in written}
@@ -237,13 +238,13 @@ def decide(
             alert if known is None else replace(known, incident_id=alert.incident_id)
         )
     return Decided(
-        now=now,
+        now=at,
         verdicts=tuple(verdicts or ()),
         alerts=tuple(written.values()),
         alert_changes=folded.transitions,
         rule_changes=() if verdicts is None else rule_changes(alerts, verdicts, rules.lifecycle),
         incident_changes=changes,
-        outcomes=outcomes(rules, changes, routed, now, messages_about),
+        outcomes=outcomes(rules, changes, routed, at, messages_about),
     )
 
 
