@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,9 @@ import pyarrow.compute as pc
 from tocsin.assess.breakdown.account import Wording, additive_account, ratio_account
 from tocsin.assess.breakdown.cells import Cells
 from tocsin.assess.breakdown.ratio import Counts
-from tocsin.domain.clock import parse_iso
+from tocsin.domain.clock import iso
 from tocsin.domain.errors import Problem, SpecError
+from tocsin.engine import instants
 from tocsin.engine.columns import micros_of, read_table
 
 Floats = npt.NDArray[np.float64]
@@ -26,6 +28,7 @@ ACTUAL = ("actual", "real", "value")
 PREDICT = ("predict", "predicted", "expected", "forecast")
 BASELINE = frozenset({"baseline", "before", "reference"})
 CURRENT = frozenset({"current", "now", "after", "incident"})
+_MOST = 1e18  # squares of amounts are added up
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,9 +130,12 @@ class _Sheet:
         """Every combination of dimension values, and the one of each row."""
         for name in names:
             if name not in self.table.column_names:
-                raise self.wrong(f"there is no column {name!r} to slice by")
+                have = ", ".join(self.table.column_names)
+                raise self.wrong(f"there is no column {name!r} to slice by", f"there are {have}")
         if not names:
-            raise self.wrong("there are no columns to slice by")
+            raise self.wrong(
+                "there are no columns to slice by", "give one for each dimension: model, region"
+            )
         codes, values = [], []
         for name in names:
             column = pc.fill_null(pc.cast(self.table[name], pa.string()), "")
@@ -150,12 +156,25 @@ class _Sheet:
         try:
             values = np.asarray(pc.cast(column, pa.float64()).to_numpy(), dtype=np.float64)
         except pa.ArrowException:
-            raise self.wrong(f"column {name} is {column.type}, not numbers") from None
-        if (row := np.flatnonzero(~(np.isfinite(values) & (values >= 0)))).size:
+            raise self._no_number(column, name) from None
+        if (row := np.flatnonzero(~((values >= 0) & (values <= _MOST)))).size:
             raise self.wrong(
-                f"row {row[0] + 1}: {name} is {values[row[0]]:g}", "amounts are numbers from 0 up"
+                f"row {row[0] + 1}: {name} is {values[row[0]]:g}",
+                f"amounts are numbers from 0 to {_MOST:g}",
             )
         return values
+
+    def _no_number(self, column: pa.ChunkedArray, name: str) -> SpecError:
+        """The first cell of a column of texts that is no number."""
+        if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
+            return self.wrong(f"column {name} is {column.type}, not numbers")
+        for row, cell in enumerate(column.to_pylist(), 1):
+            try:
+                float(cell)
+            except ValueError:
+                fix = "write a point in front of decimals" if "," in cell else ""
+                return self.wrong(f"row {row}: {name} {cell[:60]!r} is no number", fix)
+        return self.wrong(f"column {name} is {column.type}, not numbers")
 
     def windows(self, name: str) -> tuple[Mask, Mask]:
         """Rows of now, and of the baseline, by a column of names."""
@@ -166,14 +185,24 @@ class _Sheet:
             raise self.wrong(
                 f"row {row[0] + 1}: {name} is {str(texts[row[0]])!r}", "write baseline or current"
             )
-        return self._both(now, then)
+        for which, noun, known in ((now, "current", CURRENT), (then, "baseline", BASELINE)):
+            if not which.any():
+                others = ", ".join(sorted(known - {noun}))
+                raise self.wrong(f"column {name}: no row says {noun} (or {others})")
+        return now, then
 
     def at(self, name: str, at: str, until: str) -> tuple[Mask, Mask]:
         """Rows of now, and of the baseline, by a column of times."""
         seconds = self._seconds(self.table[name], name)
         start = self._instant(at, "--at")
         stop = self._instant(until, "--until") if until else np.inf
-        return self._both((seconds >= start) & (seconds < stop), seconds < start)
+        now, then = (seconds >= start) & (seconds < stop), seconds < start
+        span = f"{_iso(seconds.min())} to {_iso(seconds.max())}" if len(seconds) else "nothing"
+        for which, where in ((now, f"from --at {at} on"), (then, f"before --at {at}")):
+            if not which.any():
+                until_too = f" and before --until {until}" if until and which is now else ""
+                raise self.wrong(f"no row lies {where}{until_too}", f"{name} has {span}")
+        return now, then
 
     def lengths(self, time: str, now: Mask, then: Mask) -> float:
         """How many times as long as the baseline the window is: by their instants, if known."""
@@ -182,21 +211,15 @@ class _Sheet:
         seconds = self._seconds(self.table[time], time)
         return len(np.unique(seconds[now])) / len(np.unique(seconds[then]))
 
-    def _both(self, now: Mask, then: Mask) -> tuple[Mask, Mask]:
-        for which, noun in ((now, "window in question"), (then, "baseline")):
-            if not which.any():
-                raise self.wrong(f"no row lies in the {noun}")
-        return now, then
-
     def _seconds(self, column: pa.ChunkedArray, name: str) -> Floats:
         return micros_of(column, name, self.path) / 1e6
 
     def _instant(self, text: str, option: str) -> float:
-        try:
-            return float(text)
-        except ValueError:
-            pass
-        try:
-            return parse_iso(text).timestamp()
-        except ValueError:
-            raise self.wrong(f"{option} {text!r} is no time", "use RFC 3339") from None
+        def refuse(_: int | None, what: str, fix: str) -> SpecError:
+            return self.wrong(f"{option} {what}", fix)
+
+        return float(instants.micros_of(pa.chunked_array([[text]]), refuse)[0]) / 1e6
+
+
+def _iso(seconds: float) -> str:
+    return iso(datetime.fromtimestamp(seconds, UTC))

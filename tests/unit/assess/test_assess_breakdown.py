@@ -183,8 +183,33 @@ def test_a_rise_of_rates_is_no_mix_shift() -> None:
 def test_an_account_of_an_amount_that_moved_as_a_whole_says_so() -> None:
     f = np.full(len(GRID), 100.0)
     told = account.additive_account(GRID, 2 * f, f)
-    assert told["slices"] == [] or told["slices"][0]["factor"] == 2.0
+    assert told["lines"] == ["everything moved together, to 2 times what was expected"]
     json.dumps(told)
+
+
+def test_one_that_rises_while_all_others_fall_is_no_moving_together() -> None:
+    f = np.full(len(GRID), 100.0)
+    first = GRID.codes[0]
+    alone = account.additive_account(GRID, np.where(first == 0, 600.0, 60.0), f)
+    assert alone["lines"] == [
+        "model model0: 6 times what was expected",
+        "everything else: 0.6 times what was expected",
+    ]
+    rng = np.random.default_rng(8)
+    few = Cells.of({"model": [*"abcdef"] * 4, "region": sorted([*"1234"] * 6)})
+    moved = np.floor(rng.uniform(80, 120, 24) * np.where(few.codes[0] < 3, 2.0, 0.3))
+    apart = account.additive_account(few, moved, np.full(24, 100.0))
+    assert apart["slices"] == []
+    (line,) = apart["lines"]
+    assert line.startswith("parts moved apart, and no slice explains it; by model, times what was")
+    assert [float(part.split()[-1]) > 1.0 for part in line.partition(": ")[2].split(", ")] == [
+        True, True, True, False, False, False,
+    ]  # fmt: skip
+    for usual in (3.0, 30.0, 3000.0):
+        f = np.full(len(GRID), usual)
+        quiet = [rng.poisson(f).astype(float) for _ in range(100)]
+        said = [account.additive_account(GRID, v, f)["lines"] for v in quiet]
+        assert sum(map(bool, said)) <= 2, "chance is no movement"
 
 
 def test_the_onset_is_the_minute_of_the_change() -> None:

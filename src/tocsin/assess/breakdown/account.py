@@ -6,7 +6,10 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from tocsin.assess.breakdown.additive import Cause, causes
+from tocsin.assess.breakdown.apart import rest_line
 from tocsin.assess.breakdown.cells import Cells, Floats, told
 from tocsin.assess.breakdown.mix import MixShift, mix_shift
 from tocsin.assess.breakdown.ratio import Counts, Suspect, suspects
@@ -68,10 +71,13 @@ def additive_account(
 ) -> dict[str, Any]:
     """Why an amount is not what was expected; JSON-able. factor None: nothing was expected."""
     found = causes(cells, actual, expected, most=most)
+    named = np.zeros(len(cells), np.bool_)
+    for cause in found:
+        named |= cells.members(cause.where)
+    rest = [np.where(named, 0.0, amounts) for amounts in (actual, expected)]
     lines = [_cause_line(cause) for cause in found]
-    moved = _together(actual, expected)
-    if not found and moved is not None:
-        lines.append(f"everything moved together, to {moved:.3g} times what was expected")
+    if said := rest_line(cells, *rest, is_all=not found):
+        lines.append(said)
     return {
         "method": "Poisson scan",
         "actual": float(actual.sum()),
@@ -121,10 +127,3 @@ def _mix_line(shift: MixShift) -> str:
         f"{min(shift.part, 1.0):.0%} of the rise is who calls, not how they fare: {shift.dimension}"
         f" {shift.value} went from {shift.before:.0%} to {shift.after:.0%} of the calls"
     )
-
-
-def _together(actual: Floats, expected: Floats, least: float = 0.05) -> float | None:
-    if expected.sum() <= 0:
-        return None
-    factor = float(actual.sum() / expected.sum())
-    return factor if abs(factor - 1.0) >= least else None

@@ -23,6 +23,7 @@ MIN_SHARE = 0.002  # of all deviance
 SIGNIFICANCE = 0.05  # over all slices together
 _CHI2_MEDIAN = 0.4549  # of one degree of freedom
 _NOTHING = 1e-12
+_MORE = 1.0 + 1e-6  # times what another explains, beyond the dust of sums
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,7 @@ def causes(
     found: list[Cause] = []
     while len(found) < most:
         best = scan.best(cuboids)
-        if best is None or best[0] < MIN_SHARE * everything:
+        if best is None or best[0] < MIN_SHARE * everything or scan.as_one() > best[0] * _MORE:
             break
         gain, cuboid, number = best
         members = cuboid.members(number)
@@ -116,9 +117,19 @@ class _Scan:
             as_one = left <= MAX_HETEROGENEITY * (gain + left)
             gain[~(certain & as_one & (effect >= MIN_EFFECT))] = 0.0
             number = int(np.argmax(gain))
-            if gain[number] > (0.0 if best is None else best[0] * (1.0 + 1e-6)):
+            if gain[number] > (0.0 if best is None else best[0] * _MORE):
                 best = (float(gain[number]), cuboid, number)
         return best
+
+    def as_one(self) -> float:
+        """The deviance that goes away when all that is left is moved by one factor; 0 when it did
+        not move as one. Where that is more than any slice explains there is no slice to name."""
+        v, f = self.actual.sum(), self.expected.sum()
+        if not (v > 0 and f > 0) or abs(math.log(v / f)) < MIN_EFFECT:
+            return 0.0
+        gain = float(_deviance(np.array([v]), np.array([f]))[0])
+        left = max(float(self.deviance.sum()) - gain, 0.0)
+        return gain if left <= MAX_HETEROGENEITY * (gain + left) else 0.0
 
     def take_out(self, members: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]) -> None:
         for amounts in (self.actual, self.expected, self.deviance, self._variance):

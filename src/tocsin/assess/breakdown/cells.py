@@ -51,6 +51,14 @@ class Cells:
     def __len__(self) -> int:
         return len(self.codes[0]) if self.codes else 0
 
+    def members(self, where: Where) -> npt.NDArray[np.bool_]:
+        """Which cells are in a slice."""
+        mine = np.ones(len(self), np.bool_)
+        for name, value in where:
+            at = self.names.index(name)
+            mine &= self.codes[at] == self.values[at].index(value)
+        return mine
+
     def cuboids(self, most: int = MOST_DIMENSIONS) -> Iterator[Cuboid]:
         """Every choice of one to `most` dimensions that can tell cells apart, the coarse first."""
         telling = [at for at, values in enumerate(self.values) if len(values) > 1]
