@@ -46,6 +46,7 @@ from tocsin.engine.rules import Rules, compile_desired
 from tocsin.engine.scoring import Scoring
 from tocsin.engine.tally import Tally
 from tocsin.engine.tick import Arrival, Decided, follow, settle, tick
+from tocsin.engine.vanishing import seat
 from tocsin.spec.desired import Desired
 from tocsin.spec.retention import WARM_UP_DAYS
 from tocsin.store.leases import LeaseLost
@@ -218,8 +219,8 @@ class House:
             with self.conductor.deciding() as tx:
                 tx.set_meta(LAST_MINUTE, minute)
         self._restate(now)  # no minute waits while history is read
-        if self._owed.is_due(now):
-            log.info("history_read_anew", reason="what came late is older than what is held")
+        if self._owed.is_due(now) or self.window.slices.is_outgrown:
+            log.info("history_read_anew", outgrown=self.window.slices.is_outgrown)
             self.adopt(self.desired)
         return decided
 
@@ -423,14 +424,9 @@ class House:
         return moved
 
     def _warm_up(
-        self,
-        window: Window,
-        rules: Rules,
-        budgets: Budgets,
-        source: MinuteSource,
-        history: History,
-        stop: int,
-    ) -> None:
+        self, window: Window, rules: Rules, budgets: Budgets, source: MinuteSource,
+        history: History, stop: int,
+    ) -> None:  # fmt: skip
         """Read what the windows reach back to: long error budgets by the hour, then everything by
         the minute, hours at a time. Nothing is judged again, except on days whose evidence a page
         budget misses: nobody is told, what would have been found is kept."""
@@ -439,6 +435,7 @@ class House:
             first = stop - 1  # nothing ever came, which is what pages are to show
         start = max(first, stop - WARM_UP_DAYS * 24 * 60) // 60 * 60
         self._recall(window, rules, history, first, start, stop)
+        seat(window, source, rules.watched.series, max(start, stop - DAY), stop, self.state)
         missing, looked_at = budgets.missing(start, stop, self.state), set[int]()
         for begin in range(start, stop, WARM_UP_STEP):
             end = min(begin + WARM_UP_STEP, stop)

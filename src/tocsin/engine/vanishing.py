@@ -1,4 +1,4 @@
-"""Segments that alerts name and nobody can judge any more, before verdicts are folded."""
+"""Segments that alerts name: waited for while nobody can judge them, and judged before others."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from tocsin.assess.judge import Compiled
 from tocsin.assess.masked import SegmentGroup
 from tocsin.assess.segments import SegmentsConfig
 from tocsin.assess.sliced import SliceGroup
-from tocsin.assess.vanished import NAMED, waiting
+from tocsin.assess.vanished import NAMED, VANISHED, waiting
 from tocsin.assess.window import Window
 from tocsin.domain.findings import Alert, Verdict
+from tocsin.domain.ports import MinuteSource, State
+from tocsin.domain.series import Ratio, SeriesId
 from tocsin.engine.scoring import Scoring
 
 _Apart = SegmentsConfig | SlicesConfig | HealthSegmentsConfig
@@ -48,3 +50,19 @@ def waited_for(
         if verdict is not None:
             told[monitor.name] = verdict
     return [*(one for one in verdicts if one.monitor not in told), *told.values()]
+
+
+def seat(
+    window: Window, source: MinuteSource, series: Mapping[SeriesId, Ratio], start: int, stop: int,
+    state: State,
+) -> None:  # fmt: skip
+    """Give the places of gauges by segment to those that alerts name, then to the busiest of the
+    epoch minutes [start, stop)."""
+    if not window.slices.monitors:
+        return
+    told = {
+        (one["dimension"], one["value"])
+        for alert in state.alerts().values()
+        for one in (*alert.evidence.get(NAMED, ()), *alert.evidence.get(VANISHED, ()))
+    }
+    window.slices.seat(source.minutes(series, (), start, stop), told)

@@ -67,9 +67,11 @@ class SetAsideRow:
 
 @dataclass(frozen=True, slots=True)
 class DataQualityView:
-    """Every service with calls or scores in [start, stop), those that changed first."""
+    """Every service with calls or scores in [start, stop), those that changed first. crowded: which
+    segments detectors do not judge, in words."""
 
     start: datetime
     stop: datetime
     services: tuple[ServiceQuality, ...]
     set_aside: tuple[SetAsideRow, ...]
+    crowded: tuple[str, ...] = ()

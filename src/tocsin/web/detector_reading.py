@@ -11,6 +11,7 @@ import numpy as np
 from tocsin.alerts.lifecycle import alert_labels, identity_of
 from tocsin.assess.band import expected_band
 from tocsin.assess.gauges.kind import GaugeConfig
+from tocsin.assess.gauges.slices import SlicesConfig
 from tocsin.assess.monitor import DetectorConfig, Monitor
 from tocsin.assess.page_budget import Calibration, PageBudget, overspent
 from tocsin.assess.prospects import Outlook
@@ -21,6 +22,7 @@ from tocsin.domain.precision import precision
 from tocsin.engine.budgets import calibrations, outlooks
 from tocsin.engine.house import House
 from tocsin.engine.replay import Episode, Replayed, replay, settings_of, with_settings
+from tocsin.web import crowded
 from tocsin.web.desk import Missing
 from tocsin.web.detector_views import (
     AlertRow,
@@ -101,6 +103,7 @@ class DetectorReading:
         else:
             note = "It compares samples or segments, not minutes: there is nothing to replay."
         kept = self._evidence(monitor, now)
+        by_segment = isinstance(monitor.method, SlicesConfig)
         return DetectorView(
             row=row,
             updated=now,
@@ -113,6 +116,7 @@ class DetectorReading:
             trace=trace,
             outcomes=outcomes,
             note=note,
+            crowded=crowded.sentences(self._house, monitor) if by_segment else (),
         )
 
     # --- private ---

@@ -146,7 +146,7 @@ class DetectorView:
 
     settings: those that are numbers. asked: what was asked to be tried, days: over how many.
     outcomes: as it is and as asked; empty when it cannot be replayed, which `note` explains.
-    peaks: hour, highest evidence of it. trace: the last day.
+    peaks: hour, highest evidence of it. trace: the last day. crowded: segments it leaves out.
     """
 
     row: DetectorRow
@@ -160,6 +160,7 @@ class DetectorView:
     trace: TraceView | None
     outcomes: tuple[OutcomeView, ...]
     note: str
+    crowded: tuple[str, ...] = ()
 
 
 class DetectorDesk(Protocol):

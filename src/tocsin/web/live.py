@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, TypeVar
@@ -25,6 +26,7 @@ from tocsin.store.reads import FleetRow
 from tocsin.web import (
     breakdown_views,
     call_reading,
+    crowded,
     data_quality_reading,
     objective_reading,
     portraits,
@@ -281,7 +283,9 @@ class LiveDesk:
 
     def data_quality(self, hours: int) -> DataQualityView:
         """What telemetry leaves out, in the last 1 to 6 hours."""
-        return data_quality_reading.view(self._house.telemetry, self._house.clock.now(), hours)
+        now = self._house.clock.now()
+        found = data_quality_reading.view(self._house.telemetry, now, hours)
+        return replace(found, crowded=crowded.sentences(self._house))
 
     def breakdown(self, service: str, asked: breakdown_views.Asked) -> dict[str, Any]:
         """Which slice of a service's traffic explains a time range; BadRange for what cannot be."""

@@ -115,3 +115,40 @@ def test_the_busiest_values_find_places_and_the_others_are_known_to_be_left_out(
     )
     assert verdict.judgement is Judgement.UNKNOWN
     assert "no segment by region can be judged" in verdict.reason
+
+
+def block_of(calls: dict[str, int], day: int = 0, minutes: int = DAY) -> MinuteBlock:
+    """So many calls a minute of each region, over the minutes of a day."""
+    names = tuple(SeriesId("chat", COST.name, ("region", name)) for name in calls)
+    total = SHARE * np.tile(np.array(list(calls.values()))[:, None], (1, minutes))
+    return MinuteBlock(BEGUN + day * DAY, names, total, total)
+
+
+BEGUN = -(-START // DAY) * DAY
+
+
+def test_places_are_for_segments_that_alerts_name_and_for_the_busiest_of_late() -> None:
+    calls = {f"r{n}": n + 1 for n in range(MOST_VALUES + 5)}
+    window = Window([monitor(CommitteeConfig(measure="mean"))])
+    window.slices.seat(block_of(calls), {("region", "r0")})
+    # Who comes first has no say any more.
+    early = block_of(dict.fromkeys(list(calls)[:10], 1), minutes=10)
+    window.advance(early)
+    held = {window.slices.value(row) for row in window.slices.rows["detector/cost/segments"]}
+    assert held == {"r0"} | {f"r{n}" for n in range(6, MOST_VALUES + 5)}
+
+
+def test_what_is_left_out_is_said_and_asks_for_a_place_when_it_matters() -> None:
+    calls = {f"r{n}": 10 for n in range(MOST_VALUES)} | {"late": 0}
+    window = Window([monitor(CommitteeConfig(measure="mean"))])
+    window.advance(block_of(calls))
+    assert window.slices.crowded() == []
+    window.advance(block_of(calls | {"late": 12}, 1))
+    window.advance(block_of(calls | {"late": 12}, 2, 1))
+    (crowded,) = window.slices.crowded()
+    assert (crowded.dimension, crowded.judged, crowded.left_out) == ("region", 30, ("late",))
+    assert crowded.share == pytest.approx(12 / 312)
+    assert not window.slices.is_outgrown, "the others have as many"
+    window.advance(block_of(calls | {"late": 30}, 2))
+    window.advance(block_of(calls, 3, 1))
+    assert window.slices.is_outgrown

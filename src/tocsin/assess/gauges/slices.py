@@ -2,12 +2,15 @@
 
 Which values there are is known only when their calls come. So each dimension of a monitor has a
 number of places on a board like that of all other gauges (`board.Board`), and a value takes one
-when it is first seen, the busiest first; from then on, and not before, its minutes are known.
+when it is first seen, the busiest first; from then on, and not before, its minutes are known. A
+place does not change hands, for what was learned in it is of its value: when others have outgrown
+those that have places, a new board is to be filled from history (`is_outgrown`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal
 
@@ -22,6 +25,8 @@ from tocsin.domain.buckets import LATENCY
 from tocsin.domain.series import EACH, MinuteBlock, Ratio, SeriesId
 
 MOST_VALUES = 30  # of a dimension of one monitor
+_DAY = 24 * MINUTES_PER_HOUR
+_OUTGROWN, _MATTERS = 2, 0.01  # times the calls of one with a place; share of all calls of the day
 _PLACE = "\x00place"
 
 
@@ -40,10 +45,25 @@ class SlicesConfig(DetectorConfig):
         return {replace(series, segment=(name, EACH)): ratio for name in self.by}
 
 
+@dataclass(frozen=True, slots=True)
+class Crowded:
+    """A dimension with more values than places. judged: how many have one; left_out: the others,
+    the busiest first; share: of the calls of the last whole day (of today, on the first) that they
+    had."""
+
+    service: str
+    indicator: str
+    dimension: str
+    judged: int
+    left_out: tuple[str, ...]
+    share: float
+
+
 class Slices:
     """The gauges of all segments: a board of places, and which value has which place.
 
-    left_out: dimension of a monitor -> values that found no place.
+    left_out: dimension of a monitor -> values that found no place. is_outgrown: whether one of
+    these had twice the calls of one that has a place, and a hundredth of all, on a whole day.
     """
 
     def __init__(self, monitors: Sequence[Monitor]) -> None:
@@ -64,8 +84,43 @@ class Slices:
         self.monitors = tuple(placed)
         self.gauges = Board(placed, {})
         self.left_out: dict[SeriesId, set[str]] = {}
+        self.is_outgrown = False
+        self._unborn: set[SeriesId] = set()  # values that have a place, and no call yet
+        self._begun = 0
+        self._day = -1
+        self._today: dict[SeriesId, Counter[str]] = {}
+        self._yesterday: dict[SeriesId, Counter[str]] = {}
         self._nothing = HistogramHistory(0, LATENCY)
         self._end = 0
+
+    def seat(self, block: MinuteBlock, first: Collection[tuple[str, str]] = ()) -> None:
+        """Give places before minutes come: to the (dimension, value) pairs `first`, about which
+        somebody was told, then to the busiest of a block."""
+        busiest = sorted(range(len(block.series)), key=lambda at: -int(block.total[at].sum()))
+        told = [at for at in busiest if block.series[at].segment in first]
+        for at in dict.fromkeys((*told, *busiest)):
+            sid = block.series[at]
+            held = self._families.get(replace(sid, segment=(sid.segment[0], EACH)))
+            if held is None or sid.segment[1] in ("", EACH, *held) or not block.total[at].any():
+                continue
+            if len(held) < MOST_VALUES:
+                held[sid.segment[1]] = len(held)
+                self._unborn.add(sid)
+
+    def crowded(self) -> list[Crowded]:
+        """The dimensions with values that are not judged, of every series that has some."""
+        found = []
+        for family, left in self.left_out.items():
+            calls = self._yesterday.get(family) or self._today.get(family, Counter())
+            known = sorted(left, key=lambda value: (-calls[value], value))
+            share = sum(calls[value] for value in left) / max(calls.total(), 1)
+            held = len(self._families[family])
+            found.append(
+                Crowded(
+                    family.service, family.indicator, family.segment[0], held, tuple(known), share
+                )
+            )
+        return found
 
     def advance(self, block: MinuteBlock) -> None:
         """Take in the minutes of `block`; those that are held already are replaced."""
@@ -74,7 +129,8 @@ class Slices:
         if not self._end:
             self.gauges.begin(block.start)
             self.gauges.born[:] = np.iinfo(np.int64).max
-            self._end = block.start
+            self._end = self._begun = block.start
+        self._note(block)
         counts = self._counts(block)
         first = max(block.start, self._end - LATE_MINUTES)
         stop = block.start + block.width
@@ -100,19 +156,44 @@ class Slices:
             held = self._families.get(family)
             if held is None or sid.segment[1] in ("", EACH):
                 continue
+            known = np.flatnonzero(block.total[at])
             place = held.get(sid.segment[1])
-            if place is None and len(held) < MOST_VALUES:
-                known = np.flatnonzero(block.total[at])
-                if not known.size:
-                    continue
+            if place is None and known.size and len(held) < MOST_VALUES:
                 place = held[sid.segment[1]] = len(held)
+                self._unborn.add(sid)
+            if place is not None and known.size and sid in self._unborn:
+                self._unborn.remove(sid)
                 self._bear(family, place, block.start + int(known[0]))
-            if place is None:
+            if place is None and known.size:
                 self.left_out.setdefault(family, set()).add(sid.segment[1])
+            if place is None:
                 continue
             row = self.gauges.series[replace(family, segment=(sid.segment[0], f"{_PLACE}{place}"))]
             counts[:, 0, row], counts[:, 1, row] = block.bad[at], block.total[at]
         return counts
+
+    def _note(self, block: MinuteBlock) -> None:
+        """Count the new minutes of every value towards their days."""
+        stop = block.start + block.width
+        for day in range(max(self._end, block.start) // _DAY, (stop - 1) // _DAY + 1):
+            if day != self._day:
+                self._turn(day)
+            here = slice(max(day * _DAY, self._end, block.start) - block.start,
+                         min((day + 1) * _DAY, stop) - block.start)  # fmt: skip
+            for sid, calls in zip(block.series, block.total[:, here].sum(axis=1), strict=True):
+                family = replace(sid, segment=(sid.segment[0], EACH))
+                if family in self._families and sid.segment[1] != EACH:
+                    self._today.setdefault(family, Counter())[sid.segment[1]] += int(calls)
+
+    def _turn(self, day: int) -> None:
+        """A day is over: had somebody without a place many more calls than one who has one?"""
+        is_whole = self._day * _DAY >= self._begun
+        self._yesterday, self._today, self._day = self._today, {}, day
+        for family, left in self.left_out.items() if is_whole else ():
+            calls = self._yesterday.get(family, Counter())
+            least = min(calls[value] for value in self._families[family])
+            most = max(calls[value] for value in left)
+            self.is_outgrown |= most > max(_OUTGROWN * least, _MATTERS * calls.total())
 
     def _bear(self, family: SeriesId, place: int, minute: int) -> None:
         series = replace(family, segment=(family.segment[0], f"{_PLACE}{place}"))
