@@ -248,6 +248,12 @@ def test_a_health_score_that_makes_no_sense_is_refused(
         ({"components": [{"metric": "m", "weight": 1, "curve": [[5, 0], [1, 100]]}]},
          "with rising values"),
         ({"service": "nobody"}, "there is no Service 'nobody'"),
+        ({"components": [{"metric": "m", "weight": 1, "baseline": 2, "curve": [[1, 9], [5, 0]]}]},
+         "a baseline stands in for a curve"),
+        ({"components": [{"metric": "m", "weight": 1, "baseline": 2}], "mode": "alerting",
+          "service": "chat"}, "such a score stays in shadow"),
+        ({"segments": {"by": "region", "floor": 20},
+          "components": [{"metric": "worst segment", "weight": 1}]}, "name it otherwise"),
     ],
 )  # fmt: skip
 def test_a_health_score_document_is_checked(spec: dict[str, Any], words: str) -> None:

@@ -36,7 +36,8 @@ class Component:
 
     weight: relative; 0 shows the metric without counting it. curve: (value, score) with rising
     values, straight lines between them, level beyond; empty when nobody knows what a good value is.
-    critical: caps the whole. required: without it there is no score.
+    critical: caps the whole. required: without it there is no score. floor: without any weight it
+    holds the whole at most so many points above it while it is known; missing, it says nothing.
     """
 
     metric: str
@@ -44,6 +45,7 @@ class Component:
     curve: tuple[Point, ...]
     critical: bool = False
     required: bool = False
+    floor: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,11 +160,14 @@ def health(
         state, reason = "unknown", outlived
     if state:
         return Health(None, state, coverage, parts, reason=reason)
-    score, capped_by = _whole(config, [(p, p.score or 0.0) for p in present])
-    low, high = _interval(config, present)
+    floors = {one.metric for one in config.components if one.floor is not None}
+    counting = present + [p for p in parts if p.score is not None and p.metric in floors]
+    score, capped_by = _whole(config, [(p, p.score or 0.0) for p in counting])
+    low, high = _interval(config, counting)
     return Health(
         score, state_of(config, score), coverage, parts, low, high, capped_by,
-        _told(score, capped_by, parts),
+        _told(score, capped_by if capped_by in floors else f"the critical component {capped_by}"
+              if capped_by else "", parts),
     )  # fmt: skip
 
 
@@ -225,8 +230,12 @@ def _outlived(
 def formula_of(config: HealthConfig) -> dict[str, Any]:
     """The whole of it as plain data, to be written down beside the scores that it made."""
     plain = asdict(config)
-    plain["components"] = [{**one, "curve": [list(p) for p in one["curve"]]}
-                           for one in plain["components"]]  # fmt: skip
+    # Without a floor as before there were any: what was written down keeps its digest.
+    plain["components"] = [
+        {name: [list(p) for p in value] if name == "curve" else value
+         for name, value in one.items() if name != "floor" or value is not None}
+        for one in plain["components"]
+    ]  # fmt: skip
     return plain
 
 
@@ -251,10 +260,10 @@ def _parts(
         elif reading is None or reading.value is None:
             told = readings.get(one.metric)
             why = (told.reason if told else "") or "missing: no value was measured"
-            score = 0.0 if config.missing == "worst" else None
+            score = 0.0 if config.missing == "worst" and one.floor is None else None
             scored.append((one, None, score, why))
         else:
-            scored.append((one, reading, normalised(one.curve, reading.value), ""))
+            scored.append((one, reading, normalised(one.curve, reading.value), reading.reason))
     total = sum(one.weight for one, _, score, _ in scored if score is not None)
     return tuple(
         _part(one, reading, score, total, why, is_carried=_is_carried(one, reading, readings))
@@ -301,7 +310,8 @@ def _standing(
     config: HealthConfig, parts: Sequence[Part], coverage: float, readings: Mapping[str, Reading]
 ) -> tuple[State | None, str]:
     """Why there is no score, if there is none."""
-    mine = [readings[one.metric] for one in config.components if one.metric in readings]
+    weighed = [one.metric for one in config.components if one.floor is None]
+    mine = [readings[metric] for metric in weighed if metric in readings]
     counted = [reading.events for reading in mine if reading.events is not None]
     is_told = any(reading.events is None and reading.is_known for reading in mine)
     if counted and not any(counted) and not is_told:
@@ -314,7 +324,7 @@ def _standing(
     ]
     if away:
         return "unknown", f"required and missing: {', '.join(away)}"
-    gone = [p.metric for p in parts if p.score is None]
+    gone = [p.metric for p in parts if p.score is None and p.metric in weighed]
     if gone and config.missing == "unknown":
         return "unknown", f"missing: {', '.join(gone)}"
     if coverage < config.min_coverage or coverage == 0:
@@ -330,18 +340,27 @@ def _whole(config: HealthConfig, scored: Sequence[tuple[Part, float]]) -> tuple[
     """The score of some components, and which critical one caps it."""
     total = sum(part.weight for part, _ in scored)
     if config.method == "min":
-        whole = min(score for _, score in scored)
+        whole = min(score for part, score in scored if part.weight > 0)
     elif config.method == "geometric":
         logs = sum(p.weight * math.log(max(score, FLOOR)) for p, score in scored)
         whole = math.exp(logs / total)
     else:
         whole = sum(p.weight * score for p, score in scored) / total
-    critical = [(score, p.metric) for p, score in scored if p.critical]
-    if config.headroom is None or not critical:
-        return whole, ""
-    worst, name = min(critical)
-    cap = worst + config.headroom
+    room = _room(config)
+    caps = [(score + room[p.metric], p.metric) for p, score in scored if p.metric in room]
+    cap, name = min(caps, default=(math.inf, ""))
     return (cap, name) if cap < whole else (whole, "")
+
+
+def _room(config: HealthConfig) -> Mapping[str, float]:
+    """How far the whole may lie above components that cap it."""
+    found = {}
+    for one in config.components:
+        if one.floor is not None:
+            found[one.metric] = one.floor
+        elif one.critical and config.headroom is not None:
+            found[one.metric] = config.headroom
+    return found
 
 
 def _interval(config: HealthConfig, parts: Sequence[Part]) -> tuple[float | None, float | None]:
@@ -352,10 +371,10 @@ def _interval(config: HealthConfig, parts: Sequence[Part]) -> tuple[float | None
         down = math.sqrt(sum((p.weight * ((p.score or 0.0) - (p.low or 0.0))) ** 2 for p in parts))
         up = math.sqrt(sum((p.weight * ((p.high or 0.0) - (p.score or 0.0))) ** 2 for p in parts))
         low, high = middle - down, middle + up
-        critical = [p for p in parts if p.critical]
-        if config.headroom is not None and critical:
-            low = min(low, *(((p.low or 0.0) + config.headroom) for p in critical))
-            high = min(high, *(((p.high or 0.0) + config.headroom) for p in critical))
+        room = _room(config)
+        capping = [p for p in parts if p.metric in room]
+        low = min([low, *((p.low or 0.0) + room[p.metric] for p in capping)])
+        high = min([high, *((p.high or 0.0) + room[p.metric] for p in capping)])
         return max(low, 0.0), min(high, 100.0)
     ends = [_whole(config, [(p, end(p)) for p in parts])[0] for end in (_low, _high)]
     return ends[0], ends[1]
@@ -371,7 +390,7 @@ def _high(part: Part) -> float:
 
 def _told(score: float, capped_by: str, parts: Sequence[Part]) -> str:
     if capped_by:
-        return f"held at {score:.1f} by the critical component {capped_by}"
+        return f"held at {score:.1f} by {capped_by}"
     worst = max(parts, key=lambda part: part.lost)
     if worst.lost < 0.05:
         return "nothing is lost"

@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from scipy.special import log_ndtr
 
-from tocsin.assess.health import HealthConfig, Reading, State, health
+from tocsin.assess.health import Component, HealthConfig, Reading, State, health
 from tocsin.assess.health_monitor import Measured
 from tocsin.assess.health_reading import mean_reading, quantile_reading, share_reading
 from tocsin.assess.monitor import DetectorConfig
@@ -28,6 +28,8 @@ from tocsin.domain.expressions import Field
 from tocsin.domain.samples import Look, Sample, Wish
 
 MOST = 5_000  # calls in a look
+# What a floor adds to the components: the score of the worst segment that was told apart.
+WORST = Component("worst segment", 0.0, ((0.0, 0.0), (100.0, 100.0)))
 _Z = 1.959964  # of a 95 % interval
 
 

@@ -20,6 +20,8 @@ from tocsin.domain.clock import from_minute
 from tocsin.domain.errors import NotFound
 from tocsin.domain.health import HealthOpinion, HealthSample, Opinion
 from tocsin.engine.health import STALE, ServiceHealth, service_health
+from tocsin.engine.health_baseline import DAYS as BASELINE_DAYS
+from tocsin.engine.health_baseline import Baseline, baselines, uncalibrated
 from tocsin.engine.house import House
 from tocsin.engine.scoring import CHANGED, score_at
 from tocsin.spec.documents import Document
@@ -65,7 +67,8 @@ class HealthSegments:
 class HealthHistory:
     """A health score over the last days. samples: without bodies, oldest first. formulas: digest
     and the first minute it was used, of what is shown. patch: suggested weights as YAML, or "".
-    segments: None when it is not told apart."""
+    segments: None when it is not told apart. baselines: what was usual of components without a
+    curve."""
 
     now: ServiceHealth
     samples: Sequence[HealthSample]
@@ -76,6 +79,7 @@ class HealthHistory:
     suggestion: Suggestion
     patch: str = ""
     segments: HealthSegments | None = None
+    baselines: Sequence[Baseline] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +121,7 @@ def history(house: House, name: str, days: int) -> HealthHistory:
         suggestion=suggestion,
         patch=patch,
         segments=segments(house, name),
+        baselines=_baselines(house, now),
     )
 
 
@@ -195,6 +200,13 @@ def _find(house: House, name: str) -> ServiceHealth:
         if one.name == name:
             return one
     raise NoSuchScore(f"there is no health score {name!r} with a service")
+
+
+def _baselines(house: House, now: ServiceHealth) -> list[Baseline]:
+    if not uncalibrated(now.config):
+        return []
+    start = now.minute + 1 - BASELINE_DAYS * 1440
+    return baselines(now.config, house.state.health_samples(now.name, start, now.minute + 1))
 
 
 def _document(house: House, name: str) -> Document:

@@ -8,7 +8,6 @@ changes, against a sample from before the change could have begun.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -22,9 +21,10 @@ from tocsin.assess.health import (
     health,
 )
 from tocsin.assess.health_change import attribution
+from tocsin.assess.health_looks import SegmentLooks
 from tocsin.assess.health_monitor import HealthScoreConfig, config_of, health_monitors
 from tocsin.assess.health_reading import readings
-from tocsin.assess.health_segments import HealthSegmentsConfig, SegmentScore, segment_scores
+from tocsin.assess.health_segments import WORST, HealthSegmentsConfig
 from tocsin.assess.health_state import HealthTrack, follow, track_of
 from tocsin.assess.health_words import (
     masked_unknown,
@@ -83,9 +83,9 @@ class Scoring:
 
     def __init__(self, monitors: Sequence[Monitor]) -> None:
         self._monitors = health_monitors(monitors)
-        self._segments = [m for m in monitors if isinstance(m.method, HealthSegmentsConfig)]
-        self._found: dict[str, list[tuple[int, list[SegmentScore]]]] = {}  # the newest look last
-        self._names = frozenset(one.name for one in (*self._monitors, *self._segments))
+        segmented = [m for m in monitors if isinstance(m.method, HealthSegmentsConfig)]
+        self._looks = {one.name: SegmentLooks(one) for one in segmented}
+        self._names = frozenset((*(one.name for one in self._monitors), *self._looks))
         self._held: Mapping[str, Standing] | None = None
         self._judged = -1  # the epoch minute after which that is how scores stand
 
@@ -115,58 +115,37 @@ class Scoring:
                 told.append(verdict)
         self._keep(samples, events, minute, state)
         self._held, self._judged = held, minute  # not before: a change is told when it is kept
-        for monitor in self._segments:
-            masked = self._masked(monitor, window, minute, found.get(monitor.name))
+        for name, looks in self._looks.items():
+            masked = self._masked(looks, window, minute, found.get(name))
             told += [masked] if masked is not None else []
         return told
 
     def judged(self, monitor: Monitor) -> set[tuple[str, str]]:
         """(dimension, value) of the segments that the last look could judge."""
-        seen = self._found.get(monitor.name)
-        return (
-            {(one.dimension, one.value) for one in seen[-1][1] if one.is_judged} if seen else set()
-        )
+        return {(one.dimension, one.value) for one in self._looks[monitor.name].judged}
 
     def _masked(
-        self, monitor: Monitor, window: Window, minute: int, silence: Verdict | None
+        self, looks: SegmentLooks, window: Window, minute: int, silence: Verdict | None
     ) -> Verdict | None:
         """What is said of segments that the whole hides; None when none is, or nobody is told.
 
         silence: what is said when no telemetry was read at all.
         """
-        config = monitor.method
-        assert isinstance(config, HealthSegmentsConfig)  # noqa: S101 (they were chosen by that)
+        monitor, config = looks.monitor, looks.config
         if not config.alerts or silence is not None:
             return silence if config.alerts else None
         whole = (self._held or {})[config.score]
-        wish = config.wish(monitor.service)
-        look = window.looks.get(wish) if wish is not None else None
-        if look is None or look.problem:
-            why = "not looked at yet" if look is None else look.problem
-            return masked_unknown(monitor, config, minute, why)
-        seen = self._found.setdefault(monitor.name, [])
-        if not seen or seen[-1][0] != look.boundary:
-            scores = segment_scores(config, look, whole.held)
-            since = look.boundary - config.of * config.every_minutes
-            seen[:] = [*(one for one in seen if one[0] > since), (look.boundary, scores)]
+        looks.take(window, whole.held)
         if whole.health.score is None or whole.track.state == "unknown":
             why = whole.health.reason or "its state is not known yet"
             return masked_unknown(monitor, config, minute, f"the whole is unknown: {why}")
         if whole.track.state != "ok":
             return None
-        counts = Counter(one.name for _, scores in seen for one in scores if one.is_found)
-        often = [one for one in seen[-1][1] if counts[one.name] >= config.confirm]
-        if often:
-            return masked_verdict(monitor, config, often, whole.health.score, look.boundary, minute)
-        judged = [one for one in seen[-1][1] if one.is_judged]
-        if not judged:
-            why = f"no segment by {' or '.join(config.by)} had {config.min_events} calls"
-            return masked_unknown(monitor, config, minute, why)
-        # Looks before a restart are not remembered, and could have confirmed what these did not.
-        if max(counts[one.name] for one in judged) + config.of - len(seen) >= config.confirm:
-            why = f"not looked at often enough yet: {len(seen)} of {config.of} looks"
-            return masked_unknown(monitor, config, minute, why)
-        return None
+        why, often = looks.unsure, looks.confirmed
+        if often and not looks.problem:
+            score = whole.health.score
+            return masked_verdict(monitor, config, often, score, looks.boundary, minute)
+        return masked_unknown(monitor, config, minute, why) if why else None
 
     def _recalled(self, state: State, minute: int) -> Mapping[str, Standing]:
         """How scores stand by what is kept; formulas that are new are kept as well."""
@@ -191,9 +170,16 @@ class Scoring:
     ) -> Standing:  # fmt: skip
         config = config_of(monitor)
         last = before.last if before is not None else {}
-        read, now = score_at(monitor, window, minute, found, last)
+        worst = None
+        if any(one.floor is not None for one in config.health.components):
+            looks = self._looks[f"{monitor.name}/segments"]
+            looks.take(window, before.held if before is not None else {})
+            worst = looks.worst(minute, last.get(WORST.metric))
+        read, now = score_at(monitor, window, minute, found, last, worst)
         held = {**read, **carried(config.health, read, aged(last, minute))}
-        known = {name: (minute, one) for name, one in read.items() if one.is_known}
+        known = {
+            n: (minute, one) for n, one in read.items() if one.is_known and not one.age_minutes
+        }
         track = before.track if before is not None else HealthTrack()
         if before is None or minute > before.minute:
             if before is not None and minute - before.minute > LOST:
@@ -240,11 +226,12 @@ def document_of(monitor: Monitor) -> str:
 
 def score_at(
     monitor: Monitor, window: Window, minute: int, found: Mapping[str, Verdict],
-    last: Mapping[str, tuple[int, Reading]],
+    last: Mapping[str, tuple[int, Reading]], worst: Reading | None = None,
 ) -> tuple[dict[str, Reading], Health]:  # fmt: skip
     """What was read of every component at `minute`, and what that comes to.
 
-    found: what the other monitors say. last: what was known before, for what has vanished.
+    found: what the other monitors say. last: what was known before, for what has vanished. worst:
+    segment, which only who follows the looks can say; the last known one by default.
     """
     said = found.get(monitor.name)
     config = config_of(monitor).health
@@ -253,6 +240,11 @@ def score_at(
         parts = health(config, {}).parts
         return {}, Health(None, "unknown", 0.0, parts, reason=reason)
     read = readings(window, monitor, minute, found)
+    known = last.get(WORST.metric)
+    if worst is None and known is not None and minute - known[0] <= 2 * EVERY:
+        worst = known[1]
+    if worst is not None:
+        read[WORST.metric] = worst
     return read, health(config, read, aged(last, minute))
 
 

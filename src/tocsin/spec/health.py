@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Annotated, Any, Literal, get_args
 
@@ -9,6 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, mod
 
 from tocsin.assess.health import Component, HealthConfig, Method, Missing
 from tocsin.assess.health_counts import MAX_WINDOW
+from tocsin.assess.health_segments import WORST
 from tocsin.indicators.catalogue import IndicatorError
 from tocsin.indicators.curves import curve_of
 from tocsin.indicators.custom import averaged
@@ -24,6 +26,8 @@ AGGREGATIONS: tuple[str, ...] = get_args(Method)
 HEADROOM = 20.0
 # What is left of an error budget, as a score: all of it 100, none 60, overspent by as much 0.
 BUDGET_CURVE = ((-1.0, 0.0), (0.0, 60.0), (1.0, 100.0))
+# What is usual leaves room for better, and three times as much cannot be right.
+USUAL, _FAR = 90.0, 3.0
 FINDING_CURVE = ((0.0, 100.0), (1.0, 0.0))
 
 Point = tuple[float, Annotated[float, Field(ge=0, le=100)]]
@@ -54,6 +58,14 @@ class ComponentShape(Shape):
         tuple[Point, ...],
         Field(description="points (value, score of 0 to 100), straight lines between them"),
     ] = ()
+    baseline: Annotated[
+        float | None,
+        Field(
+            gt=0,
+            description="what is usual, where nobody knows what is good: this much counts 90, three"
+            " times as much 0 (a third, where more is better); in shadow only",
+        ),
+    ] = None
     from_slo: Annotated[
         str,
         Field(alias="fromSLO", description="an SLO: the metric is what is left of its budget"),
@@ -76,6 +88,8 @@ class ComponentShape(Shape):
             raise ValueError("a curve has two points or more, with rising values")
         if self.curve and self.from_slo:
             raise ValueError("give a curve or fromSLO, not both")
+        if self.baseline and (self.curve or self.from_slo or self.from_detector):
+            raise ValueError("a baseline stands in for a curve: give one of them")
         if sum(map(bool, (self.from_slo, self.from_detector, self.indicator, self.value))) > 1:
             raise ValueError("give one of fromSLO, fromDetector, indicator and value")
         if self.curve and self.inverse and self.curve[0][1] < self.curve[-1][1]:
@@ -92,6 +106,9 @@ class ComponentShape(Shape):
         )
 
     def _usual(self) -> tuple[Point, ...]:
+        if self.baseline is not None:
+            far = self.baseline * _FAR if self.inverse else self.baseline / _FAR
+            return tuple(sorted([(self.baseline, USUAL), (far, 0.0)]))
         if self.from_slo:
             return BUDGET_CURVE
         if self.from_detector:
@@ -197,6 +214,15 @@ class HealthSegmentsShape(Shape):
     ] = 0.10
     confirm: Annotated[Confirm, Field(description="in how many of the last looks")] = "3of5"
 
+    floor: Annotated[
+        float | None,
+        Field(
+            ge=0, le=100,
+            description="points that the whole may lie above its worst segment, once that is surely"
+            " below the warning; null: segments do not change the score of the whole",
+        ),
+    ] = None  # fmt: skip
+
     @model_validator(mode="after")
     def _can_be_looked_at(self) -> HealthSegmentsShape:
         minute = timedelta(minutes=1)
@@ -262,6 +288,8 @@ class HealthScoreShape(Shape):
         if not self.parts:
             raise ValueError("give one component or more: components: [{metric: ..., weight: ...}]")
         names = [component.metric for component in self.components]
+        if WORST.metric in names:
+            raise ValueError(f"{WORST.metric!r} is what segments.floor adds; name it otherwise")
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"the metric {twice[0]!r} is given twice; add its weights up")
@@ -281,6 +309,12 @@ class HealthScoreShape(Shape):
             raise ValueError(
                 f"no curve says which values of {', '.join(bare)} are good: such a score stays in"
                 " shadow; add a curve, or weight: 0"
+            )
+        usual = [one.metric for one in self.parts if one.weight and one.baseline is not None]
+        if usual:
+            raise ValueError(
+                f"a baseline says what was usual of {', '.join(usual)}, not what is good: such a"
+                " score stays in shadow; write the curve that its owner stands for, or weight: 0"
             )
 
     @property
@@ -303,8 +337,10 @@ class HealthScoreShape(Shape):
     def build(self) -> HealthConfig:
         """The score ready to be computed."""
         limits = self.thresholds or ThresholdsShape(warning=80, critical=60)
+        floor = self.segments.floor if self.segments is not None else None
+        floors = () if floor is None else (replace(WORST, floor=floor),)
         return HealthConfig(
-            components=tuple(component.build() for component in self.parts),
+            components=(*(component.build() for component in self.parts), *floors),
             method=self.aggregation.method,
             headroom=self.aggregation.critical_headroom,
             missing=self.missing.policy,
@@ -331,6 +367,11 @@ class HealthScoreShape(Shape):
                     " service has none"
                 )
         for component in self.parts:
+            if component.baseline is not None:
+                points = " and ".join(f"{v:g} {s:.0f}" for v, s in component.build().curve)
+                found.append(
+                    f"{component.metric} is scored by what was usual: {points}, straight between"
+                )
             if component.weight and not component.build().curve:
                 example = (
                     "[[good, 100], [bad, 0]]" if component.inverse else "[[bad, 0], [good, 100]]"

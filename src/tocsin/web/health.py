@@ -58,6 +58,7 @@ def routes(house: House) -> APIRouter:
             "agreement": asdict(found.agreement),
             "suggestion": asdict(found.suggestion),
             "patch": found.patch,
+            "baselines": [asdict(one) for one in found.baselines],
             "segments": None if found.segments is None else asdict(found.segments),
         }  # fmt: skip
 

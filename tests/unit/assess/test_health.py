@@ -10,7 +10,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tocsin.assess.health import Component, HealthConfig, Method, Reading, State, health, normalised
+from tocsin.assess.health import (
+    Component,
+    HealthConfig,
+    Method,
+    Reading,
+    State,
+    config_from,
+    formula_of,
+    health,
+    normalised,
+)
 from tocsin.assess.health_change import attribution
 from tocsin.assess.health_state import HealthTrack, follow, track_of
 
@@ -285,3 +295,22 @@ def test_beyond_ten_components_the_binding_one_has_the_residual() -> None:
     assert sum(found.terms.values()) == pytest.approx(-80)
     assert found.terms["m1"] == pytest.approx(-1.0)
     assert found.terms["m0"] == pytest.approx(-69.0)
+
+
+@pytest.mark.parametrize("method", ["weighted_sum", "geometric", "min"])
+@pytest.mark.parametrize("missing", ["renormalize", "carry", "worst", "unknown"])
+def test_a_floor_has_no_weight_and_holds_the_whole_near_it(method: str, missing: str) -> None:
+    bare = replace(FIVE, method=method, missing=missing)  # type: ignore[arg-type]
+    floor = Component("worst segment", 0.0, ((0.0, 0.0), (100.0, 100.0)), floor=10.0)
+    config = replace(bare, components=(*bare.components, floor))
+    now = read(90, 90, 90, 90, 90)
+    for away in ({}, {"worst segment": Reading(None)}, {"worst segment": Reading(100.0)}):
+        assert health(config, {**now, **away}).score == health(bare, now).score
+    held = health(config, {**now, "worst segment": Reading(40.0, 35.0, 45.0, 50)})
+    assert (held.score, held.capped_by, held.coverage) == (50.0, "worst segment", 1.0)
+    assert held.reason == "held at 50.0 by worst segment"
+    assert (held.low, held.high) == (45.0, 55.0)
+    idle = {one.metric: Reading(None, events=0) for one in bare.components}
+    assert health(config, {**idle, "worst segment": Reading(40.0, events=50)}).state == "idle"
+    assert config_from(formula_of(config)) == config
+    assert "floor" not in formula_of(bare)["components"][0], "digests stay as they were"
