@@ -103,6 +103,7 @@ def test_every_page_shows_the_state_and_why(web: TestClient) -> None:
     assert "p95_latency_seconds" in page
     assert "in shadow: nobody is told" in page
     assert "region eu" in page
+    assert re.search(r"a sample of [\d,]+ of [\d,]+ calls, one of each conversation", page)
     assert web.get("/health/nothing").status_code == 404
 
 

@@ -259,7 +259,8 @@ def _parts(
             scored.append((one, readings.get(one.metric), None, why))
         elif reading is None or reading.value is None:
             told = readings.get(one.metric)
-            why = (told.reason if told else "") or "missing: no value was measured"
+            unsaid = "missing: no value was measured" if one.floor is None else "not told apart yet"
+            why = (told.reason if told else "") or unsaid
             score = 0.0 if config.missing == "worst" and one.floor is None else None
             scored.append((one, None, score, why))
         else:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 import numpy.typing as npt
 
-from tocsin.assess.health_monitor import HealthScoreConfig
+from tocsin.assess.health_monitor import HealthScoreConfig, config_of
 from tocsin.assess.monitor import Monitor
 from tocsin.assess.ring import LATE_MINUTES, MINUTES_PER_HOUR, Counts
 from tocsin.assess.series_counts import SeriesCounts
@@ -62,6 +62,13 @@ class HealthCounts:
         """(bad, total) of minutes [end - width, end)."""
         bad, total = self._counts.sums([series], end, width)[:, 0]
         return int(bad), int(total)
+
+    def calls(self, monitor: Monitor, end: int, width: int) -> int | None:
+        """Calls of the service of a health score in minutes [end - width, end); None when they are
+        not all held."""
+        if end - width < self._counts.start:
+            return None
+        return self.sums(config_of(monitor).calls[0], end, width)[1]
 
     def latency(self, service: str, end: int, width: int) -> npt.NDArray[np.int64]:
         """Histogram [bucket] of a service's calls in minutes [end - width, end)."""

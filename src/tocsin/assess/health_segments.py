@@ -10,14 +10,14 @@ the last looks.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 from scipy.special import log_ndtr
 
-from tocsin.assess.health import Component, HealthConfig, Reading, State, health
+from tocsin.assess.health import Component, Health, HealthConfig, Reading, State, health
 from tocsin.assess.health_monitor import Measured
 from tocsin.assess.health_reading import mean_reading, quantile_reading, share_reading
 from tocsin.assess.monitor import DetectorConfig
@@ -111,6 +111,11 @@ def segment_scores(
     return sorted(marked, key=lambda one: (one.score is None, one.score or 0.0, one.name))
 
 
+def as_whole(config: HealthSegmentsConfig) -> tuple[str, ...]:
+    """Metrics that single calls do not tell, so that every segment has those of the whole."""
+    return tuple(one.metric for one in config.measured if not _is_apart(one))
+
+
 def consistency(scores: Sequence[SegmentScore], name: str) -> float | None:
     """100 less what lies between the best and the worst segment of a dimension, each drawn towards
     their mean by how little is known of it; None with fewer than two that are judged.
@@ -147,15 +152,27 @@ def _scored(
         if (reading := _reading(one, sample, rows) or whole.get(one.metric)) is not None
     }
     found = health(config.health, read)
+    reason = _reason(found, as_whole(config))
     is_judged = found.score is not None and len(rows) >= config.min_events
     low, high = (found.score, found.score) if found.low is None else (found.low, found.high)
     one = SegmentScore(
-        name, value, len(rows), found.score, low, high, found.state, found.reason, 0.0, is_judged
+        name, value, len(rows), found.score, low, high, found.state, reason, 0.0, is_judged
     )
     if found.score is None:
         return one
     z = (config.health.warning - found.score) / max(_spread(one), 1e-6)
     return replace(one, evidence=max(-float(log_ndtr(-z)) / math.log(10.0), 0.0))
+
+
+def _reason(found: Health, shared: Collection[str]) -> str:
+    """What costs a segment most of what is its own: the rest says nothing of it."""
+    own = [part for part in found.parts if part.metric not in shared]
+    worst = max(own, key=lambda part: part.lost, default=None)
+    if found.score is None or worst is None or worst.lost < 0.05:
+        return found.reason
+    if found.capped_by and found.capped_by not in shared:
+        return found.reason
+    return f"{worst.metric} costs {worst.lost:.1f} of {100 - found.score:.1f} points lost"
 
 
 def _spread(one: SegmentScore) -> float:
@@ -184,6 +201,13 @@ def _reading(one: Measured, sample: Sample, rows: np.ndarray[Any, Any]) -> Readi
         if _is_cost(one) or _scores(one):
             return Reading(None, events=calls, reason="no value of it in this segment")
     return None
+
+
+def _is_apart(one: Measured) -> bool:
+    """Whether `_reading` can tell it of a segment."""
+    if one.kind in ("bad", "good"):
+        return _counts_failures(one)
+    return one.kind == "latency" or (one.kind == "mean" and (_is_cost(one) or bool(_scores(one))))
 
 
 def _numbers(sample: Sample, feature: str, rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

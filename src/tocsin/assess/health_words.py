@@ -8,7 +8,7 @@ from typing import Any
 
 from tocsin.assess.health import Health, HealthConfig
 from tocsin.assess.health_change import Attribution
-from tocsin.assess.health_segments import HealthSegmentsConfig, SegmentScore
+from tocsin.assess.health_segments import HealthSegmentsConfig, SegmentScore, as_whole
 from tocsin.assess.monitor import Monitor
 from tocsin.domain.clock import from_minute
 from tocsin.domain.findings import Judgement, Verdict
@@ -61,6 +61,7 @@ def masked_verdict(
             "segments": [asdict(one) for one in often[:MOST_SEGMENTS]],
             "confirmed": f"{config.confirm} of {config.of} looks",
             "fdr": config.fdr,
+            "as_whole": list(as_whole(config)),
         },
     )
 

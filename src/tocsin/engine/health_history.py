@@ -12,6 +12,7 @@ from tocsin.assess.health_agreement import Agreement, Rated, Suggestion, agreeme
 from tocsin.assess.health_segments import (
     HealthSegmentsConfig,
     SegmentScore,
+    as_whole,
     consistency,
     segment_scores,
 )
@@ -54,12 +55,17 @@ class HealthChange:
 @dataclass(frozen=True, slots=True)
 class HealthSegments:
     """The segments of a score in the last look. consistency: of each dimension, 100 when segments
-    differ by chance alone. problem: why there is nothing, or ""."""
+    differ by chance alone. sampled: calls that were looked at, of `calls` in that time; None when
+    these are not known any more. as_whole: metrics that are not told apart. problem: why there is
+    nothing, or ""."""
 
     scores: Sequence[SegmentScore] = ()
     consistency: Mapping[str, float | None] = field(default_factory=dict)
     until: datetime | None = None
     minutes: int = 0
+    sampled: int = 0
+    calls: int | None = None
+    as_whole: Sequence[str] = ()
     problem: str = ""
 
 
@@ -182,13 +188,18 @@ def segments(house: House, name: str) -> HealthSegments | None:
             problem = look.problem if look is not None else "nobody has looked at single calls yet"
             return HealthSegments(problem=problem)
         minute, verdicts = house.standing.minute, house.standing.verdicts
-        whole, _ = score_at(monitors[config.score], house.window, minute, verdicts, {})
+        scored = monitors[config.score]
+        whole, _ = score_at(scored, house.window, minute, verdicts, {})
+        calls = house.window.health.calls(scored, look.boundary, config.window_minutes)
     scores = segment_scores(config, look, whole)
     return HealthSegments(
         scores=scores,
         consistency={dimension: consistency(scores, dimension) for dimension in config.by},
         until=from_minute(look.boundary),
         minutes=config.window_minutes,
+        sampled=len(look.window),
+        calls=calls,
+        as_whole=as_whole(config),
     )
 
 

@@ -9,7 +9,12 @@ import pytest
 
 from tocsin.assess.health import Component, HealthConfig, Reading
 from tocsin.assess.health_monitor import Measured
-from tocsin.assess.health_segments import HealthSegmentsConfig, consistency, segment_scores
+from tocsin.assess.health_segments import (
+    HealthSegmentsConfig,
+    as_whole,
+    consistency,
+    segment_scores,
+)
 from tocsin.domain.samples import Look, Sample
 from tocsin.domain.series import Ratio, SeriesId
 
@@ -55,7 +60,10 @@ def test_a_bad_segment_is_found_and_a_small_one_is_not_judged() -> None:
     assert found["r2"].score == pytest.approx(40, abs=15)
     few = segment_scores(CONFIG, look([0.01, 0.9], 20, 1), WHOLE)
     assert not any(one.is_judged or one.is_found for one in few)
-    # What cannot be told apart by segment counts as for the whole.
+    # What cannot be told apart by segment counts as for the whole, and is no reason of its own.
+    assert as_whole(CONFIG) == ("budget",)
+    (worse,) = segment_scores(CONFIG, look([0.05], 400, 1), {"budget": Reading(0.0)})
+    assert worse.reason.startswith("error_rate costs ")
     spent = segment_scores(CONFIG, look([0.0], 50, 1), {"budget": Reading(0.0)})
     assert spent[0].score == pytest.approx(80)
 
