@@ -35,6 +35,7 @@ STEPS = (0.01, 0.02, 0.05, 0.2, 1.0)  # error rates of an hour; the first is no 
 USUAL, WANDERS, MEMORY_MIN, FLICKERS = 0.01, 0.4, 30.0, 0.3
 CALM, EACH, WEEKS = 50, 50, 4  # series a level, series a level and step, weeks without a fault
 LASTS_MIN, QUIET_MIN = 60, 60
+RARE, MANY = 0.01, 100.0  # false alarms a week at the lower and the upper edge of the plot
 WEEK, DAY, HOUR = 7 * 1440, 1440, 60
 START = 29_000_160 // DAY * DAY
 RULES: dict[str, DetectorConfig] = {
@@ -114,22 +115,26 @@ def plot(found: dict[str, Any]) -> str:
     parts = []
     for place, (title, lines) in enumerate(panels.items()):
         left, top = gap + place % 2 * (wide + gap + 30), 30 + place // 2 * (high + 60)
-        most = max(1.0, *(max(line) for line in lines.values()))
+        is_rate = place == 0
         parts.append(
             f'<rect x="{left}" y="{top}" width="{wide}" height="{high}" class="box"/>'
             f'<text x="{left}" y="{top - 8}" class="title">{title}</text>'
-            f'<text x="{left - 6}" y="{top + 9}" class="left">{most:.3g}</text>'
-            f'<text x="{left - 6}" y="{top + high}" class="left">0</text>'
         )
+        for share in (0.0, 0.5, 1.0):
+            label = f"{RARE * (MANY / RARE) ** share:g}" if is_rate else f"{share:g}"
+            y = top + (1.0 - share) * high
+            parts.append(f'<text x="{left - 6}" y="{y + 4:.0f}" class="left">{label}</text>')
         xs = [left + (at + 0.5) / len(calm) * wide for at in range(len(calm))]
         for x, level in zip(xs, calm, strict=True):
             parts.append(f'<text x="{x:.1f}" y="{top + high + 15}" class="tick">{level}</text>')
-        for number, line in enumerate(lines.values()):
-            ys = [top + (1.0 - value / most) * high for value in line]
+        for number, line in reversed(list(enumerate(lines.values()))):
+            shares = np.clip(line, RARE, MANY) if is_rate else np.array(line)
+            shares = np.log(shares / RARE) / np.log(MANY / RARE) if is_rate else shares
+            ys = (top + (1.0 - shares) * high).tolist()
             points = " ".join(f"{x:.1f},{y:.1f}" for x, y in zip(xs, ys, strict=True))
             parts.append(f'<polyline points="{points}" class="line rule{number}"/>')
             parts += [
-                f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" class="rule{number}"/>'
+                f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{3 + number}" class="rule{number}"/>'
                 for x, y in zip(xs, ys, strict=True)
             ]
     left, top = gap + len(panels) % 2 * (wide + gap + 30), 50 + len(panels) // 2 * (high + 60)
