@@ -138,6 +138,10 @@ def test_of_a_time_before_any_telemetry_all_is_unknown_with_a_reason(made: World
     [first, *_] = rows(made, "sla", "objectives", **{"from": "2020-01-01", "to": "2020-01-08"})
     assert first["standing"]["text"] == "unknown"
     assert "is kept" in first["measured"]["unknown"]
+    told = json.loads(files(made, "executive", **{"from": "2026-11-14T00:00Z"})["report.json"])
+    for bars in next(s for s in told["sections"] if s["id"] == "services")["charts"]:
+        values = [(point["value"] is None, point["unknown"]) for point in bars["points"]]
+        assert values == [(True, "no call had come yet")] * 2 + [(False, "")]
 
 
 @pytest.mark.parametrize(

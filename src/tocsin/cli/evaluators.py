@@ -50,7 +50,7 @@ def show(found: Sequence[Mapping[str, Any]]) -> None:
     table = Table(box=None, pad_edge=False)
     for title in ("evaluator", "state", "judged today", "waiting", "no verdict", "spent", "good",
                   "labels", "kappa"):  # fmt: skip
-        table.add_column(title, overflow="fold")
+        table.add_column(title, overflow="fold", no_wrap=title == "evaluator")
     for one in found:
         today, quality = one["today"], one["quality"] or {}
         table.add_row(

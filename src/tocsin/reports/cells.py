@@ -132,11 +132,9 @@ def share_in(one: HealthFacts, state: str) -> Measure:
 
 def precision(found: Precision) -> Measure:
     """The share of judged pages that were real."""
-    why = (
-        ""
-        if found.share is not None
-        else f"none of {wording.plural(found.unjudged, 'page')} judged"
-    )
+    waiting = found.unjudged
+    why = f"none of {wording.plural(waiting, 'page')} judged" if waiting else "nobody was paged"
+    why = "" if found.share is not None else why
     return Measure(found.share, "share", found.low, found.high, unknown=why)
 
 

@@ -22,6 +22,7 @@ from tocsin.reports.report import Bars, Cell, Column, Label, Measure, Section, T
 from tocsin.reports.responses import Figures, Response, Times
 
 MOST_LISTED = 200
+MOST_NAMED = 3
 
 
 def services(facts: Facts) -> Section:
@@ -373,6 +374,17 @@ def events(found: Sequence[Event], title: str = "What changed") -> Section:
     return Section("changes", title, (table,))
 
 
+def _incomplete_objectives(found: Sequence[ObjectiveFacts]) -> Iterator[str]:
+    """A line for every reason, with the objectives whose counts it makes incomplete."""
+    by_reason: dict[str, list[str]] = {}
+    for one in found:
+        if one.incomplete:
+            by_reason.setdefault(one.incomplete, []).append(one.title)
+    for reason, titles in sorted(by_reason.items()):
+        of = ", ".join(titles) if len(titles) <= MOST_NAMED else f"{len(titles)} objectives"
+        yield f"{of}: {reason}"
+
+
 def _unlisted(found: int) -> str:
     """How many of `found` a list leaves out, or ""."""
     return f"{found - MOST_LISTED:,} more are not listed." if found > MOST_LISTED else ""
@@ -387,7 +399,7 @@ def notes(facts: Facts) -> tuple[str, ...]:
             "from their hourly rollups, in which calls that came after the as-of time count as "
             "well; what only calls can tell is unknown."
         )
-    said += sorted({f"{o.title}: {o.incomplete}" for o in facts.objectives if o.incomplete})
+    said += _incomplete_objectives(facts.objectives)
     data = facts.quality
     if data is not None and data.unpriced:
         said.append(

@@ -16,12 +16,12 @@ def short(cell: Cell) -> str:
 
 
 def beside_of(cell: Cell) -> str:
-    """What is to be said beside it: its interval, or why it is unknown."""
+    """What is to be said beside it: its interval, or what of it is unknown and why."""
     if not isinstance(cell, Measure):
         return ""
-    if cell.value is None:
-        return cell.unknown
-    return between(cell) if cell.low is not None and cell.high is not None else ""
+    if cell.value is not None and cell.low is not None and cell.high is not None:
+        return between(cell)
+    return cell.unknown
 
 
 def between(cell: Measure) -> str:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from zoneinfo import ZoneInfo
 
-from tocsin.domain.clock import iso
 from tocsin.reports import cells, wording
 from tocsin.reports.facts import Facts
 from tocsin.reports.report import Cell, Column, Label, Measure, Section, Table, Unit
@@ -100,7 +100,9 @@ def _contract(one: Contract) -> tuple[Cell, ...]:
         unknown="" if one.credit_percent is not None else why,
     )  # fmt: skip
     of_kept = "of what is kept: " if one.incomplete else ""
-    month = iso(one.since)[:10] + ("" if one.is_over else f" up to {iso(one.until)[:16]}Z")
+    zone = ZoneInfo(terms.time_zone)
+    begin, end = one.since.astimezone(zone), one.until.astimezone(zone)
+    month = f"{begin:%B %Y}" + ("" if one.is_over else f", up to {end:%d %b %H:%M}")
     fee = cells.measured(
         one.fee_usd, "usd", one.incomplete or "no call has a price, and no fee is given"
     )

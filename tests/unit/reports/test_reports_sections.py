@@ -39,3 +39,15 @@ def test_objectives_whose_days_are_not_listed_are_counted(found: int, text: tupl
     ]
     section = sections.daily_objectives(facts(objectives=held))
     assert (len(section.blocks), section.text) == (200, text)
+
+
+def test_what_makes_several_objectives_incomplete_is_said_once() -> None:
+    held = [
+        ObjectiveFacts(
+            f"slo-{n}", f"SLO {n}", "chat", 0.9, "30d", "calls", 1, 10, None, None, "met", 0.5, (),
+            incomplete="alone" if n == 5 else "nothing is held" if n else "",
+        )
+        for n in range(6)
+    ]  # fmt: skip
+    said = sections.notes(facts(objectives=held))
+    assert said[:2] == ("SLO 5: alone", "4 objectives: nothing is held")

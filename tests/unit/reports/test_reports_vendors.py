@@ -185,3 +185,12 @@ def test_slots_with_too_few_calls_are_not_called_no_calls() -> None:
     assert "10 calls" in row["owed"].unknown
     none = shown(Contract(terms, AT, AT, True, 0, 0, 0, None, None, 1.0, ""))
     assert none["availability"].unknown == "no calls in this time"
+
+
+def test_a_month_is_that_of_the_agreements_time_zone() -> None:
+    terms = Terms("t", "T", "p", 0.999, (), time_zone="Europe/Berlin")
+    begin, at = datetime(2026, 10, 31, 23, tzinfo=UTC), datetime(2026, 11, 15, 23, tzinfo=UTC)
+    running = shown(Contract(terms, begin, at, False, 0, 10, 10, None, None, 1.0, ""))
+    assert running["month"] == "November 2026, up to 16 Nov 00:00"
+    over = shown(Contract(terms, begin, at, True, 0, 10, 10, None, None, 1.0, ""))
+    assert over["month"] == "November 2026"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime
 from functools import cached_property
 from zoneinfo import ZoneInfo
 
@@ -13,7 +13,7 @@ from tocsin.domain.clock import from_minute, to_minute
 from tocsin.engine.as_of import configuration_at
 from tocsin.engine.house import House
 from tocsin.engine.reporting.asked import Wish
-from tocsin.engine.reporting.objectives import Span, objectives
+from tocsin.engine.reporting.objectives import Span, days_of, objectives
 from tocsin.reports.facts import ObjectiveFacts
 from tocsin.spec.desired import Desired
 from tocsin.spec.services import Service
@@ -96,8 +96,7 @@ class Inquiry:
     def before(self) -> Counts:
         """Calls of the period of the same length before it."""
         start = self.start - (self.stop - self.start)
-        first = self.house.telemetry.reads.first_minute()
-        if first is None or first > start:
+        if self._first is None or self._first > start:
             return Counts(self.reads, start, self.start, "no calls are held from the period before")
         return self._counts(start, self.start)
 
@@ -125,7 +124,7 @@ class Inquiry:
         keeping = self.house.telemetry.keeping
         is_whole = start % HOUR == 0 and stop % HOUR == 0
         if not missing or not is_whole or start * 60 < keeping.complete_since(CALLS_1H):
-            return Counts(self.reads, start, stop, missing)
+            return Counts(self.reads, start, stop, missing or self.unheard(stop))
         return Counts(self.house.telemetry.rolled_up(), start, stop)
 
     def incomplete(self, minute: int | None = None) -> str:
@@ -135,11 +134,17 @@ class Inquiry:
             return ""
         return f"calls from before {kept:%Y-%m-%d %H:%M} UTC are not kept any more"
 
-    def days(self) -> Iterator[tuple[date, int]]:
-        """Days of the period, each with the epoch minute from which on it lies in the period."""
-        day = self.wish.since.astimezone(self.zone).date()
-        last = (self.wish.until - timedelta(microseconds=1)).astimezone(self.zone).date()
-        while day <= last:
-            begin = datetime.combine(day, time(), self.zone)
-            yield day, to_minute(max(begin, self.wish.since))
-            day += timedelta(days=1)
+    def unheard(self, stop: int) -> str:
+        """Why calls before an epoch minute are unknown although none is gone, or ""."""
+        first = self._first
+        if first is not None and stop > first:
+            return ""
+        return "no call had come yet" if first is not None else "no call ever came"
+
+    @cached_property
+    def _first(self) -> int | None:
+        return self.house.telemetry.reads.first_minute()
+
+    def days(self) -> Iterator[tuple[date, int, int]]:
+        """Days of the period, see `objectives.days_of`."""
+        return days_of(self.span, self.zone)

@@ -22,7 +22,10 @@ def services(asked: Inquiry, needs: Set[Part]) -> Iterator[ServiceFacts]:
     days, gone, before, no_before = {}, {}, {}, "not asked for"
     if "days" in needs:
         days = counts.source.days(counts.start, counts.stop, asked.wish.time_zone)
-        gone = {day: counts.missing and asked.incomplete(minute) for day, minute in asked.days()}
+        gone = {
+            day: (counts.missing and asked.incomplete(begin)) or asked.unheard(end)
+            for day, begin, end in asked.days()
+        }
     if "before" in needs:
         then, no_before = asked.before, asked.before.missing
         before = {} if no_before else then.source.totals(then.start, then.stop)

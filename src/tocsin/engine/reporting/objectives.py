@@ -57,7 +57,7 @@ def objectives(
     except NotKnown as error:
         yield from (_unknown(monitor, str(error)) for monitor in held)
         return
-    days = list(_days(span, zone))
+    days = list(days_of(span, zone))
     for monitor, status, period in zip(held, own, twins, strict=True):
         row = int(window.ledger.rows([_twin(monitor, span)])[0])
         hours = window.ledger.hourly(span.stop, span.stop - span.start, row)
@@ -80,6 +80,17 @@ def restated(
         if (old.bad, old.total) != (new.bad, new.total):
             name = monitor.name.removeprefix("slo/")
             yield Restated(name, old.bad, old.total, new.bad, new.total)
+
+
+def days_of(span: Span, zone: ZoneInfo) -> Iterator[tuple[date, int, int]]:
+    """Days of a time zone in the period, each as [begin, end) in epoch minutes."""
+    begin = span.start
+    while begin < span.stop:
+        local = from_minute(begin).astimezone(zone)
+        midnight = datetime.combine(local.date() + timedelta(days=1), datetime.min.time(), zone)
+        end = min(to_minute(midnight), span.stop)
+        yield local.date(), begin, end
+        begin = end
 
 
 # --------------------------------------------------------------------------------------------
@@ -106,17 +117,6 @@ def _twin(monitor: Monitor, span: Span) -> Monitor:
         name=f"{_TWIN}{monitor.name}",
         method=replace(method, window_minutes=minutes, calendar=None, steps=()),
     )
-
-
-def _days(span: Span, zone: ZoneInfo) -> Iterator[tuple[date, int, int]]:
-    """Days of a time zone in the period, each as [begin, end) in epoch minutes."""
-    begin = span.start
-    while begin < span.stop:
-        local = from_minute(begin).astimezone(zone)
-        midnight = datetime.combine(local.date() + timedelta(days=1), datetime.min.time(), zone)
-        end = min(to_minute(midnight), span.stop)
-        yield local.date(), begin, end
-        begin = end
 
 
 def _by_day(
