@@ -216,6 +216,14 @@ def test_a_band_chart_holds_every_part_it_was_given() -> None:
     assert len(root.findall("circle")) == 2
 
 
+def test_the_newest_changes_are_labelled_in_whatever_order_they_come() -> None:
+    newest_first = [Marker(START + timedelta(minutes=m), f"v{m}") for m in range(8, 0, -1)]
+    root = check(charts.band_chart(chart(np.ones(100), changes=tuple(newest_first))))
+    told = [t.find("title").tail for t in root.findall("text[@class='change']")]
+    assert told[-1] == "v8"
+    assert "v1" not in told
+
+
 def test_the_label_of_a_chart_tells_its_story_in_words() -> None:
     view = chart(
         [1.0, 2.0, 4.0],

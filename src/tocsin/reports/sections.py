@@ -343,7 +343,7 @@ def health_scores(found: Sequence[HealthFacts]) -> Table:
     """Health scores as they were shown and told in the period."""
     rows = tuple(
         (one.title, one.service, cells.health(one),
-         Measure(one.lowest, "score", unknown=one.reason),
+         Measure(one.lowest, "score", unknown=one.reason if one.lowest is None else ""),
          cells.share_in(one, "warning"), cells.share_in(one, "critical"),
          Measure(sum(one.minutes.get(s, 0) for s in cells.STATE) / one.length, "share"),
          one.reason)

@@ -238,6 +238,7 @@ def _points(view: ChartView, frame: Frame) -> Sequence[Markup]:
 def _markers(changes: Sequence[Marker], frame: Frame) -> Sequence[Markup]:
     parts = []
     inside = [marker for marker in changes if frame.start <= marker.at <= frame.stop]
+    inside.sort(key=lambda marker: marker.at)  # the newest are labelled
     for index, marker in enumerate(inside):
         x = frame.x(marker.at)
         place = f"{number(x)}%"
