@@ -11,6 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import structlog
 from delivery_build import T0, Scripted, World, incident
@@ -18,7 +19,8 @@ from delivery_build import T0, Scripted, World, incident
 from tocsin.delivery.claiming import CourierLimits
 from tocsin.delivery.effects import Persistence, guard_failure
 from tocsin.delivery.limits import FAILURES_TO_OPEN, Breaker, Bucket
-from tocsin.delivery.outcome import Ambiguous, Delivered, Rejected, Retry
+from tocsin.delivery.message import Message
+from tocsin.delivery.outcome import Ambiguous, Delivered, Looked, Rejected, Retry
 from tocsin.domain.clock import SystemClock
 from tocsin.domain.errors import StoreError
 from tocsin.domain.findings import ASIDE, EffectState, IncidentState, NewEffect
@@ -204,6 +206,28 @@ def test_what_may_have_been_announced_is_resolved(world: World, found: Any) -> N
     world.resolve(found.id)
     world.advance(minutes=10)
     assert world.receivers["primary"].told[-1] == "resolve"
+
+
+def test_nothing_is_sent_again_while_it_cannot_be_told_whether_it_arrived(
+    world: World, found: Any
+) -> None:
+    looks: list[Looked] = [Retry("HTTP 429"), Ambiguous("HTTP 500"), Retry("HTTP 503")]
+
+    class Lookable(Scripted):
+        async def reconcile(self, message: Message, http: httpx.AsyncClient) -> Looked:
+            return looks.pop(0) if looks else Retry("HTTP 503")
+
+    chat = world.receivers["primary"] = Lookable(is_idempotent=False)
+    world.courier = world.new_courier("looking")
+    chat.answers.append(Ambiguous("timeout"))
+    world.advance(seconds=20, every=1)
+    assert chat.told == ["trigger"]
+    (first, *_, last) = world.store.attempts(found.id)
+    assert (first.reason, last.reason) == (
+        "timeout", "whether it arrived cannot be told now: HTTP 503",
+    )  # fmt: skip
+    world.advance(seconds=30, every=1)
+    assert chat.told == ["trigger", "trigger"], "twice is better than never"
 
 
 def test_an_ambiguous_page_that_waits_is_replaced_by_its_resolve(world: World, found: Any) -> None:

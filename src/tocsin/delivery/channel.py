@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 import httpx
 
 from tocsin.delivery.message import Message
-from tocsin.delivery.outcome import Delivered, Outcome
+from tocsin.delivery.outcome import Looked, Outcome
 
 
 @runtime_checkable
@@ -68,6 +68,6 @@ class ShowsAnswerLinks(Protocol):
 class Reconciling(Protocol):
     """A channel that can look whether a message arrived whose sending ended ambiguously."""
 
-    async def reconcile(self, message: Message, http: httpx.AsyncClient) -> Delivered | None:
-        """What the receiver has under this key; None if nothing, or if it cannot be told."""
+    async def reconcile(self, message: Message, http: httpx.AsyncClient) -> Looked:
+        """What the receiver has under this key."""
         ...

@@ -51,3 +51,11 @@ class Rejected:
 
 
 Outcome = Delivered | Retry | Ambiguous | Rejected
+# What looking for a message comes to: it is there; it is not, or that can never be told; or it
+# cannot be told now.
+Looked = Delivered | Retry | Ambiguous | None
+
+
+def not_now(asked: object) -> Retry | Ambiguous | None:
+    """Of an answer that is none: whether asking again may bring one."""
+    return asked if isinstance(asked, Retry | Ambiguous) else None

@@ -41,13 +41,16 @@ from tocsin.delivery.message import (
 )
 from tocsin.delivery.notices import ACTION as NOTICE
 from tocsin.delivery.notices import render_notice
-from tocsin.delivery.outcome import Ambiguous, Delivered, Outcome, Rejected, Retry
+from tocsin.delivery.outcome import Ambiguous, Delivered, Looked, Outcome, Rejected, Retry
 from tocsin.delivery.replies import ACTION as REPLY
 from tocsin.delivery.replies import render_reply
 from tocsin.domain.clock import Clock
 from tocsin.domain.findings import ASIDE, EffectState, Incident
 
 T = TypeVar("T")
+# Up to this try nothing is sent while it cannot be told whether it arrived; later on twice is
+# better than never.
+LOOKS = 4
 # Messages that are not about an incident as it stands, by the action of their effect.
 _PLAIN = {
     "change": render_change, "picture": render_picture, REPLY: render_reply, NOTICE: render_notice,
@@ -292,8 +295,11 @@ class Courier:
                 message = self._message(claim, now)
                 if claim.is_uncertain and not channel.is_idempotent:
                     found = await _reconciled(channel, message, self._http)
-                    if found is not None:
+                    if isinstance(found, Delivered):
                         return found
+                    if found is not None and effect.attempts <= LOOKS:
+                        reason = f"whether it arrived cannot be told now: {found.reason}"
+                        return Ambiguous(reason, found.after)
                 return await channel.send(message, self._http)
         except TimeoutError:
             return Ambiguous(f"no answer within {self._limits.send_timeout_s:g} s")
@@ -344,9 +350,7 @@ class Courier:
         return await asyncio.to_thread(work) if self._offload else work()
 
 
-async def _reconciled(
-    channel: Channel, message: Message, http: httpx.AsyncClient
-) -> Delivered | None:
+async def _reconciled(channel: Channel, message: Message, http: httpx.AsyncClient) -> Looked:
     if isinstance(channel, Reconciling):
         return await channel.reconcile(message, http)
     return None

@@ -16,7 +16,7 @@ import httpx
 
 from tocsin.delivery.http import call, json_object
 from tocsin.delivery.message import Message, short_key, truncate
-from tocsin.delivery.outcome import Delivered, Outcome
+from tocsin.delivery.outcome import Delivered, Looked, Outcome, not_now
 from tocsin.domain.secret import Secret, secret
 
 LONGEST_TITLE = 500
@@ -77,7 +77,7 @@ class Datadog:
         event = (json_object(response) or {}).get("event")
         return Delivered({"event_id": str(event.get("id", ""))} if isinstance(event, dict) else {})
 
-    async def reconcile(self, message: Message, http: httpx.AsyncClient) -> Delivered | None:
+    async def reconcile(self, message: Message, http: httpx.AsyncClient) -> Looked:
         """Look for the event's tag among those of the last hour."""
         if self.config.app_key is None:
             return None
@@ -98,8 +98,9 @@ class Datadog:
                 "unaggregated": "true",
             },
         )
-        found = json_object(response) if isinstance(response, httpx.Response) else None
-        events = (found or {}).get("events")
+        if not isinstance(response, httpx.Response):
+            return not_now(response)
+        events = (json_object(response) or {}).get("events")
         if isinstance(events, list) and events and isinstance(events[0], dict):
             return Delivered({"event_id": str(events[0].get("id", ""))})
         return None

@@ -16,7 +16,7 @@ import httpx
 
 from tocsin.delivery.http import call, json_object
 from tocsin.delivery.message import Message, truncate
-from tocsin.delivery.outcome import Ambiguous, Delivered, Outcome, Rejected
+from tocsin.delivery.outcome import Ambiguous, Delivered, Looked, Outcome, Rejected, not_now
 from tocsin.domain.secret import Secret, secret
 
 TAG = "tocsin"
@@ -76,7 +76,7 @@ class Grafana:
             return Ambiguous("Grafana did not say which annotation it made")
         return Delivered({"id": str(made)})
 
-    async def reconcile(self, message: Message, http: httpx.AsyncClient) -> Delivered | None:
+    async def reconcile(self, message: Message, http: httpx.AsyncClient) -> Looked:
         """The annotation of the incident, if its first message made one."""
         if message.thread:
             return None  # a change may be made twice
@@ -89,8 +89,10 @@ class Grafana:
             headers=self._headers(),
             params={"tags": _tag_of(message), "type": "annotation", "limit": "1"},
         )
+        if not isinstance(response, httpx.Response):
+            return not_now(response)
         try:
-            found = response.json() if isinstance(response, httpx.Response) else []
+            found = response.json()
         except ValueError:
             return None
         if isinstance(found, list) and found and isinstance(found[0], dict) and "id" in found[0]:

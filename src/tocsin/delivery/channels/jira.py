@@ -23,7 +23,7 @@ from tocsin.delivery.answers import Answer
 from tocsin.delivery.figure import Figure, png
 from tocsin.delivery.http import basic, call, json_object, refusal, request
 from tocsin.delivery.message import Message, truncate
-from tocsin.delivery.outcome import Ambiguous, Delivered, Outcome, Rejected
+from tocsin.delivery.outcome import Ambiguous, Delivered, Looked, Outcome, Rejected, not_now
 from tocsin.domain.secret import Secret, secret
 from tocsin.net.proof import check_hmac, keys
 
@@ -107,7 +107,7 @@ class Jira:
         response = await self._call(http, "POST", f"{issue}/comment", message.at, comment)
         return Delivered({"key": known}) if isinstance(response, httpx.Response) else response
 
-    async def reconcile(self, message: Message, http: httpx.AsyncClient) -> Delivered | None:
+    async def reconcile(self, message: Message, http: httpx.AsyncClient) -> Looked:
         """Look for the issue by its label, or for the comment by its property."""
         known = str((message.thread or {}).get("key", ""))
         if known:
@@ -115,6 +115,8 @@ class Jira:
         jql = f'project = "{self.config.project}" AND labels = "{label_of(message.subject)}"'
         query = {"jql": jql, "fields": ["labels"], "maxResults": 1}
         response = await self._call(http, "POST", "/search/jql", message.at, query)
+        if not isinstance(response, httpx.Response):
+            return not_now(response)
         issues = _listed(response, "issues")
         return Delivered({"key": str(issues[0]["key"])}) if issues and "key" in issues[0] else None
 
@@ -233,12 +235,12 @@ class Jira:
         moved = await self._call(http, "POST", f"{issue}/transitions", message.at, move)
         return None if isinstance(moved, httpx.Response) else moved
 
-    async def _find_comment(
-        self, known: str, message: Message, http: httpx.AsyncClient
-    ) -> Delivered | None:
+    async def _find_comment(self, known: str, message: Message, http: httpx.AsyncClient) -> Looked:
         path = f"/issue/{quote(known, safe='')}/comment"
         query = "?expand=properties&orderBy=-created&maxResults=50"
         response = await self._call(http, "GET", path + query, message.at, None)
+        if not isinstance(response, httpx.Response):
+            return not_now(response)
         for comment in _listed(response, "comments"):
             for each in comment.get("properties") or ():
                 if each.get("key") == PROPERTY and each.get("value") == {"key": message.key[:500]}:

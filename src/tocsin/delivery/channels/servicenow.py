@@ -20,7 +20,7 @@ import httpx
 from tocsin.delivery.answers import Answer
 from tocsin.delivery.http import basic, call, json_object
 from tocsin.delivery.message import Message, truncate
-from tocsin.delivery.outcome import Ambiguous, Delivered, Outcome, Retry
+from tocsin.delivery.outcome import Ambiguous, Delivered, Looked, Outcome, Retry, not_now
 from tocsin.domain.secret import Secret, secret
 from tocsin.net.proof import check_bearer, check_standard, keys, standard_key
 
@@ -108,14 +108,16 @@ class ServiceNow:
             return Ambiguous("ServiceNow answered with something that is not a record")
         return Delivered({name: str(found.get(name, "")) for name in ("sys_id", "number")})
 
-    async def reconcile(self, message: Message, http: httpx.AsyncClient) -> Delivered | None:
+    async def reconcile(self, message: Message, http: httpx.AsyncClient) -> Looked:
         """Look for the record by its correlation id; a work note may be written twice."""
         if message.thread:
             return None
         query = f"correlation_id={correlation_id(message.subject)}^ORDERBYDESCsys_created_on"
         params = {"sysparm_query": query, "sysparm_limit": "1", "sysparm_fields": "sys_id,number"}
         response = await self._call(http, "GET", "", message.at, None, params)
-        found = json_object(response) if isinstance(response, httpx.Response) else None
+        if not isinstance(response, httpx.Response):
+            return not_now(response)
+        found = json_object(response)
         records = (found or {}).get("result")
         if not isinstance(records, list) or not records:
             return None

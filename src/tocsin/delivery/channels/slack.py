@@ -26,7 +26,7 @@ from tocsin.delivery.answers import Answer, Hear
 from tocsin.delivery.figure import Figure, png
 from tocsin.delivery.http import refusal, request
 from tocsin.delivery.message import Message
-from tocsin.delivery.outcome import Ambiguous, Delivered, Outcome, Rejected, Retry
+from tocsin.delivery.outcome import Ambiguous, Delivered, Looked, Outcome, Rejected, Retry, not_now
 from tocsin.delivery.replies import ACTION as REPLY
 from tocsin.delivery.slack_blocks import answers_of, blocks_of, button_value, escape, headline
 from tocsin.delivery.socket_mode import hold
@@ -167,7 +167,7 @@ class Slack:
         form = parse_qs(body.decode(), strict_parsing=True, max_num_fields=10)
         return self.understand(form["payload"][0].encode())
 
-    async def reconcile(self, message: Message, http: httpx.AsyncClient) -> Delivered | None:
+    async def reconcile(self, message: Message, http: httpx.AsyncClient) -> Looked:
         """Look for the effect's key in what was posted to the channel, or to the thread."""
         thread = _thread_of(message)
         channel = thread["channel"] if thread else self.config.channel
@@ -191,7 +191,7 @@ class Slack:
         )
         found = self._read(response, message)
         if not isinstance(found, dict):
-            return None
+            return not_now(found)
         for each in found.get("messages", ()):
             if _key_of(each) == message.key:
                 return Delivered(thread or {"channel": channel, "ts": each["ts"]})

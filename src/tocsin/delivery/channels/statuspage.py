@@ -18,7 +18,7 @@ import httpx
 from tocsin.delivery.answers import Answer
 from tocsin.delivery.http import call, json_object
 from tocsin.delivery.message import Message, truncate
-from tocsin.delivery.outcome import Ambiguous, Delivered, Outcome, Rejected
+from tocsin.delivery.outcome import Ambiguous, Delivered, Looked, Outcome, Rejected, not_now
 from tocsin.domain.secret import Secret, secret
 
 LONGEST_NAME = 200
@@ -101,11 +101,13 @@ class Statuspage:
             return Ambiguous("Statuspage did not say which incident it made")
         return Delivered(_reference(str(made), message))
 
-    async def reconcile(self, message: Message, http: httpx.AsyncClient) -> Delivered | None:
+    async def reconcile(self, message: Message, http: httpx.AsyncClient) -> Looked:
         """Look for the effect's key in what the page's newest incidents say of themselves."""
         response = await self._call(http, "GET", "", message.at, None)
+        if not isinstance(response, httpx.Response):
+            return not_now(response)
         try:
-            found = response.json() if isinstance(response, httpx.Response) else []
+            found = response.json()
         except ValueError:
             return None
         for each in found if isinstance(found, list) else ():
