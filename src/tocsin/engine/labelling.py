@@ -31,7 +31,7 @@ from tocsin.store.evaluations import Evaluations, Queue, Verdict
 REACH = timedelta(days=7)
 REACH_OF_DOUBLES = timedelta(days=28)
 MOST = 100
-_READABLE = timedelta(minutes=5)
+_READABLE = timedelta(minutes=1)
 
 
 class NoSuchEvaluator(NotFound):

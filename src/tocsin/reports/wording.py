@@ -23,14 +23,14 @@ def minus(text: str) -> str:
 
 
 def seconds(value: float | None) -> str:
-    """0.0421 -> "42 ms", 5.23 -> "5.2 s", 78 -> "1.3 min"."""
+    """0.0421 -> "42 ms", 5.23 -> "5.2 s", 78 -> "1.3 min", 13680 -> "3 h 48 min"."""
     if value is None or not is_known(value):
         return UNKNOWN
     if value < 0.9995:
         return f"{value * 1000:.0f} ms"
     if value < 59.95:
         return f"{value:.1f} s"
-    return f"{value / 60:.1f} min"
+    return f"{value / 60:.1f} min" if value < 7200 else span(timedelta(seconds=value))
 
 
 def percent(value: float | None, *, signed: bool = False) -> str:

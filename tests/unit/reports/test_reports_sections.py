@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime
 
 import pytest
 
-from tocsin.reports import sections
+from tocsin.reports import sections, wording
 from tocsin.reports.facts import Facts, ObjectiveFacts
 from tocsin.reports.report import Table
 from tocsin.reports.responses import Response, figures
@@ -51,3 +51,9 @@ def test_what_makes_several_objectives_incomplete_is_said_once() -> None:
     ]  # fmt: skip
     said = sections.notes(facts(objectives=held))
     assert said[:2] == ("SLO 5: alone", "4 objectives: nothing is held")
+
+
+def test_long_times_are_told_in_hours() -> None:
+    assert [wording.seconds(one) for one in (78, 7140, 13680, 200_000)] == [
+        "1.3 min", "119.0 min", "3 h 48 min", "2 d 7 h",
+    ]  # fmt: skip
