@@ -127,7 +127,7 @@ def believing(messages: Iterable[tuple[str, str]]) -> tuple[str, ...]:
 
 def depends_on_messages(tell: str, event: str) -> bool:
     """Whether what follows from a change depends on the messages before it."""
-    return tell not in ("", "trigger", "join") or event in _AFRESH
+    return tell not in ("", "trigger", "join") or event in _AFRESH or event == "resolved"
 
 
 def alert_event(alert: Alert, before: str, reason: str, now: datetime) -> LedgerEvent:
@@ -165,11 +165,14 @@ def _notifications(policy: RoutingPolicy, what: Happening, now: datetime) -> Ite
         if not policy.is_silent(receiver):
             yield _first_message(policy, what, receiver, now)
     in_place_only = what.event in ("updated", "acknowledged", "mitigating")
-    for receiver in _knowing(what) if what.tell not in ("", "trigger", "join") else ():
+    tell = what.tell
+    if what.event == "resolved" and what.messages is not None:
+        tell = "resolve"  # also to whom the first message reached as it was taken for unsent
+    for receiver in _knowing(what) if tell not in ("", "trigger", "join") else ():
         if in_place_only and not policy.is_updated_in_place(receiver):
             continue
         if not policy.is_silent(receiver):
-            yield _notify(what, receiver, what.tell, now)
+            yield _notify(what, receiver, tell, now)
 
 
 def _addressed(policy: RoutingPolicy, what: Happening) -> Iterator[str]:

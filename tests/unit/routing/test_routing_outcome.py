@@ -214,6 +214,19 @@ def test_a_silent_re_open_is_shown_to_the_public_who_were_told_that_it_is_over()
         assert keys(go(what, public)) == told
 
 
+def test_an_end_reaches_whom_a_message_reached_that_was_taken_for_unsent() -> None:
+    """A minute that is judged late does not know what was sent meanwhile."""
+    before = two(evidence={"heard": ["slack", "mail"]})
+    after = two(state=IncidentState.RESOLVED, evidence={"heard": []})
+    for messages, told in (
+        ((("slack", "trigger"),), ["k-1:0:slack:resolve"]),
+        ((), []),
+        (None, []),
+    ):
+        assert keys(go(happening(before, after, "resolved", "", messages=messages))) == told
+    assert depends_on_messages("", "resolved")
+
+
 @pytest.mark.parametrize(
     ("event", "tell"), [("reopened", ""), ("reopened", "join"), ("eased", "join"),
                         ("unsuppressed", "")]
