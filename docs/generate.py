@@ -24,6 +24,7 @@ import typer.main
 from starlette.routing import Mount
 
 from tocsin import cli
+from tocsin.assess.detectors import DETECTORS
 from tocsin.cli.terminal import Output
 from tocsin.engine import settings
 from tocsin.engine.settings import Settings
@@ -182,8 +183,34 @@ def pages() -> Mapping[str, str]:
         "cli.md": cli_page(),
         "settings.md": settings_page(),
         "configuration.md": configuration_page(),
+        "detectors.md": detectors_page(),
         "configuration.schema.json": json.dumps(schema(), indent=1, ensure_ascii=False) + "\n",
     }
+
+
+def detectors_page() -> str:
+    """What every kind of detector does and assumes, when it misleads, an example, and the paper."""
+    lines = [
+        "# Detectors", "", GENERATED, "",
+        "Every kind, as its own file describes it: what it does, what it assumes, when it misleads,"
+        " an example in Python that runs, and the paper. Which to choose:"
+        " [the guide](../guides/detectors.md). All settings:"
+        " [configuration](configuration.md).", "",
+    ]  # fmt: skip
+    for kind, detector in sorted(DETECTORS.items()):
+        told = inspect.cleandoc(detector.__doc__ or "").split("\n\n")
+        lines += [f"## {kind}", ""]
+        for part in told:
+            head, _, rest = part.partition(": ")
+            if part.startswith(">>>"):
+                lines += ["```pycon", part, "```", ""]
+            elif head == "Parameters":
+                continue
+            elif head in ("What", "Assumes", "Misleads", "Paper"):
+                lines += [f"**{head}.** {rest[:1].upper()}{rest[1:]}", ""]
+            else:
+                lines += [part, ""]
+    return "\n".join(lines).rstrip() + "\n"
 
 
 def cli_page() -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import cast
+from urllib.parse import urlencode
 
 import numpy as np
 from starlette.requests import Request
@@ -14,10 +15,12 @@ from tocsin.engine.replay import CannotReplay
 from tocsin.web.desk import Desk
 from tocsin.web.detector_views import DetectorView
 from tocsin.web.detectors import LATELY, asked_of
+from tocsin.web.listing import paged
 from tocsin.web.render import Renderer
 from tocsin.web.tone import Tone
 from tocsin.web.views import ChartView, Series, Unit
 
+MOST_ROWS = 200
 DAYS = (1, 7, 14, 30)
 SHOWN_DAYS = 30
 _TITLES = {"s": "Latency", "ratio": "Share of bad calls", "count": "Calls"}
@@ -38,10 +41,16 @@ class DetectorPages:
         ]
 
     def detectors(self, request: Request) -> Response:
-        """Every detector and every page budget."""
+        """Every detector, a page of them at a time, and every page budget."""
+        view, service = self._desk.detectors.all(), request.query_params.get("service", "")
+        mine = [row for row in view.detectors if service in ("", row.service)]
+        page = paged(mine, request.query_params.get("after"), MOST_ROWS, lambda row: row.name)
+        more = {"service": service, "after": page.next} if page.next else {}
         return self._renderer.page(
-            request, "detectors.html", title="Detectors", live=True, view=self._desk.detectors.all()
-        )
+            request, "detectors.html", title="Detectors", live=True, view=view, rows=page.items,
+            services=sorted({row.service for row in view.detectors}), service=service,
+            total=len(mine), more=urlencode({n: v for n, v in more.items() if v}),
+        )  # fmt: skip
 
     def detector(self, request: Request) -> Response:
         """One detector over 30 days. Settings in the query are tried."""
@@ -54,7 +63,7 @@ class DetectorPages:
             problem = str(error)
             view = self._desk.detectors.one(name, {}, days)
         return self._renderer.page(
-            request, "detector.html", title=view.row.title, view=view, problem=problem,
+            request, "detector.html", title=view.row.document, view=view, problem=problem,
             days_offered=DAYS, trace=trace_chart(view), evidence=evidence_chart(view),
         )  # fmt: skip
 

@@ -12,6 +12,7 @@ from tocsin.assess.prospects import Outlook
 from tocsin.domain.precision import Precision
 
 Numbers = tuple[float | None, ...]
+BY_SEGMENT = "/segments"  # ends the names of monitors that judge every value of a dimension
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,19 @@ class DetectorRow:
     incidents: int
     pages: int
     precision: Precision
+
+    @property
+    def document(self) -> str:
+        """What people called it, and whether it looks at segments: two detectors of one service
+        may watch the same."""
+        name = self.name.removesuffix(BY_SEGMENT)
+        part = " by segment" if name != self.name else ""
+        return name.removesuffix(f"/{self.service}") + part
+
+    @property
+    def watches(self) -> str:
+        """What it looks at, without the service that it looks at it of."""
+        return self.title.partition(": ")[2] or self.title
 
 
 @dataclass(frozen=True, slots=True)
