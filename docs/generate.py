@@ -203,7 +203,7 @@ def detectors_page() -> str:
         for part in told:
             head, _, rest = part.partition(": ")
             if part.startswith(">>>"):
-                lines += ["```pycon", part, "```", ""]
+                lines += ["```text", part, "```", ""]
             elif head == "Parameters":
                 continue
             elif head in ("What", "Assumes", "Misleads", "Paper"):

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from tocsin.assess.baseline import AFTER, BEFORE, LEARN_AFTER, Baseline, Usual
 from tocsin.assess.gauges.board import Board
-from tocsin.assess.gauges.slices import Slices, SlicesConfig
+from tocsin.assess.gauges.slices import Slices, sliced
 from tocsin.assess.health_counts import HealthCounts
 from tocsin.assess.histograms import HistogramHistory
 from tocsin.assess.ledger import Ledger
@@ -90,7 +90,7 @@ class Window:
             if m.series
             for series in (m.series, *config.families(m.series))
         )
-        self.slices = Slices([m for m in held if isinstance(m.method, SlicesConfig)])
+        self.slices = Slices(sliced(held))
         self.looks: dict[Wish, Look] = {}  # the newest look of every wish
         self.quality = QualityCounts(held)
         self.health = HealthCounts(held)

@@ -152,3 +152,48 @@ def test_what_is_left_out_is_said_and_asks_for_a_place_when_it_matters() -> None
     window.advance(block_of(calls | {"late": 30}, 2))
     window.advance(block_of(calls, 3, 1))
     assert window.slices.is_outgrown
+
+
+TENANTS = {"acme": 340, "globex": 25, "initech": 35}  # calls a minute
+
+
+def volumes(minutes: int, silent: tuple[str, ...], since: int, whole: float = 1.0) -> MinuteBlock:
+    """Calls of all tenants and of each; some send nothing in the last `since` minutes, all of them
+    only so much of it."""
+    rng = np.random.default_rng(11)
+    calls = rng.poisson(np.array(list(TENANTS.values()))[:, None], (len(TENANTS), minutes))
+    calls[:, minutes - since :] = rng.binomial(calls[:, minutes - since :], whole)
+    for name in silent:
+        calls[list(TENANTS).index(name), minutes - since :] = 0
+    series = SeriesId("chat", "availability")
+    names = (series, *(SeriesId("chat", "availability", ("tenant", t)) for t in TENANTS))
+    total = np.vstack([calls.sum(axis=0), calls])
+    return MinuteBlock(START, names, 0 * total, total)
+
+
+@pytest.mark.parametrize(
+    ("silent", "whole", "severity"),
+    [
+        (("acme",), 1.0, "ticket"),
+        (("acme", "globex"), 1.0, "ticket"),
+        (tuple(TENANTS), 1.0, "page"),
+        ((), 0.1, "page"),
+        (("acme",), 0.3, "page"),
+    ],
+)
+def test_a_tenant_that_leaves_is_told_and_pages_nobody(
+    silent: tuple[str, ...], whole: float, severity: str
+) -> None:
+    one = Monitor("detector/drop", "Calls", "chat", "volume", "page",
+                  SeriesId("chat", "availability"), AVAILABILITY.ratio,
+                  VolumeDropConfig(tenants="tenant"))  # fmt: skip
+    assert SeriesId("chat", "availability", ("tenant", EACH)) in ratios([one])
+    assert told(one, volumes(3 * DAY, (), 0), 360) == []
+    (verdict,) = told(one, volumes(3 * DAY, silent, 20, whole), 360)
+    assert (verdict.judgement, verdict.severity) == (Judgement.BREACH, severity)
+    if severity == "ticket":
+        named = " and ".join(silent)
+        assert verdict.reason.startswith(f"tenant {named} send")
+        assert "all others are as usual" in verdict.reason
+        assert [gone["value"] for gone in verdict.evidence["gone"]] == list(silent)
+    assert told(one, volumes(3 * DAY, silent, 20, whole), 360) == [verdict]

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
 from scipy.special import betainc
 
-from tocsin.assess.gauges.detector import GaugeDetector
+from tocsin.assess.gauges.detector import GaugeDetector, HasGauges
 from tocsin.assess.gauges.grid import Grid
 from tocsin.assess.gauges.history import Floats, History
 from tocsin.assess.gauges.kind import GaugeConfig, Measure, Scored
+from tocsin.assess.gauges.slices import Slices
+from tocsin.domain.findings import Judgement, Verdict
+from tocsin.domain.series import EACH, Ratio, SeriesId
 
 WIDTHS = (1, 5, 15, 60)
 _DAYS_DIFFER = 0.25  # standard deviation of one day's volume against another's, as a share
 _MIN_HOURS = 6
+_MOST_GONE = 2  # tenants that leave by themselves at one time; more are an outage
+_SURELY_GONE = 3.0  # -log10 p of a tenant's silence, before it is corrected for how many there are
+_LEAST_LEFT = (
+    60.0  # calls an hour that others are expected to make: fewer do not show that all is well
+)
+_REST_DROPS = 3.0  # -log10 p from which the others are not as usual
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +34,9 @@ class VolumeDropConfig(GaugeConfig):
     of which measure is volume, and
 
     threshold: evidence needed, as -log10 p corrected for four widths; at least 3. max_share: the
-    largest share of the expected calls that is worth telling; 0.1 tells near outages only.
+    largest share of the expected calls that is worth telling; 0.1 tells near outages only. tenants:
+    a dimension whose values come and go by themselves, such as tenant. A drop that is one or two of
+    them falling silent, while all others are as usual, is a ticket that names them.
     """
 
     kind: ClassVar[str] = "volume_drop"
@@ -34,6 +45,7 @@ class VolumeDropConfig(GaugeConfig):
     measure: Measure = "volume"
     threshold: float = 6.0
     max_share: float = 0.5
+    tenants: str = ""
 
     def __post_init__(self) -> None:
         GaugeConfig.__post_init__(self)
@@ -43,6 +55,15 @@ class VolumeDropConfig(GaugeConfig):
             raise ValueError(f"threshold is -log10 p, from 3 to 300, not {self.threshold}")
         if not 0.0 <= self.max_share < 1.0:
             raise ValueError(f"max_share is a share from 0 to below 1, not {self.max_share}")
+
+    @property
+    def apart(self) -> tuple[str, ...]:
+        """As `GaugeConfig.apart`: its tenants."""
+        return (self.tenants,) if self.tenants else ()
+
+    def beside(self, series: SeriesId, ratio: Ratio) -> Mapping[SeriesId, Ratio]:
+        """As `DetectorConfig.beside`: the calls of every tenant."""
+        return {replace(series, segment=(name, EACH)): ratio for name in self.apart}
 
     @classmethod
     def scorer(cls, configs: Sequence[GaugeConfig], grid: Grid) -> VolumeDropScorer:
@@ -133,7 +154,8 @@ class VolumeDrop(GaugeDetector):
     Assumes: days resemble each other at the same hour, weekends within a factor of two.
 
     Misleads: on holidays, after a client moved elsewhere on purpose, and in the first two days,
-    when the lowest hour so far stands for what is usual. A client that retries hides a drop.
+    when the lowest hour so far stands for what is usual. A client that retries hides a drop. With
+    `tenants`, an outage that silences one large tenant only, and nobody else, is a ticket.
 
     Parameters: see `VolumeDropConfig`.
 
@@ -152,3 +174,78 @@ class VolumeDrop(GaugeDetector):
     """
 
     config = VolumeDropConfig
+
+    def judge(self, window: HasGauges, minute: int) -> list[Verdict]:
+        """As `GaugeDetector.judge`; what tenants explain that left is no page."""
+        return [
+            self._explained(verdict, window, minute) for verdict in super().judge(window, minute)
+        ]
+
+    def _explained(self, verdict: Verdict, window: HasGauges, minute: int) -> Verdict:
+        slices = getattr(window, "slices", None)
+        row = next(r for r, monitor in enumerate(self.monitors) if monitor.name == verdict.monitor)
+        config = self._configs[row]
+        if verdict.judgement is not Judgement.BREACH or not isinstance(slices, Slices):
+            return verdict
+        if not isinstance(config, VolumeDropConfig) or not config.tenants:
+            return verdict
+        looked = window.gauges.look(config.kind, minute, WIDTHS[-1])
+        rows = [r for r in slices.rows[verdict.monitor] if slices.value(r)]
+        parts = slices.gauges.look(config.kind, minute, WIDTHS[-1])
+        mine = slices.gauges.columns(config.kind, rows)
+        calls, expected = (
+            parts.values[-WIDTHS[-1] :, mine],
+            parts.scored.expected[-WIDTHS[-1] :, mine],
+        )
+        gone = _fell_silent(calls, expected)
+        if not 1 <= len(gone) <= _MOST_GONE:
+            return verdict
+        rest, usual = (
+            whole[-WIDTHS[-1] :, row] - np.nan_to_num(part[:, gone]).sum(axis=1)
+            for whole, part in ((looked.values, calls), (looked.scored.expected, expected))
+        )
+        if not _is_as_usual(rest, np.maximum(usual, 0.0), config):
+            return verdict
+        named = [
+            {"dimension": config.tenants, "value": slices.value(rows[at]),
+             "expected": round(float(np.nansum(expected[:, at])), 1)}
+            for at in gone
+        ]  # fmt: skip
+        told = " and ".join(str(one["value"]) for one in named)
+        missing = sum(float(str(one["expected"])) for one in named)
+        verb = "sends" if len(named) == 1 else "send"
+        return replace(
+            verdict,
+            severity="ticket",
+            reason=(
+                f"{config.tenants} {told} {verb} nothing ({missing:,.0f} calls an hour expected);"
+                f" all others are as usual: {rest.sum():,.0f} calls in the last hour,"
+                f" {usual.sum():,.0f} expected"
+            ),
+            evidence={**verdict.evidence, "gone": named},
+        )
+
+
+def _fell_silent(calls: Floats, expected: Floats) -> list[int]:
+    """Which columns of [minute, tenant] have had no call for longer than chance explains, among so
+    many; the largest first."""
+    silent = np.cumprod(calls[::-1] == 0, axis=0)[::-1] > 0
+    missed = np.where(silent, expected, 0.0).sum(axis=0)
+    least = _SURELY_GONE + np.log10(max(calls.shape[1], 1))
+    rare = _rarity(np.zeros_like(missed), missed)
+    found = np.flatnonzero(np.nan_to_num(rare) >= least)
+    return [int(at) for at in sorted(found, key=lambda at: -missed[at])]
+
+
+def _is_as_usual(calls: Floats, expected: Floats, config: VolumeDropConfig) -> bool:
+    """Whether calls of the last hour, by minute, are surely there and no drop of any width."""
+    if not (np.isfinite(calls).all() and np.isfinite(expected).all()):
+        return False
+    if expected.sum() < _LEAST_LEFT or calls.sum() <= config.max_share * expected.sum():
+        return False
+    return not any(
+        calls[-w:].sum() <= config.max_share * expected[-w:].sum()
+        and float(_rarity(calls[-w:].sum()[None], expected[-w:].sum()[None])[0])
+        >= _REST_DROPS + np.log10(len(WIDTHS))
+        for w in WIDTHS
+    )

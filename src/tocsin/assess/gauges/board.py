@@ -115,6 +115,10 @@ class Board:
         scored = self._scorers[kind].judge(recent, minute + 1 - count)
         return Looked(recent[MINUTE.lead :], scored, self._scorers[kind].limit)
 
+    def columns(self, kind: str, rows: Sequence[int]) -> npt.NDArray[np.intp]:
+        """Where gauges of a kind, by their rows, stand in what `look` tells of that kind."""
+        return np.searchsorted(self._rows[kind], np.asarray(rows, np.intp))
+
     def _reset(self) -> None:
         self._scorers = {
             kind: type(self._configs[rows[0]]).scorer([self._configs[i] for i in rows], MINUTE)

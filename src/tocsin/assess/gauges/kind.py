@@ -79,6 +79,11 @@ class GaugeConfig(DetectorConfig):
         if self.min_calls < 1:
             raise ValueError(f"min_calls is at least 1, not {self.min_calls}")
 
+    @property
+    def apart(self) -> tuple[str, ...]:
+        """Dimensions of which every value is kept as a gauge beside its own."""
+        return ()
+
     @classmethod
     def measured(cls) -> Measure:
         """What is measured where the settings do not say."""

@@ -10,7 +10,7 @@ those that have places, a new board is to be filled from history (`is_outgrown`)
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal
 
@@ -57,6 +57,19 @@ class Crowded:
     judged: int
     left_out: tuple[str, ...]
     share: float
+
+
+def sliced(monitors: Iterable[Monitor]) -> list[Monitor]:
+    """The monitors that have gauges by segment: those that judge them, and those that only want to
+    know of a gauge whose segments moved it."""
+    found = []
+    for monitor in monitors:
+        method = monitor.method
+        if isinstance(method, SlicesConfig):
+            found.append(monitor)
+        elif isinstance(method, GaugeConfig) and method.apart:
+            found.append(replace(monitor, method=SlicesConfig(by=method.apart, inner=method)))
+    return found
 
 
 class Slices:
