@@ -179,3 +179,19 @@ def test_drift_says_what_is_wrong_with_a_file(tmp_path: Path) -> None:
     assert "no column 'w'" in tocsin("drift", a, a, "--columns", "w").stderr
     empty = parquet(tmp_path / "e.parquet", {"v": pa.array([], pa.float64())})  # type: ignore[dict-item]
     assert "has no rows" in tocsin("drift", a, empty).stderr
+
+
+def test_drift_of_a_column_that_lost_all_values_and_of_files_with_nothing_in_common(
+    tmp_path: Path,
+) -> None:
+    known, gone, other = (tmp_path / name for name in ("known.csv", "gone.csv", "other.csv"))
+    known.write_text("latency,model\n" + "".join(f"{100 + n % 7},a\n" for n in range(200)))
+    gone.write_text("latency,model\n" + "nan,a\n" * 200)
+    other.write_text("100,b\n" + "100,b\n" * 200)
+    done = tocsin("drift", known, gone, "--output", "json")
+    report = json.loads(done.stdout)
+    assert (done.returncode, report["schema"]) == (2, [])
+    assert report["drifted"] == ["latency (missing)"]
+    done = tocsin("drift", known, other)
+    assert done.returncode == 1
+    assert "no column in common" in done.stderr

@@ -248,4 +248,6 @@ def _show_drift(report: DriftReport) -> None:
         out.print(f"[dim]{escape(name)} is not compared: {escape(why)}[/]", highlight=False)
     rows = f"{report.rows[0]:,} and {report.rows[1]:,} rows"
     found = f"{len(report.drifted)} of {len(report.features)} features drifted"
+    if report.schema:
+        found += f", {len(report.schema)} columns came, went or changed their kind"
     out.print(f"[bold]{report.verdict}[/]: {found}; {rows}", highlight=False)

@@ -118,8 +118,9 @@ def drift_of_tables(
                 schema,
                 skipped,
             )
-    if not features and not skipped and not schema:
-        raise _bad(path, "the two files have no column in common")
+    if not (set(reference.column_names) & set(current.column_names) & set(columns or known)):
+        fix = "the first line of each names its columns, by the same names"
+        raise _bad(path, "the two files have no column in common", fix)
     rows = reference.num_rows, current.num_rows
     return DriftReport(rows, level, corrected(features), tuple(schema), skipped)
 
@@ -139,6 +140,7 @@ class _Pair:
 def _column(
     pair: _Pair, rng: np.random.Generator, schema: list[str], skipped: dict[str, str]
 ) -> list[Feature]:
+    pair = _typed(pair)
     before, after = (_holds(column) for column in (pair.reference, pair.current))
     if "category" in (before, after) and {before, after} <= {"category", "text", "identifier"}:
         before = after = "category" if before == "category" else before
@@ -165,6 +167,16 @@ def _column(
         *found,
         *(replace(f, examples=tuple(int(known[row]) for row in f.examples)) for f in made),
     ]
+
+
+def _typed(pair: _Pair) -> _Pair:
+    """Where nothing at all is known in one file, its values are missing, of the other's kind."""
+    kinds = pair.reference.type, pair.current.type
+    if pa.types.is_null(kinds[0]) == pa.types.is_null(kinds[1]):
+        return pair
+    if pa.types.is_null(kinds[0]):
+        return replace(pair, reference=pc.cast(pair.reference, kinds[1]))
+    return replace(pair, current=pc.cast(pair.current, kinds[0]))
 
 
 def _numbers(
