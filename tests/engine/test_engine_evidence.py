@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from threading import Event
@@ -62,7 +65,9 @@ def told(bench: Bench, name: str) -> Incident:
     """A page that Alertmanager raises, as it is when that has been read."""
     labels = {"alertname": name, "service": "chat", "severity": "critical", "signal": "latency"}
     one = {"status": "firing", "labels": {**labels, "env": name}, "startsAt": iso(NOW),
-           "annotations": {"runbook_url": "https://x.test/r"}}  # fmt: skip
+           "generatorURL": "https://x.test/g", "annotations": {
+               "runbook_url": "https://x.test/r", "summary": "slow", "description": "Since Monday."
+           }}  # fmt: skip
     began = time.monotonic()
     assert bench.tell("alertmanager", {"version": "4", "groupKey": name, "alerts": [one]}) == 1
     assert time.monotonic() - began < 30  # the query takes twice that
@@ -84,6 +89,19 @@ def test_a_query_that_does_not_return_holds_no_page_and_is_named(bench: Bench, b
     # While it lasts nobody waits for evidence, and the heart beats.
     assert facts_of(told(bench, "two"))[MISSING].startswith("changes, slice, ")
     assert bench.house.tick(NOW + timedelta(minutes=1)).incident_changes == ()
+
+
+def test_what_the_other_monitor_says_is_told_and_the_minute_of_the_change(bench: Bench) -> None:
+    found = told(bench, "one")
+    account = {"breakdown": {"since": "2026-11-20T11:42:00Z"}}
+    found = replace(found, evidence={**found.evidence, **account})
+    effect = NewEffect("key", "notify", "pager", found.id, "trigger", NOW, 1, {})
+    message = render(found, effect, "http://tocsin", at=NOW)
+    assert dict(message.evidence)["Described as"] == "Since Monday."
+    assert dict(message.evidence)["Changed at"] == "2026-11-20 11:42 UTC"
+    assert {("Runbook", "https://x.test/r"), ("In alertmanager", "https://x.test/g")} <= {
+        *message.links
+    }
 
 
 def test_what_was_found_out_late_is_added_and_told_once(bench: Bench, back: Event) -> None:
@@ -111,6 +129,21 @@ def test_who_asks_a_thread_that_is_held_waits_for_nothing_and_queues_up_to_a_lim
     assert gatherer.late(f"{MOST_WAITING}") is None  # one too many
     assert gatherer.late("first") == {"found": True}
     until(lambda: gatherer.gather("now", patient, far) == ({"more": 1}, []))
+
+
+STUCK = """
+import time
+from tocsin.engine.gathering import Gatherer, Part
+stuck = Part("stuck", lambda: time.sleep(600) or {}, 0.1)
+print(Gatherer().gather("it", [stuck], time.monotonic() + 9))
+"""
+
+
+def test_a_process_ends_although_its_evidence_is_stuck() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", STUCK], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout.strip() == "({}, ['stuck'])"
 
 
 def test_a_read_that_takes_too_long_ends(telemetry: Telemetry) -> None:
