@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,9 @@ from tocsin.domain.buckets import LATENCY
 from tocsin.domain.errors import SpecError
 from tocsin.domain.series import EACH, MOST_SHARES, SHARE, Charge, Ratio, SeriesId
 from tocsin.engine.counts import CountsFile
-from tocsin.engine.feed import Feed, ReadAhead, Watched
+from tocsin.engine.feed import Feed, ReadAhead, Watched, cut
 from tocsin.engine.files import CallsFile, open_source
+from tocsin.indicators.catalogue import DURATIONS
 from tocsin.indicators.custom import written
 from tocsin.indicators.language.parser import parse
 
@@ -197,6 +199,28 @@ def test_segments_of_a_file_are_the_values_of_a_column(tmp_path: Path) -> None:
     assert found == {("", ""): (2, 4), ("tier", "free"): (0, 1), ("tier", "gold"): (1, 2)}
     nowhere = {SeriesId("chat", "availability", ("nothing", EACH)): Ratio("failed")}
     assert open_source(path).minutes(nowhere, (), START, START + 1).series == ()
+
+
+def test_latencies_of_a_file_are_told_apart_by_the_values_of_a_column(tmp_path: Path) -> None:
+    table = pa.table({
+        "ts": [START * 60.0, START * 60.0, START * 60.0, START * 60.0 + 60, START * 60.0 + 60],
+        "service": ["chat", "chat", "chat", "chat", "other"],
+        "error_class": ["", "", "timeout", "", ""],
+        "duration_ms": [200.0, 200.0, 9000.0, 800.0, 800.0],
+        "tier": ["gold", "gold", "gold", "gold", "secret"],
+    })  # fmt: skip
+    path = tmp_path / "calls.parquet"
+    pyarrow.parquet.write_table(table, path)
+    each = SeriesId("chat", DURATIONS.name, ("tier", EACH))
+    whole = SeriesId("chat", DURATIONS.name)
+    asked = {whole: DURATIONS.ratio, each: DURATIONS.ratio}
+    block = ReadAhead(open_source(path)).minutes(asked, (), START, START + 2)
+    fast, slow = LATENCY.bucket([200_000, 800_000]).tolist()
+    assert block.cells.T.tolist() == [[START, 1, fast, 2], [START + 1, 1, slow, 1]]
+    assert block.total.tolist() == [[2, 1], [2, 1]]
+    assert cut(block, START + 1, START + 2).cells.T.tolist() == [[START + 1, 1, slow, 1]]
+    nobody = {replace(each, service="nobody"): DURATIONS.ratio}
+    assert open_source(path).minutes(nobody, (), START, START + 2).cells.shape == (4, 0)
 
 
 def test_calls_are_charged_by_a_value_and_nothing_is_known_of_unpriced_ones(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 from tocsin.assess.detectors import VolumeDropConfig
 from tocsin.assess.gauges.slices import SlicesConfig
 from tocsin.domain.errors import SpecError
+from tocsin.indicators.catalogue import DURATIONS
 from tocsin.spec.desired import load
 from tocsin.spec.detector_presets import PRESETS
 
@@ -78,8 +79,13 @@ def test_segments_of_a_gauge_are_each_judged_by_the_same_detector(tmp_path: Path
     whole, sliced = load([path]).monitors
     assert sliced.method == SlicesConfig(by=("region", "model"), inner=whole.method)
     assert (sliced.name, sliced.severity) == ("detector/d/segments", "page")
+    assert sliced.ratio == whole.ratio
+    path.write_text(f"{SERVICE}{text}{{service: svc, use: committee, segments: {{by: region}}}}\n")
+    whole, sliced = load([path]).monitors
+    assert (whole.series, sliced.method.inner) == (None, whole.method)
+    assert (sliced.ratio, sliced.signal) == (DURATIONS.ratio, "latency_p95")
+    assert sliced.title == "svc: p95 latency, by region"
     for spec, words in (
-        ("use: committee, segments: {by: a}", "percentiles are not kept by segment"),
         ("use: committee, metric: {name: m}, segments: {by: a}", "name them under labels"),
         ("use: volume_drop, segments: {by: a, fdr: 0.1}", "remove fdr"),
     ):

@@ -13,6 +13,7 @@ from tocsin.domain.calls import SYSTEM_FAILURES
 from tocsin.domain.clock import iso
 from tocsin.domain.errors import StoreError
 from tocsin.domain.series import EACH, Ratio, SeriesId
+from tocsin.indicators.catalogue import DURATIONS
 from tocsin.store import schema
 from tocsin.store.clickhouse import ClickHouse
 from tocsin.store.telemetry import SCORE_ROWS, Telemetry
@@ -128,6 +129,39 @@ def all_series() -> dict[SeriesId, Ratio]:
         for ratio in RATIOS
         for segment in SEGMENTS
     }
+
+
+def test_histograms_of_every_value_are_those_of_its_calls(store: Telemetry) -> None:
+    asked = {
+        SeriesId(service, DURATIONS.name, (name, EACH)): DURATIONS.ratio
+        for service in (*SERVICES, "no such service")
+        for name in ("tier", "model", "nowhere")
+    }
+    other = SeriesId(SERVICES[0], "errors", ("tier", EACH))
+    block = store.minutes({**asked, other: Ratio("error")}, (), START, MINUTE)
+    found = np.zeros((len(block.series), MINUTES, LATENCY.count), np.int64)
+    minute, row, bucket, calls = block.cells
+    assert (np.diff(minute) >= 0).all()
+    found[row, minute - START, bucket] = calls
+    f, durations = FRAME, 0
+    for histogram, total, sid in zip(found, block.total, block.series, strict=True):
+        if sid.indicator != DURATIONS.name:
+            assert not histogram.any()
+            continue
+        durations += 1
+        mine = (f["service"] == sid.service) & (f["kind"] == "llm")
+        mine &= (f["error_class"] == "") & (f["truncated"] == 0) & (f["duration_us"] > 0)
+        mine &= f[sid.segment[0]] == sid.segment[1]
+        assert histogram.sum() == mine.sum() > 0
+        at = ended_us(f)[mine] // 60_000_000 - START
+        assert (total == np.bincount(at, minlength=MINUTES)).all()
+        exact = np.percentile(f["duration_us"][mine], 95, method="inverted_cdf")
+        told = LATENCY.quantile(histogram.sum(axis=0), 0.95)
+        assert abs(told / exact - 1) <= np.sqrt(LATENCY.ratio) - 1 + 1e-9
+        share = total.sum() and histogram[at[0]].sum()
+        assert share == total[at[0]]
+    tiers, models = (len(set(f[name].tolist()) - {""}) for name in ("tier", "model"))
+    assert durations == len(SERVICES) * (tiers + models)
 
 
 def test_every_ratio_of_every_segment_is_what_numpy_counts(store: Telemetry) -> None:

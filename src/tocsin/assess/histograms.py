@@ -1,6 +1,10 @@
-"""Latency histograms per service: the last minutes as they are, a week of days as sums."""
+"""Latency histograms: of services, the last minutes and a week of days as sums; of segments, the
+last minutes alone."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +20,23 @@ BASELINE_DAYS = 7
 _RECENT = 15  # widest window of `recent`
 _HELD = LATE_MINUTES + 1 + _RECENT
 _OPEN_HOURS = 4  # hours that may still be written or wait to be learned
+
+
+class Histograms(Protocol):
+    """Histograms of some rows, minute by minute."""
+
+    @property
+    def scale(self) -> Scale:
+        """The buckets."""
+        ...
+
+    def minutes(self, start: int, stop: int, rows: npt.NDArray[np.intp]) -> Counts:
+        """Histograms [len(rows), minute, bucket] of epoch minutes [start, stop)."""
+        ...
+
+    def known(self, start: int, stop: int, rows: npt.NDArray[np.intp]) -> Bools:
+        """[len(rows)]: False where nothing but zeros is held of [start, stop)."""
+        ...
 
 
 class HistogramHistory:
@@ -89,3 +110,65 @@ class HistogramHistory:
         slots = np.arange(end - width, end) % _HELD
         recent: Counts = self._minutes[np.ix_(slots, services)].sum(axis=0, dtype=np.int64)
         return recent
+
+
+@dataclass(frozen=True, slots=True)
+class Arriving:
+    """Minutes [service, minute, bucket] from `start` on over those that are held: what they are
+    before `held` has taken them in."""
+
+    held: HistogramHistory
+    start: int
+    new: Counts
+
+    @property
+    def scale(self) -> Scale:
+        """As `Histograms.scale`."""
+        return self.held.scale
+
+    def minutes(self, start: int, stop: int, rows: npt.NDArray[np.intp]) -> Counts:
+        """As `Histograms.minutes`; the new ones are all among those asked for."""
+        before = self.held.minutes(start, self.start, rows)
+        after = self.held.minutes(self.start + self.new.shape[1], stop, rows)
+        return np.concatenate([before, self.new[rows], after], axis=1)
+
+    def known(self, start: int, stop: int, rows: npt.NDArray[np.intp]) -> Bools:
+        """As `Histograms.known`."""
+        return np.ones(len(rows), np.bool_)
+
+
+class SparseHistograms:
+    """Histograms of many rows of which few have calls, for a value that is rare or a place that is
+    free costs nothing: the cells [4, cell] that are not zero, each its minute, row, bucket, calls.
+
+    Memory: 32 bytes a cell of the last half hour, of which there are no more than calls.
+    """
+
+    def __init__(self, scale: Scale) -> None:
+        self.scale = scale
+        self._cells = np.zeros((4, 0), np.int64)
+
+    def put(self, start: int, stop: int, cells: Counts) -> None:
+        """Write the minutes [start, stop), which `cells` lie in; what was held of them is replaced,
+        and what is older than anything that may still be asked for is forgotten."""
+        minute = self._cells[0]
+        is_kept = (minute >= start - _HELD) & ((minute < start) | (minute >= stop))
+        self._cells = np.concatenate([self._cells[:, is_kept], cells], axis=1)
+
+    def minutes(self, start: int, stop: int, rows: npt.NDArray[np.intp]) -> Counts:
+        """As `Histograms.minutes`."""
+        wanted, place = np.unique(rows, return_inverse=True)
+        minute, row, bucket, calls = self._within(start, stop)
+        is_wanted = np.isin(row, wanted)
+        at = np.searchsorted(wanted, row[is_wanted])
+        dense = np.zeros((len(wanted), stop - start, self.scale.count), np.int64)
+        dense[at, minute[is_wanted] - start, bucket[is_wanted]] = calls[is_wanted]
+        return np.asarray(dense[place], np.int64)
+
+    def known(self, start: int, stop: int, rows: npt.NDArray[np.intp]) -> Bools:
+        """As `Histograms.known`."""
+        return np.isin(rows, self._within(start, stop)[1])
+
+    def _within(self, start: int, stop: int) -> Counts:
+        minute = self._cells[0]
+        return self._cells[:, (minute >= start) & (minute < stop)]

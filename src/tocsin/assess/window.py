@@ -13,7 +13,7 @@ from tocsin.assess.baseline import AFTER, BEFORE, LEARN_AFTER, Baseline, Usual
 from tocsin.assess.gauges.board import Board
 from tocsin.assess.gauges.slices import Slices, sliced
 from tocsin.assess.health_counts import HealthCounts
-from tocsin.assess.histograms import HistogramHistory
+from tocsin.assess.histograms import Arriving, HistogramHistory
 from tocsin.assess.ledger import Ledger
 from tocsin.assess.monitor import DetectorConfig, Monitor, Objective, ratios
 from tocsin.assess.quality import QualityCounts
@@ -266,7 +266,8 @@ class Window:
         slow = self._slow_calls(start // MINUTES_PER_HOUR, given.pace)
         scan = np.concatenate([given.scan, slow], 2)
         self.scan.put(start, scan, present=present)
-        self.gauges.put(start, given.gauges, given.latency, self.latency, present=present)
+        latency = Arriving(self.latency, start, given.latency)
+        self.gauges.put(start, given.gauges, latency, present=present)
         self.pace.put(start, given.pace, self.end)
         self.latency.put(start, given.latency, self.end)
         self.end = max(self.end, start + len(given.burn))

@@ -84,7 +84,8 @@ class Ratio:
     unknown or not above 0 does not count. charge: what is summed up when `column` says so; `bad` is
     then the sum of the charges and `total` that of as many shares as there were calls with a known
     value, both in units of 1 / SHARE. metric: what is read when `column` says so; `bad` is then its
-    value and `total` 1 in each minute that has one, both in units of 1 / SHARE.
+    value and `total` 1 in each minute that has one, both in units of 1 / SHARE. histogram: whether
+    the durations of the calls that count are told apart as well, in series of EACH.
     """
 
     column: Column
@@ -96,6 +97,7 @@ class Ratio:
     weight: Expression | None = None
     charge: Charge | None = None
     metric: Metric | None = None
+    histogram: bool = False
 
     def __post_init__(self) -> None:
         if (self.column == "condition") != (self.condition is not None):
@@ -149,6 +151,8 @@ class MinuteBlock:
     start: epoch minute of the first column. bad, total: int64 [series, minute].
     latency, pace: int64 [service, minute, bucket] on the scales of `domain.buckets`, LLM calls of
     each service of `services`; width 0 in the bucket axis when the source has no durations.
+    cells: int64 [4, cell], the histograms of series that have some, without their zeros: epoch
+    minute, row in `series`, bucket on `buckets.LATENCY`, calls; in order of minutes.
     """
 
     start: int
@@ -158,6 +162,7 @@ class MinuteBlock:
     services: tuple[str, ...] = ()
     latency: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 0, 0), np.int64))
     pace: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 0, 0), np.int64))
+    cells: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros((4, 0), np.int64))
 
     @property
     def width(self) -> int:

@@ -129,6 +129,7 @@ def cut(block: MinuteBlock, start: int, stop: int) -> MinuteBlock:
     if a < 0 or b > block.width or a > b:
         raise ValueError(f"[{start}, {stop}) is not inside the block at {block.start}")
     has_histograms = block.latency.size or block.pace.size
+    cells = slice(*np.searchsorted(block.cells[0], (start, stop)))
     return replace(
         block,
         start=start,
@@ -136,6 +137,7 @@ def cut(block: MinuteBlock, start: int, stop: int) -> MinuteBlock:
         total=block.total[:, a:b],
         latency=block.latency[:, a:b] if has_histograms else _no_histogram(block, b - a),
         pace=block.pace[:, a:b] if has_histograms else _no_histogram(block, b - a),
+        cells=block.cells[:, cells],
     )
 
 

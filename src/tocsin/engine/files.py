@@ -167,7 +167,9 @@ class CallsFile:
         for row, service in enumerate(services):
             mine = (part.service == service) & (part.kind == "llm")
             part._histograms(mine, start, latency[row], pace[row])
-        return MinuteBlock(start, tuple(wanted), bad, total, tuple(services), latency, pace)
+        return MinuteBlock(
+            start, tuple(wanted), bad, total, tuple(services), latency, pace, part._cells(wanted)
+        )
 
     def sample(self, wish: Wish, start: int, stop: int) -> Sample | None:
         """As `MinuteSource.sample`, of what a file of calls has; anything else is unknown."""
@@ -290,7 +292,7 @@ class CallsFile:
             is_bad = values >= ratio.threshold if ratio.op == "ge" else values > ratio.threshold
         known = ~np.isnan(values)
         if ratio.column in ("duration_ms", "ttft_ms"):
-            known &= (self.numbers["duration_ms"] > 0) & ~self.error & ~self.truncated
+            known &= self._answered
         if ratio.column == "ttft_ms":
             known &= values > 0
         return known, np.asarray(is_bad, dtype=np.bool_)
@@ -314,9 +316,27 @@ class CallsFile:
             found = predicates.told(self.table, field)
         return found
 
+    def _cells(self, wanted: Mapping[SeriesId, Ratio]) -> Ints:
+        """As `MinuteBlock.cells`, of segments whose durations are told apart."""
+        told: list[Ints] = [np.zeros((3, 0), np.int64)]
+        for row, (series, ratio) in enumerate(wanted.items()):
+            if not (ratio.histogram and series.segment[0]):
+                continue
+            mine = (self.service == series.service) & (self.kind == ratio.kind) & self._answered
+            mine &= self._dimension(series.segment[0]) == series.segment[1]
+            bucket = LATENCY.bucket(self.numbers["duration_ms"][mine] * 1000.0)
+            told.append(np.stack([self.minute[mine], np.full(len(bucket), row), bucket]))
+        cells, calls = np.unique(np.concatenate(told, axis=1), axis=1, return_counts=True)
+        return np.asarray(np.concatenate([cells, calls[None]]), np.int64)
+
+    @property
+    def _answered(self) -> Mask:
+        """Calls that have a duration that says something of the service."""
+        return (self.numbers["duration_ms"] > 0) & ~self.error & ~self.truncated
+
     def _histograms(self, mine: Mask, start: int, latency: Ints, pace: Ints) -> None:
         duration_us = self.numbers["duration_ms"] * 1000.0
-        timed = mine & (duration_us > 0) & ~self.error & ~self.truncated
+        timed = mine & self._answered
         np.add.at(latency, (self.minute[timed] - start, LATENCY.bucket(duration_us[timed])), 1)
         inp, out = self.numbers["input_tokens"], self.numbers["output_tokens"]
         known = timed & ~np.isnan(inp) & ~np.isnan(out)

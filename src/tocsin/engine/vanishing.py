@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from tocsin.assess.gauges.slices import SlicesConfig
 from tocsin.assess.health_segments import HealthSegmentsConfig
@@ -65,4 +66,5 @@ def seat(
         for alert in state.alerts().values()
         for one in (*alert.evidence.get(NAMED, ()), *alert.evidence.get(VANISHED, ()))
     }
-    window.slices.seat(source.minutes(series, (), start, stop), told)
+    counted = {sid: replace(ratio, histogram=False) for sid, ratio in series.items()}
+    window.slices.seat(source.minutes(counted, (), start, stop), told)

@@ -62,6 +62,14 @@ RETRIEVAL = Indicator(
     "retrieval",
     "Retrievals that do not fail",
 )
+# Every answered call, by how long it took: what percentiles of segments are read from.
+DURATIONS = Indicator(
+    "latency percentiles",
+    Ratio("duration_ms", "ge", 0.0, histogram=True),
+    "latency_p95",
+    "latency",
+    "Durations of calls",
+)
 EMPTY_RETRIEVAL = Indicator(
     "empty_retrieval",
     Ratio("empty_result", kind="retriever"),

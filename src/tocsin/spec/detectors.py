@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
 from tocsin.assess.detectors import DETECTORS
-from tocsin.assess.gauges.kind import QUANTILES, GaugeConfig
+from tocsin.assess.gauges.kind import GaugeConfig
 from tocsin.assess.monitor import DetectorConfig, Severity
 from tocsin.domain.errors import Problem
 from tocsin.domain.series import Across, Metric, Taken
@@ -186,11 +186,6 @@ class DetectorShape(Shape):
             if self.indicator is None:
                 raise ValueError("segments need an indicator to be counted by")
             return
-        if self.measure(kind) in QUANTILES:
-            raise ValueError(
-                "percentiles are not kept by segment: with segments measure mean"
-                " (value: latency_ms), sum, volume or share"
-            )
         if self.segments.of_counts:
             extra = self.segments.of_counts[0]
             raise ValueError(

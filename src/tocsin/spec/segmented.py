@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from tocsin.assess.gauges.kind import GaugeConfig
+from tocsin.assess.gauges.kind import QUANTILES, GaugeConfig
 from tocsin.assess.gauges.slices import SlicesConfig
 from tocsin.assess.monitor import Monitor, Objective
 from tocsin.assess.segments import SegmentsConfig
+from tocsin.domain.series import SeriesId
+from tocsin.indicators.catalogue import DURATIONS
 from tocsin.indicators.custom import as_condition
 from tocsin.spec.assembly import Assembly
 from tocsin.spec.documents import Document
@@ -27,6 +29,10 @@ def by_segment(
 
     objective: that of `monitor`, whose budget every segment has.
     """
+    if isinstance(monitor.method, GaugeConfig) and monitor.method.measure in QUANTILES:
+        # That of the whole is read from the histogram of its service, which is no series.
+        series = SeriesId(monitor.service, DURATIONS.name)
+        monitor = replace(monitor, series=series, ratio=DURATIONS.ratio)
     is_sliced = objective is not None and objective.slices is not None
     ratio = monitor.ratio
     is_gauge = isinstance(monitor.method, GaugeConfig) and ratio is not None

@@ -107,7 +107,7 @@ class _Batch:
         columns = [column for ratio in self._ratios for column in _pair(compiler, ratio)]
         segment = "('', '')"
         if self._dimensions:
-            told = [_dimension(compiler, name) for name in self._dimensions]
+            told = [dimension(compiler, name) for name in self._dimensions]
             segment = f"arrayJoin([{', '.join(told)}])"
         names = sorted(frozenset().union(*(ratio.scores for ratio in self._ratios)))
         maps, joins = score_joins(compiler, names, _SINCE)
@@ -122,7 +122,7 @@ class _Batch:
         return sql, {**compiler.parameters, **places}
 
 
-def _dimension(compiler: Compiler, name: str) -> str:
+def dimension(compiler: Compiler, name: str) -> str:
     """SQL: (name, value) of a dimension; what every call has needs no declaration."""
     bound = compiler.bind(name, "String")
     value = f"toString(calls.dims[{bound}])"

@@ -38,6 +38,7 @@ from tocsin.domain.series import EACH, SHARE, Change, HourBlock, MinuteBlock, Ra
 from tocsin.store import scores
 from tocsin.store.clickhouse import DATABASE, ClickHouse, literal
 from tocsin.store.conditions import count_conditions
+from tocsin.store.histograms import histograms_of_each
 from tocsin.store.marginals import count_each
 from tocsin.store.metric_values import MOST_VALUE, metric_minutes
 from tocsin.store.minute_sql import SPLIT, between, ended_between, lookup, places_of, step_of
@@ -80,18 +81,31 @@ class MinuteReader:
         one = {sid: ratio for sid, ratio in monitored.items() if sid.segment[1] != EACH}
         each = {sid: ratio for sid, ratio in monitored.items() if sid.segment[1] == EACH}
         bad, total = self._counts(one, window)
-        found = count_each(self._engine, each, window) if each and stop > start else {}
+        found: Mapping[SeriesId, _Counts] = {}
+        timed: tuple[SeriesId, ...] = ()
+        cells = np.zeros((4, 0), np.int64)
+        if each and stop > start:
+            spread = {sid: ratio for sid, ratio in each.items() if ratio.histogram}
+            counted = {sid: ratio for sid, ratio in each.items() if not ratio.histogram}
+            found = count_each(self._engine, counted, window)
+            timed, cells = histograms_of_each(self._engine, spread, window)
         if found:
             bad = np.concatenate([bad, np.stack([counts[0] for counts in found.values()])])
             total = np.concatenate([total, np.stack([counts[1] for counts in found.values()])])
+        if timed:
+            calls = np.zeros((len(timed), stop - start), np.int64)
+            np.add.at(calls, (cells[1], cells[0] - start), cells[3])
+            cells[1] += len(total)
+            bad, total = np.concatenate([bad, calls]), np.concatenate([total, calls])
         return MinuteBlock(
             start,
-            (*one, *found),
+            (*one, *found, *timed),
             bad,
             total,
             tuple(services),
             self._histogram("h", LATENCY, services, window),
             self._histogram("p", PACE, services, window),
+            cells,
         )
 
     def hours(self, monitored: Mapping[SeriesId, Ratio], start: int, stop: int) -> HourBlock:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -10,9 +12,11 @@ from tocsin.assess.gauges.slices import MOST_VALUES, SlicesConfig
 from tocsin.assess.judge import compile_monitors, judge
 from tocsin.assess.monitor import Monitor, ratios
 from tocsin.assess.window import Window
+from tocsin.domain.buckets import LATENCY
 from tocsin.domain.findings import Judgement, Verdict
 from tocsin.domain.series import EACH, SHARE, MinuteBlock, SeriesId
-from tocsin.indicators.catalogue import AVAILABILITY
+from tocsin.engine.feed import cut
+from tocsin.indicators.catalogue import AVAILABILITY, DURATIONS
 from tocsin.indicators.custom import averaged
 
 START, DAY = 29_000_160, 1440
@@ -22,7 +26,8 @@ REGIONS = {"eu": 20, "us": 200, "asia": 4}  # calls a minute
 
 
 def monitor(inner: object, series: SeriesId = SERIES, by: tuple[str, ...] = ("region",)) -> Monitor:
-    ratio = COST.ratio if series == SERIES else AVAILABILITY.ratio
+    known = {SERIES: COST.ratio, SeriesId("chat", DURATIONS.name): DURATIONS.ratio}
+    ratio = known.get(series, AVAILABILITY.ratio)
     return Monitor("detector/cost/segments", "Cost", "chat", "cost", "ticket", series, ratio,
                    SlicesConfig(by=by, inner=inner))  # type: ignore[arg-type]  # fmt: skip
 
@@ -39,8 +44,7 @@ def spending(minutes: int, dear: int = 0, only: str = "eu") -> MinuteBlock:
 
 
 def part(block: MinuteBlock, start: int, stop: int) -> MinuteBlock:
-    here = slice(start, stop)
-    return MinuteBlock(START + start, block.series, block.bad[:, here], block.total[:, here])
+    return cut(block, START + start, START + stop)
 
 
 def told(one: Monitor, block: MinuteBlock, step: int | None = None) -> list[Verdict]:
@@ -72,6 +76,89 @@ def test_a_small_segment_that_turns_dear_is_found_and_named(step: int | None) ->
     assert verdict.evidence["tested"] == 3
     assert verdict.value == pytest.approx(0.04, rel=0.2)
     assert verdict.unit == "usd"
+
+
+LATENCIES = SeriesId("chat", DURATIONS.name)
+P95 = CommitteeConfig(measure="p95", over=5, min_calls=15, side="above")
+PACE = {"eu": 5, "us": 300, "asia": 20}  # calls a minute
+COUNT = 2 * DAY + 120
+
+
+def slowing(slow: int) -> MinuteBlock:
+    """Calls of about a second; in the last `slow` minutes those of eu take three."""
+    rng = np.random.default_rng(8)
+    names = tuple(SeriesId("chat", DURATIONS.name, ("region", name)) for name in PACE)
+    calls = rng.poisson(np.array(list(PACE.values()))[:, None], (len(names), COUNT))
+    minute, row = (np.repeat(at.ravel(), calls.T.ravel()) for at in np.indices(calls.T.shape))
+    us = 1e6 * np.exp(0.4 * rng.standard_normal(len(row)))
+    us[(row == 0) & (minute >= COUNT - slow)] *= 3.0
+    place = (minute * len(names) + row) * LATENCY.count + LATENCY.bucket(us)
+    cells, n = np.unique(place, return_counts=True)
+    at = np.unravel_index(cells, (COUNT, len(names), LATENCY.count))
+    return MinuteBlock(START, names, calls, calls, cells=np.stack([at[0] + START, *at[1:], n]))
+
+
+def p95_ms(block: MinuteBlock, start: int, stop: int, rows: list[int]) -> float:
+    _, row, bucket, calls = cut(block, START + start, START + stop).cells
+    mine = np.isin(row, rows)
+    summed = np.bincount(bucket[mine], calls[mine], LATENCY.count).astype(np.int64)
+    return float(LATENCY.quantile(summed, 0.95)) / 1000
+
+
+def as_services(block: MinuteBlock, names: tuple[str, ...]) -> MinuteBlock:
+    """The same calls as histograms of services: one for each region, or one for them all."""
+    latency = np.zeros((len(names), block.width, LATENCY.count), np.int64)
+    minute, row, bucket, calls = block.cells
+    np.add.at(latency, (row % len(names), minute - START, bucket), calls)
+    none = np.zeros((0, block.width), np.int64)
+    return MinuteBlock(START, (), none, none, names, latency)
+
+
+def of_service(name: str, threshold: float) -> Monitor:
+    method = replace(P95, threshold=threshold)
+    return replace(monitor(P95), name=name, service=name, series=None, ratio=None, method=method)
+
+
+@pytest.mark.parametrize("step", [None, 37])
+def test_a_region_whose_p95_triples_is_found_though_the_whole_hardly_moves(
+    step: int | None,
+) -> None:
+    block = slowing(6)
+    (verdict,) = told(monitor(P95, LATENCIES), block, step)
+    assert (verdict.judgement, verdict.unit) == (Judgement.BREACH, "ms")
+    assert verdict.reason.startswith("region eu: p95 latency ")
+    assert [s["value"] for s in verdict.evidence["segments"]] == ["eu"]
+    assert verdict.evidence["tested"] == 3
+    assert verdict.value == pytest.approx(p95_ms(block, COUNT - 5, COUNT, rows=[0]))
+    assert verdict.value > 2.5 * (verdict.expected or np.inf)
+    rises = p95_ms(block, COUNT - 5, COUNT, [0, 1, 2]) / p95_ms(block, 0, COUNT - 6, [0, 1, 2])
+    assert rises < 1.1  # its calls are one in sixty of all
+
+
+def test_segments_are_judged_as_services_with_their_calls_would_be() -> None:
+    """And calls that stay as they are ring in hardly any minute."""
+    block, rung = slowing(0), []
+    corrected = P95.threshold + float(np.log10(len(PACE)))
+    services = [of_service(name, corrected) for name in PACE]
+    for monitors, minutes in (
+        ([monitor(P95, LATENCIES)], block), (services, as_services(block, tuple(PACE))),
+    ):  # fmt: skip
+        window, compiled = Window(monitors), compile_monitors(monitors)
+        window.advance(cut(minutes, START, START + 2 * DAY))
+        told: list[int] = []
+        for minute in range(START + 2 * DAY, START + COUNT):
+            window.advance(cut(minutes, max(minute - 3, START), minute + 1))
+            found = judge(compiled, window, minute)
+            told += [minute] * any(v.judgement is Judgement.BREACH for v in found)
+        rung.append(told)
+    assert rung[0] == rung[1]
+    assert len(rung[0]) <= 3
+
+
+def test_a_percentile_of_too_few_calls_is_unknown() -> None:
+    (verdict,) = told(monitor(replace(P95, min_calls=5000), LATENCIES), slowing(6))
+    assert verdict.judgement is Judgement.UNKNOWN
+    assert "fewer than 5000 calls in 5 min" in verdict.reason
 
 
 def test_a_region_without_calls_is_missed_however_busy_the_others_are() -> None:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from tocsin.assess.gauges.grid import Grid
 from tocsin.assess.gauges.history import Floats
 from tocsin.assess.gauges.kind import MAX_FOR, MAX_OVER, QUANTILES, GaugeConfig, Measure, Scored
-from tocsin.assess.histograms import HistogramHistory
+from tocsin.assess.histograms import Histograms
 from tocsin.assess.monitor import Monitor
 from tocsin.assess.ring import LATE_MINUTES, MINUTES_PER_HOUR, Counts, MinuteRing
 from tocsin.domain.series import SeriesId
@@ -19,6 +19,7 @@ from tocsin.domain.series import SeriesId
 MINUTE = Grid(60)
 LEARN_AFTER = LATE_MINUTES  # minutes after an hour's end before it is learned
 _CONTEXT = 2  # a run of three ends at the judged minute
+_AT_ONCE = 64  # histograms that are laid out at a time
 _HELD = MINUTE.lead + MINUTES_PER_HOUR + LEARN_AFTER + MAX_FOR + MAX_OVER
 
 
@@ -37,13 +38,15 @@ class Board:
     A function of the minutes given to it, like the window that it belongs to. An hour is learned
     fifteen minutes after its end, when late calls no longer change it. Memory per gauge: three
     kilobytes of values beside what its scorer keeps. born: the minute before which a gauge, by its
-    row, did not exist.
+    row, did not exist. series: whose counts are wanted; histograms: whose latencies, of those that
+    have a series of their own. services: where those of whole services are found.
     """
 
     def __init__(self, monitors: Sequence[Monitor], services: Mapping[str, int]) -> None:
         gauges = [(m, m.method) for m in monitors if isinstance(m.method, GaugeConfig)]
         self._configs = [config for _, config in gauges]
         self.series: dict[SeriesId, int] = {}
+        self.histograms: dict[SeriesId, int] = {}
         sources = [self._source(monitor, config, services) for monitor, config in gauges]
         alike: dict[tuple[Measure, int], list[int]] = {}
         for row, config in enumerate(self._configs):
@@ -83,13 +86,11 @@ class Board:
         self._counts.begin(minute)
         self._reset()
 
-    def put(
-        self, start: int, counts: Counts, latency: Counts, held: HistogramHistory, *, present: bool
-    ) -> None:
+    def put(self, start: int, counts: Counts, latency: Histograms, *, present: bool) -> None:
         """Write minutes from `start` on, all in one hour: counts [minute, 2, series] in the order
-        of `series`, latency [service, minute, bucket] in the order of the window.
+        of `series`.
 
-        held: the histograms of earlier minutes; the new ones are not in it yet.
+        latency: of these minutes and of those around them.
         """
         if not self._configs:
             return
@@ -99,7 +100,7 @@ class Board:
         end = max(stop, min(self._end, stop + longest - 1))
         slots = np.arange(start, end) % _HELD
         if present:
-            self._values[slots] = self._measured(start, end, latency, held)
+            self._values[slots] = self._measured(start, end, latency)
         else:
             self._values[slots] = np.nan
         self._end = max(self._end, stop)
@@ -140,14 +141,12 @@ class Board:
         values[minutes[:, None] < self.born[rows]] = np.nan
         return values
 
-    def _measured(self, start: int, end: int, latency: Counts, held: HistogramHistory) -> Floats:
+    def _measured(self, start: int, end: int, latency: Histograms) -> Floats:
         """Values [minute, row] of minutes [start, end)."""
         values = np.full((end - start, len(self._configs)), np.nan)
         for group in self._groups:
             if group.measure in QUANTILES:
-                mine = _summed(start, end, group, latency, held)
-                value = held.scale.quantile(mine, QUANTILES[group.measure]).T / 1000.0
-                calls = mine.sum(axis=-1).T
+                value, calls = _quantiles(start, end, group, latency)
             else:
                 bad, total = self._totals(start, end, group).transpose(1, 0, 2)
                 calls = total / group.units
@@ -170,7 +169,9 @@ class Board:
 
     def _source(self, monitor: Monitor, config: GaugeConfig, services: Mapping[str, int]) -> int:
         if config.measure in QUANTILES:
-            return services[monitor.service]
+            if monitor.series is None:
+                return services[monitor.service]
+            return self.histograms.setdefault(monitor.series, len(self.histograms))
         if monitor.series is None:
             raise ValueError(f"{monitor.name} measures {config.measure} and needs a series")
         return self.series.setdefault(monitor.series, len(self.series))
@@ -199,12 +200,27 @@ def _scale(monitor: Monitor) -> float:
     return 1.0 if charge is None else charge.limit
 
 
-def _summed(start: int, end: int, group: _Group, latency: Counts, held: HistogramHistory) -> Counts:
-    """Histograms [service, minute, bucket] of the group's `over` minutes up to each minute."""
-    before = held.minutes(start - group.over + 1, start, group.sources)
-    after = held.minutes(start + latency.shape[1], end, group.sources)
-    each = np.concatenate([before, latency[group.sources], after], axis=1)
-    if group.over == 1:
+def _quantiles(
+    start: int, end: int, group: _Group, latency: Histograms
+) -> tuple[Floats, npt.NDArray[np.int64]]:
+    """(percentile in ms, calls) [minute, row of the group] of minutes [start, end)."""
+    value = np.full((end - start, len(group.rows)), np.nan)
+    calls = np.zeros(value.shape, np.int64)
+    known = np.flatnonzero(latency.known(start - group.over + 1, end, group.sources))
+    for first in range(0, len(known), _AT_ONCE):
+        mine = known[first : first + _AT_ONCE]
+        summed = _summed(start, end, group.over, group.sources[mine], latency)
+        value[:, mine] = latency.scale.quantile(summed, QUANTILES[group.measure]).T / 1000.0
+        calls[:, mine] = summed.sum(axis=-1).T
+    return value, calls
+
+
+def _summed(
+    start: int, end: int, over: int, sources: npt.NDArray[np.intp], latency: Histograms
+) -> Counts:
+    """Histograms [source, minute, bucket] of the `over` minutes up to each minute."""
+    each = latency.minutes(start - over + 1, end, sources)
+    if over == 1:
         return each
     running = np.concatenate([np.zeros_like(each[:, :1]), each.cumsum(axis=1)], axis=1)
-    return np.asarray(running[:, group.over :] - running[:, : -group.over], np.int64)
+    return np.asarray(running[:, over:] - running[:, :-over], np.int64)

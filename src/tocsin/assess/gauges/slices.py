@@ -18,7 +18,7 @@ import numpy as np
 
 from tocsin.assess.gauges.board import Board
 from tocsin.assess.gauges.kind import GaugeConfig
-from tocsin.assess.histograms import HistogramHistory
+from tocsin.assess.histograms import SparseHistograms
 from tocsin.assess.monitor import DetectorConfig, Monitor
 from tocsin.assess.ring import LATE_MINUTES, MINUTES_PER_HOUR, Counts
 from tocsin.domain.buckets import LATENCY
@@ -103,7 +103,7 @@ class Slices:
         self._day = -1
         self._today: dict[SeriesId, Counter[str]] = {}
         self._yesterday: dict[SeriesId, Counter[str]] = {}
-        self._nothing = HistogramHistory(0, LATENCY)
+        self._latency = SparseHistograms(LATENCY)
         self._end = 0
 
     def seat(self, block: MinuteBlock, first: Collection[tuple[str, str]] = ()) -> None:
@@ -144,11 +144,12 @@ class Slices:
             self.gauges.born[:] = np.iinfo(np.int64).max
             self._end = self._begun = block.start
         self._note(block)
-        counts = self._counts(block)
+        placed = self._placed(block)
+        counts, cells = self._counts(block, placed), self._cells(block, placed)
         first = max(block.start, self._end - LATE_MINUTES)
         stop = block.start + block.width
-        self._put(self._end, block.start, None)
-        self._put(first, stop, counts[first - block.start :])
+        self._put(self._end, block.start, None, cells)
+        self._put(first, stop, counts[first - block.start :], cells)
         self._end = max(self._end, stop)
 
     def value(self, row: int) -> str:
@@ -159,9 +160,9 @@ class Slices:
         held = self._families[replace(series, segment=(series.segment[0], EACH))]
         return next((value for value, at in held.items() if at == place), "")
 
-    def _counts(self, block: MinuteBlock) -> Counts:
-        """Counts [minute, (bad, total), series of the board]; values that are new get places."""
-        counts = np.zeros((block.width, 2, len(self.gauges.series)), np.int64)
+    def _placed(self, block: MinuteBlock) -> dict[int, SeriesId]:
+        """Row of the block -> the series of its place; values that are new get places."""
+        placed: dict[int, SeriesId] = {}
         busiest = np.argsort(-block.total.sum(axis=1), kind="stable")
         for at in busiest.tolist():
             sid = block.series[at]
@@ -181,9 +182,26 @@ class Slices:
                 self.left_out.setdefault(family, set()).add(sid.segment[1])
             if place is None:
                 continue
-            row = self.gauges.series[replace(family, segment=(sid.segment[0], f"{_PLACE}{place}"))]
-            counts[:, 0, row], counts[:, 1, row] = block.bad[at], block.total[at]
+            placed[at] = replace(family, segment=(sid.segment[0], f"{_PLACE}{place}"))
+        return placed
+
+    def _counts(self, block: MinuteBlock, placed: Mapping[int, SeriesId]) -> Counts:
+        """Counts [minute, (bad, total), series of the board]."""
+        counts = np.zeros((block.width, 2, len(self.gauges.series)), np.int64)
+        for at, series in placed.items():
+            row = self.gauges.series.get(series)
+            if row is not None:
+                counts[:, 0, row], counts[:, 1, row] = block.bad[at], block.total[at]
         return counts
+
+    def _cells(self, block: MinuteBlock, placed: Mapping[int, SeriesId]) -> Counts:
+        """The cells of the block that have a place, by its row among the board's histograms."""
+        row_of = np.full(len(block.series), -1)
+        for at, series in placed.items():
+            row_of[at] = self.gauges.histograms.get(series, -1)
+        minute, row, bucket, calls = block.cells
+        cells = np.stack([minute, row_of[row], bucket, calls])
+        return np.asarray(cells[:, cells[1] >= 0], np.int64)
 
     def _note(self, block: MinuteBlock) -> None:
         """Count the new minutes of every value towards their days."""
@@ -213,11 +231,10 @@ class Slices:
         mine = [row for row, monitor in enumerate(self.monitors) if monitor.series == series]
         self.gauges.born[mine] = minute
 
-    def _put(self, start: int, stop: int, counts: Counts | None) -> None:
+    def _put(self, start: int, stop: int, counts: Counts | None, cells: Counts) -> None:
         """Write minutes hour by hour, if there are any; None for silence."""
         if stop <= start:
             return
-        latency = np.zeros((0, 0, LATENCY.count), np.int64)
         for begin in range(start - start % MINUTES_PER_HOUR, stop, MINUTES_PER_HOUR):
             first, last = max(begin, start), min(begin + MINUTES_PER_HOUR, stop)
             present = counts is not None
@@ -226,4 +243,6 @@ class Slices:
                 if counts is not None
                 else np.zeros((last - first, 2, len(self.gauges.series)), np.int64)
             )
-            self.gauges.put(first, given, latency, self._nothing, present=present)
+            here = slice(*np.searchsorted(cells[0], (first, last)))
+            self._latency.put(first, last, cells[:, here])
+            self.gauges.put(first, given, self._latency, present=present)
