@@ -138,6 +138,8 @@ def test_reading_ahead_hands_out_the_same_minutes(tmp_path: Path) -> None:
         assert one.start == other.start
         assert (one.bad == other.bad).all()
         assert (one.total == other.total).all()
+    other = ahead.minutes({SLOW: RATIOS[SLOW]}, (), START + 1, START + 2)
+    assert (other.series, other.services) == ((SLOW,), ()), "another question, another answer"
 
 
 def test_the_feed_gives_each_minute_again_while_it_may_still_change(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from world import CONFIG, World, usual
@@ -78,6 +79,49 @@ def test_a_tenant_that_the_whole_hides_is_found_and_explained(tmp_path: Path) ->
         assert "hidden in the whole" in page
         world.play(255)
         assert not alerts(world), "an hour after it is over nothing is left of it"
+
+
+SLOW = """
+---
+apiVersion: tocsin/v1
+kind: Detector
+metadata: {name: p95}
+spec:
+  service: chat
+  use: rolling_level
+  with: {measure: p95, over: 5, min_calls: 15, for_minutes: 2, side: above}
+  segments: {by: tenant}
+"""
+
+
+def test_a_tenant_that_turns_slow_is_named_and_then_no_longer(tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text(CONFIG.read_text() + SLOW)
+    phases = [
+        *usual("chat", until=50, per_minute=200),
+        *usual("chat", until=5, per_minute=5, tenant="globex"),
+        *usual("chat", until=50, per_minute=1, tenant="tiny"),
+    ]
+    before = phases[1]
+    phases += [
+        replace(before, start=5, stop=20, slow=3.0), replace(before, start=20, stop=50),
+    ]  # fmt: skip
+    with World(tmp_path / "data", phases, config=config) as world:
+        world.play(5)
+        assert "detector/p95/segments" not in world.house.standing.verdicts, "it has a past"
+        world.play(18)
+        (alert,) = [
+            alert
+            for alert in world.state.alerts().values()
+            if alert.labels["monitor"].startswith("detector/p95")
+        ]
+        assert (alert.labels["monitor"], alert.state) == ("detector/p95/segments", "firing")
+        assert alert.reason.startswith("tenant globex: p95 latency ")
+        assert [s["value"] for s in alert.evidence["segments"]] == ["globex"]
+        assert alert.evidence["tested"] == 2, "of a tenant with five calls nothing is said"
+        assert "tenant globex: p95 latency" in world.web.get("/detectors/p95/segments").text
+        world.play(50)
+        assert alert.fingerprint not in world.state.alerts()
 
 
 def alerts(world: World) -> dict[str, object]:

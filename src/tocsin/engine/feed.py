@@ -76,9 +76,14 @@ class Feed:
                 yield wish, Look(boundary, found[0], found[1])
 
 
+_Asked = tuple[Mapping[SeriesId, Ratio], tuple[str, ...]]
+
+
 class ReadAhead:
     """A MinuteSource that reads `minutes` at a time from another and answers from memory.
 
+    Who asks for every minute asks for the same series and services each time; who asks for others
+    in between gets an answer of their own, and the two blocks are held.
     limit: the first epoch minute the inner source cannot answer yet; None when it answers all.
     """
 
@@ -88,17 +93,17 @@ class ReadAhead:
         self._inner = inner
         self._span = minutes
         self._limit = limit
-        self._block: MinuteBlock | None = None
+        self._held: list[tuple[_Asked, MinuteBlock]] = []  # the last used first
 
     def extend(self, limit: int) -> None:
         """The inner source can answer up to (excluding) epoch minute `limit` now."""
         self._limit = limit
-        self._block = None
+        self._held = []
 
     def release(self) -> None:
         """From now on answer every question from the inner source: minutes still fill up."""
         self._span = 0
-        self._limit = self._block = None
+        self._limit, self._held = None, []
 
     def minutes(
         self, monitored: Mapping[SeriesId, Ratio], services: Sequence[str], start: int, stop: int
@@ -106,13 +111,16 @@ class ReadAhead:
         """As `MinuteSource.minutes`; one read of the inner source per `minutes` of span."""
         if not self._span:
             return self._inner.minutes(monitored, services, start, stop)
-        held = self._block
-        if held is None or start < held.start or stop > held.start + held.width:
+        asked = (monitored, tuple(services))
+        block = next((block for same, block in self._held if same == asked), None)
+        if block is None or start < block.start or stop > block.start + block.width:
             end = max(stop, start + self._span)
             if self._limit is not None:
                 end = max(stop, min(end, self._limit))
-            held = self._block = self._inner.minutes(monitored, services, start, end)
-        return cut(held, start, stop)
+            block = self._inner.minutes(monitored, services, start, end)
+        others = [(other, held) for other, held in self._held if other != asked]
+        self._held = [(asked, block), *others[:1]]
+        return cut(block, start, stop)
 
     def sample(self, wish: Wish, start: int, stop: int) -> Sample | None:
         """As the inner source's."""
