@@ -25,7 +25,8 @@ class MinuteSource(Protocol):
 
         One batch of queries whatever the number of series. Rows of the block follow the order of
         `monitored` and `services`; a minute without calls is a column of zeros. In place of series
-        with the segment's value EACH the block ends with a row for every value that occurred.
+        with the segment's value EACH the block ends with a row for every value that occurred, and
+        has its histogram in `cells` where the ratio asks for one.
         """
         ...
 

@@ -84,14 +84,16 @@ class Slices:
         self._families: dict[SeriesId, dict[str, int]] = {}
         placed: list[Monitor] = []
         self.rows: dict[str, tuple[int, ...]] = {}
+        self._rows_of: dict[SeriesId, list[int]] = {}
         for monitor in monitors:
             assert isinstance(monitor.method, SlicesConfig) and monitor.series is not None  # noqa: S101, PT018
             mine: list[int] = []
             for name in monitor.method.by:
                 self._families.setdefault(replace(monitor.series, segment=(name, EACH)), {})
                 for place in range(MOST_VALUES):
-                    mine.append(len(placed))
                     series = replace(monitor.series, segment=(name, f"{_PLACE}{place}"))
+                    self._rows_of.setdefault(series, []).append(len(placed))
+                    mine.append(len(placed))
                     placed.append(replace(monitor, series=series, method=monitor.method.inner))
             self.rows[monitor.name] = tuple(mine)
         self.monitors = tuple(placed)
@@ -228,8 +230,7 @@ class Slices:
 
     def _bear(self, family: SeriesId, place: int, minute: int) -> None:
         series = replace(family, segment=(family.segment[0], f"{_PLACE}{place}"))
-        mine = [row for row, monitor in enumerate(self.monitors) if monitor.series == series]
-        self.gauges.born[mine] = minute
+        self.gauges.born[self._rows_of[series]] = minute
 
     def _put(self, start: int, stop: int, counts: Counts | None, cells: Counts) -> None:
         """Write minutes hour by hour, if there are any; None for silence."""
