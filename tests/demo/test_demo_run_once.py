@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import signal
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -114,3 +117,16 @@ def test_a_trace_is_replayed_instead(tmp_path: Path) -> None:
     assert summary["incidents"]["missed"] == []
     assert summary["pages"]["sent"] == 0, "a trace is told to the channel, not paged"
     assert "Mapping: " in text
+
+
+def test_it_ends_when_it_is_told_to_and_writes_no_half_summary(tmp_path: Path) -> None:
+    words = [sys.executable, "-u", "-c", "from tocsin.cli import main; main()", "demo", "--once",
+             "--data-dir", str(tmp_path / "data")]  # fmt: skip
+    with subprocess.Popen(words, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as demo:
+        assert demo.stdout is not None
+        assert "Dashboard" in demo.stdout.readline()
+        demo.send_signal(signal.SIGTERM)
+        said, _ = demo.communicate(timeout=120)
+    assert "Interrupted" in said
+    assert demo.returncode == 130
+    assert not (tmp_path / "demo-summary.json").exists()

@@ -87,14 +87,25 @@ class DemoOptions:
 
 
 def run_demo(settings: Settings, options: DemoOptions, console: Console) -> None:
-    """Replay, print what happened, and (unless `once`) go on live until interrupted."""
-    asyncio.run(_Demo(settings, options, console).run())
+    """Replay, print what happened, and (unless `once`) go on live until interrupted.
+
+    KeyboardInterrupt when that was before the replay had ended: then no summary is written.
+    """
+    try:
+        asyncio.run(_Demo(settings, options, console).run())
+    except _Interrupted:
+        console.print("Interrupted; no summary was written.")
+        raise KeyboardInterrupt from None
 
 
 def demo_config() -> Path:
     """The demo's configuration: in the package when installed, in `examples/` of a checkout."""
     packaged = Path(str(files("tocsin.demo"))) / "config"
     return packaged if packaged.is_dir() else Path(__file__).parents[3] / "examples" / "demo"
+
+
+class _Interrupted(Exception):
+    """Somebody wants the demo to end before the replay has."""
 
 
 class _Demo:
@@ -146,7 +157,7 @@ class _Demo:
             from_minute(self._source.stop_minute),
             from_minute(self._source.start_minute),
         )
-        await asyncio.to_thread(self._replay, house, courier, asyncio.get_running_loop())
+        await asyncio.to_thread(self._replay, house, courier, asyncio.get_running_loop(), server)
         card = scorecard(
             house,
             self._labels,
@@ -163,8 +174,14 @@ class _Demo:
         if not self._options.once:
             await self._live(settings, house, http, resolve, server)
 
-    def _replay(self, house: House, courier: Courier, loop: asyncio.AbstractEventLoop) -> None:
-        """Runs in a thread of its own; pages are served meanwhile."""
+    def _replay(
+        self,
+        house: House,
+        courier: Courier,
+        loop: asyncio.AbstractEventLoop,
+        server: uvicorn.Server,
+    ) -> None:
+        """Runs in a thread of its own; pages are served meanwhile. Raises _Interrupted."""
 
         def drain(now: datetime) -> None:
             asyncio.run_coroutine_threadsafe(courier.drain(now), loop).result()
@@ -179,6 +196,8 @@ class _Demo:
             task = bar.add_task("replaying", total=max(hours, 1))
 
             def advanced(progress: Progress) -> None:
+                if server.should_exit:  # it takes the signals
+                    raise _Interrupted
                 done = (progress.at - progress.start) / timedelta(hours=1)
                 bar.update(
                     task, completed=min(round(done), hours),
