@@ -173,7 +173,7 @@ def test_values_closer_together_than_the_steps_are_judged_by_their_mean(tmp_path
     path.write_text("\n".join(["timestamp,value", *lines]) + "\n")
     _, (line,), told = run(path)
     assert line["start_epoch"] == START + 60 * 300 + 20, "when the step is whole"
-    assert str(line["reason"]).startswith("4550, above the expected 100")
+    assert str(line["reason"]).startswith("4549, above the expected 99.97")
     assert "1 values are closer together" in told
 
 

@@ -141,6 +141,19 @@ def test_nothing_in_a_page_needs_a_looser_content_security_policy(
         assert node.tag != "style"
 
 
+def test_further_detectors_are_a_link_away(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tocsin.web.detector_pages.MOST_ROWS", 1)
+    first = client.get("/detectors", headers=HTML).text
+    (link,) = re.findall(r'href="(/detectors\?after=[^"]+)"', first)
+    further = client.get(link, headers=HTML)
+    assert further.status_code == 200
+    shown = [set(re.findall(r'href="/detectors/([^"]+)"', text)) for text in (first, further.text)]
+    assert all(len(names) == 1 for names in shown)
+    assert shown[0] != shown[1]
+
+
 def test_every_link_inside_leads_somewhere(client: TestClient, site: Callable[[str], Node]) -> None:
     links = {a.attributes["href"] for path in PAGES for a in site(path).all("a")}
     for link in sorted(link for link in links if link.startswith("/")):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import cast
-from urllib.parse import urlencode
 
 import numpy as np
 from starlette.requests import Request
@@ -45,11 +44,10 @@ class DetectorPages:
         view, service = self._desk.detectors.all(), request.query_params.get("service", "")
         mine = [row for row in view.detectors if service in ("", row.service)]
         page = paged(mine, request.query_params.get("after"), MOST_ROWS, lambda row: row.name)
-        more = {"service": service, "after": page.next} if page.next else {}
         return self._renderer.page(
-            request, "detectors.html", title="Detectors", live=True, view=view, rows=page.items,
+            request, "detectors.html", title="Detectors", live=True, view=view, page=page,
             services=sorted({row.service for row in view.detectors}), service=service,
-            total=len(mine), more=urlencode({n: v for n, v in more.items() if v}),
+            total=len(mine),
         )  # fmt: skip
 
     def detector(self, request: Request) -> Response:
