@@ -241,6 +241,20 @@ def test_what_is_left_out_is_said_and_asks_for_a_place_when_it_matters() -> None
     assert window.slices.is_outgrown
 
 
+def test_days_before_the_places_were_given_ask_for_none() -> None:
+    """Else history would be read anew for what history holds, minute after minute."""
+    calls = {f"r{n}": 10 for n in range(MOST_VALUES)}
+    window = Window([monitor(CommitteeConfig(measure="mean"))])
+    window.slices.seat(block_of(calls, 2))
+    for day in (0, 1):
+        window.advance(block_of(calls | {"gone": 1000}, day))
+    window.advance(block_of(calls, 2))
+    window.advance(block_of(calls | {"gone": 1000}, 3))
+    assert not window.slices.is_outgrown
+    window.advance(block_of(calls, 4, 1))
+    assert window.slices.is_outgrown, "what came since does ask"
+
+
 TENANTS = {"acme": 340, "globex": 25, "initech": 35}  # calls a minute
 
 

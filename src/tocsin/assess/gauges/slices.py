@@ -101,7 +101,7 @@ class Slices:
         self.left_out: dict[SeriesId, set[str]] = {}
         self.is_outgrown = False
         self._unborn: set[SeriesId] = set()  # values that have a place, and no call yet
-        self._begun = 0
+        self._seated = 0  # minute from which on the places are what they are
         self._day = -1
         self._today: dict[SeriesId, Counter[str]] = {}
         self._yesterday: dict[SeriesId, Counter[str]] = {}
@@ -110,7 +110,12 @@ class Slices:
 
     def seat(self, block: MinuteBlock, first: Collection[tuple[str, str]] = ()) -> None:
         """Give places before minutes come: to the (dimension, value) pairs `first`, about which
-        somebody was told, then to the busiest of a block."""
+        somebody was told, then to the busiest of a block.
+
+        Whether others have outgrown them is asked of the days after that block: those before it
+        had busiest ones of their own.
+        """
+        self._seated = block.start + block.width
         busiest = sorted(range(len(block.series)), key=lambda at: -int(block.total[at].sum()))
         told = [at for at in busiest if block.series[at].segment in first]
         for at in dict.fromkeys((*told, *busiest)):
@@ -144,7 +149,8 @@ class Slices:
         if not self._end:
             self.gauges.begin(block.start)
             self.gauges.born[:] = np.iinfo(np.int64).max
-            self._end = self._begun = block.start
+            self._end = block.start
+            self._seated = max(self._seated, block.start)
         self._note(block)
         placed = self._placed(block)
         counts, cells = self._counts(block, placed), self._cells(block, placed)
@@ -220,7 +226,7 @@ class Slices:
 
     def _turn(self, day: int) -> None:
         """A day is over: had somebody without a place many more calls than one who has one?"""
-        is_whole = self._day * _DAY >= self._begun
+        is_whole = self._day * _DAY >= self._seated
         self._yesterday, self._today, self._day = self._today, {}, day
         for family, left in self.left_out.items() if is_whole else ():
             calls = self._yesterday.get(family, Counter())
